@@ -1,0 +1,58 @@
+"""Checks of arguments, shared by the public functions. Every message names the argument and the value."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from attnlib.errors import InvalidArgument
+
+
+def floating_tensor(name: str, x) -> Tensor:
+    """Return ``x`` if it is a floating-point tensor, else raise ``TypeError``."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"{name} must have a floating-point dtype, got {x.dtype}")
+    return x
+
+
+def no_nan(name: str, x: Tensor) -> None:
+    """Raise if ``x`` holds a NaN, saying how many."""
+    bad = torch.isnan(x)
+    if bad.any():
+        raise InvalidArgument(f"{name} contains NaN ({int(bad.sum())} of {x.numel()} entries)")
+
+
+def finite(name: str, x: Tensor) -> None:
+    """Raise if ``x`` holds a NaN or an infinity, naming the first one."""
+    bad = ~torch.isfinite(x)
+    if bad.any():
+        value = x[bad].flatten()[0].item()
+        raise InvalidArgument(f"{name} must be finite, got {value} ({int(bad.sum())} of {x.numel()} entries)")
+
+
+def nonempty_dim(name: str, x: Tensor, dim: int) -> int:
+    """Return the size of ``dim``; raise if ``x`` has no such dimension or it is empty."""
+    if not -x.ndim <= dim < x.ndim:
+        raise InvalidArgument(f"dim={dim} is out of range for {name} of shape {tuple(x.shape)}")
+    n = x.shape[dim]
+    if n < 1:
+        raise InvalidArgument(f"{name} must have at least one entry along dim={dim}, got shape {tuple(x.shape)}")
+    return n
+
+
+def real_number(name: str, value, *, low: float = -math.inf, high: float = math.inf,
+                low_open: bool = False, high_open: bool = False, allow_inf: bool = False) -> float:
+    """Return ``value`` as a float inside the stated interval, else raise naming it."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
+    value = float(value)
+    if math.isnan(value) or (math.isinf(value) and not allow_inf):
+        raise InvalidArgument(f"{name} must be {'a number' if allow_inf else 'finite'}, got {value}")
+    if value < low or value > high or (low_open and value == low) or (high_open and value == high):
+        left, right = "(" if low_open else "[", ")" if high_open else "]"
+        raise InvalidArgument(f"{name} must lie in {left}{low}, {high}{right}, got {value}")
+    return value

@@ -1,0 +1,17 @@
+"""The errors attnlib raises for bad input. Each names the argument and the offending value."""
+
+
+class InvalidArgument(ValueError):
+    """An argument has a value for which the function is not defined."""
+
+
+class UnreachableEntropy(InvalidArgument):
+    """No temperature gives this row the entropy asked for.
+
+    ``lower`` and ``upper`` bound the attainable range ``(lower, upper]`` in nats.
+    """
+
+    def __init__(self, message: str, *, lower: float, upper: float):
+        super().__init__(message)
+        self.lower = lower
+        self.upper = upper
