@@ -1,0 +1,57 @@
+"""Largest and smallest value over an index, which SymPy has no symbol for."""
+
+from __future__ import annotations
+
+import sympy as sp
+
+
+class Over(sp.Expr):
+    """An extremum of ``body`` as ``index`` runs over whole numbers; see ``MaxOver`` and ``MinOver``."""
+
+    is_commutative = True
+    is_real = True
+    reduce = None
+    command = ""
+
+    def __new__(cls, body, limits):
+        return sp.Expr.__new__(cls, sp.sympify(body), sp.Tuple(*limits))
+
+    @property
+    def free_symbols(self):
+        body, (index, low, high) = self.args
+        return (body.free_symbols - {index}) | low.free_symbols | high.free_symbols
+
+    def terms(self) -> list[sp.Expr]:
+        """The values compared, once both ends of the index are numbers."""
+        body, (index, low, high) = self.args
+        return [body.subs(index, k) for k in range(int(low), int(high) + 1)]
+
+    def doit(self, **hints):
+        body, (index, low, high) = self.args
+        if not (low.is_Integer and high.is_Integer):
+            return self
+        return self.reduce(*[t.doit(**hints) for t in self.terms()])
+
+    def _latex(self, printer):
+        body, (index, _, _) = self.args
+        return rf"\{self.command}_{{{printer._print(index)}}} {printer._print(body)}"
+
+
+class MaxOver(Over):
+    """The largest ``body`` over an index.
+
+    >>> import sympy as sp
+    >>> i = sp.Symbol("i", integer=True)
+    >>> MaxOver(i * (4 - i), (i, 1, 3)).doit()
+    4
+    """
+
+    reduce = sp.Max
+    command = "max"
+
+
+class MinOver(Over):
+    """The smallest ``body`` over an index."""
+
+    reduce = sp.Min
+    command = "min"
