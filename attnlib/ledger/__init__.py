@@ -1,0 +1,23 @@
+"""Claims, the evidence for them and the verdicts it allows; records of the runs that established them."""
+
+from attnlib.ledger.claims import VERDICTS, Claim, VerdictRefused, claim, listed_claims
+from attnlib.ledger.evidence import (
+    Evidence,
+    EvidenceFailed,
+    attacked,
+    between,
+    checked,
+    counterexample,
+    measured,
+    proved,
+    source,
+    violates,
+)
+from attnlib.ledger.report import Report, say, show, table
+from attnlib.ledger.run import device
+
+__all__ = [
+    "VERDICTS", "Claim", "Evidence", "EvidenceFailed", "Report", "VerdictRefused", "attacked", "between", "checked",
+    "claim", "counterexample", "device", "listed_claims", "measured", "proved", "say", "show", "source", "table",
+    "violates",
+]
