@@ -1,0 +1,119 @@
+"""Assemble the pages and build the website from them."""
+
+import hashlib
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from attnlib.publish import execute
+from attnlib.publish.notebooks import BookError, notebook_paths
+
+RUNS_FILE = "book/_runs.json"
+SKIPPED = {".ipynb_checkpoints", "__pycache__"}
+
+
+def staged_files(root: Path, *, executed: bool) -> dict[str, bytes]:
+    """Every file the build reads, by path: the book's own, its notebooks with the outputs to show.
+
+    With `executed` the outputs are those of the last run under ``_build/executed`` and their durations go
+    along; without, they are the ones stored in the notebooks.
+    """
+    files = {name: (root / name).read_bytes() for name in ("_config.yml", "_toc.yml", "pyproject.toml",
+                                                           "CITATION.cff") if (root / name).is_file()}
+    for path in sorted((root / "book").rglob("*")):
+        relative = path.relative_to(root)
+        if path.is_file() and not SKIPPED.intersection(relative.parts) and relative.as_posix() != RUNS_FILE:
+            files[relative.as_posix()] = path.read_bytes()
+    if executed:
+        runs = {}
+        for path in notebook_paths(root):
+            record = execute.run_record(root, path)
+            if record is None:
+                raise BookError(f"{path} has not been executed; run `python -m attnlib.publish execute` first")
+            merged = execute.with_outputs(root, path)
+            files[path.as_posix()] = json.dumps(merged, ensure_ascii=False, indent=1).encode()
+            runs[path.with_suffix("").as_posix()] = {k: record[k] for k in ("seconds", "date", "versions")}
+        files[RUNS_FILE] = json.dumps(runs, indent=1).encode()
+    return files
+
+
+def stage(files: dict[str, bytes], target: Path) -> None:
+    """Make `target` hold exactly `files`, touching only what differs, so that Sphinx rereads no more than that."""
+    for path in sorted(target.rglob("*"), reverse=True):
+        if path.is_file() and path.relative_to(target).as_posix() not in files:
+            path.unlink()
+    for name, content in files.items():
+        path = target / name
+        if not path.is_file() or path.read_bytes() != content:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+
+def _digest(files: dict[str, bytes]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        digest.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
+    return digest.hexdigest()
+
+
+def _frame(files: dict[str, bytes]) -> str:
+    """What shapes every page: configuration, templates, styles, the build's own code and its versions."""
+    shaping = {name: content for name, content in files.items()
+               if name in ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml")
+               or name.startswith(("book/_static/", "book/_templates/"))}
+    for path in Path(__file__).parent.rglob("*.py"):
+        shaping[f"publish/{path.name}"] = path.read_bytes()
+    shaping["versions"] = json.dumps(_stack()).encode()
+    return _digest(shaping)
+
+
+def _stack() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {name: version(name) for name in ("jupyter-book", "Sphinx", "myst-nb", "sphinx-book-theme",
+                                             "pydata-sphinx-theme", "sphinx-design", "sphinx-exercise")}
+
+
+def build(root: Path, *, executed: bool = True, strict: bool = False, out=sys.stdout) -> Path:
+    """Build the site; return its front page.
+
+    With `strict` it is built from nothing, apart from the ordinary build, and any warning is an error.
+    """
+    base = root / "_build" / ("strict" if strict else "")
+    source, html, state = base / "source", base / "_build" / "html" if strict else base / "html", base / "site.json"
+    files = staged_files(root, executed=executed)
+    now = {"pages": _digest(files), "frame": _frame(files)}
+    before = json.loads(state.read_text()) if state.is_file() else {}
+    front = html / "index.html"
+    if not strict and before == now and front.is_file():
+        print(f"the site is up to date: {front}", file=out)
+        return front
+    if strict and base.is_dir():
+        shutil.rmtree(base)
+    elif before.get("frame") != now["frame"]:
+        # Sphinx cannot see that its own extension or the theme has changed.
+        shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
+    state.unlink(missing_ok=True)
+    source.mkdir(parents=True, exist_ok=True)
+    stage(files, source)
+    run_jupyter_book(source, base if strict else root, strict=strict)
+    state.write_text(json.dumps(now))
+    print(f"the site is built: {front}", file=out)
+    return front
+
+
+def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> None:
+    """``jupyter-book build``, in this process; raises `BookError` when it fails."""
+    import click
+    from jupyter_book.cli.main import main
+
+    arguments = ["build", str(source), "--path-output", str(output), "-q"]
+    if strict:
+        arguments += ["-W", "--keep-going", "-n"]
+    try:
+        status = main(arguments, standalone_mode=False)
+    except (click.ClickException, RuntimeError, SystemExit) as error:
+        raise BookError(f"the site was not built: {error}") from error
+    if status:
+        raise BookError(f"the site was not built: jupyter-book returned {status}")

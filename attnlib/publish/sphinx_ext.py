@@ -1,0 +1,388 @@
+"""The Sphinx side of the book: directives filled from the notebooks' own records, and a site that stands alone.
+
+``{chapter-card}``, ``{articles}``, ``{claim-counts}``, ``{ledger}``, ``{errata}``, ``{recorded-runs}``,
+``{cite-chapter}`` and ``{run-on}`` print nothing that was typed for them: what they show is read, at build time,
+from the outputs the notebooks carry, from the recorded runs and from CITATION.cff.
+"""
+
+import json
+import shutil
+from collections import Counter
+from importlib.resources import files as package_files
+from pathlib import Path
+
+import yaml
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx import addnodes
+from sphinx.util.docutils import SphinxDirective
+
+from attnlib.publish.address import read_address, theme_options
+from attnlib.publish.citation import chapter_citation, read_edition
+from attnlib.publish.notebooks import CLAIM_MIME, EQUATION_MIME, VERDICTS, Page, notebook_paths, parse_card, read_page
+from attnlib.publish.site import RUNS_FILE
+
+ERRATA_VERDICTS = ("needs correction", "false", "holds under", "approximate")
+
+
+class Book:
+    """All that the directives show, read once a build."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self.pages = [read_page(root / path, path.with_suffix("").as_posix()) for path in notebook_paths(root)]
+        self.address = read_address(root)
+        self.edition = read_edition(root)
+        runs = root / RUNS_FILE
+        self.runs = json.loads(runs.read_text(encoding="utf-8")) if runs.is_file() else {}
+        self.recorded = [json.loads(path.read_text(encoding="utf-8"))
+                         for path in sorted((root / "book" / "recorded").glob("*.json"))]
+        self.articles = yaml.safe_load((root / "book" / "articles.yml").read_text(encoding="utf-8"))
+
+    def page(self, docname: str) -> Page | None:
+        return next((page for page in self.pages if page.docname == docname), None)
+
+    def sources(self, docname: str | None = None) -> list[Path]:
+        """The files whose change makes a page stale that shows one chapter, or (None) the whole book."""
+        chosen = [page for page in self.pages if docname in (None, page.docname)]
+        return [self.root / f"{page.docname}.ipynb" for page in chosen] + [
+            path for path in [self.root / RUNS_FILE, self.root / "book" / "articles.yml",
+                              *sorted((self.root / "book" / "recorded").glob("*.json"))] if path.is_file()]
+
+
+class BookDirective(SphinxDirective):
+    """A directive that reads the book and makes its page depend on what it read."""
+
+    has_content = True
+
+    @property
+    def book(self) -> Book:
+        return self.env.app.attnlib_book
+
+    def depend(self, docname: str | None = None) -> None:
+        for path in self.book.sources(docname):
+            self.env.note_dependency(str(path))
+
+    def markdown(self, text: str) -> list[nodes.Node]:
+        """The nodes of a piece of Markdown."""
+        return self.parse_text_to_nodes(text)
+
+    def inline(self, text: str) -> list[nodes.Node]:
+        """The nodes of one line of Markdown, out of their paragraph."""
+        parsed = self.markdown(text)
+        if len(parsed) == 1 and isinstance(parsed[0], nodes.paragraph):
+            return parsed[0].children
+        return parsed
+
+    def link_to_claim(self, claim: dict, label: str | None = None) -> nodes.Node:
+        reference = addnodes.pending_xref(
+            "", refdomain="std", reftype="ref", reftarget=claim["anchor"].lower(), refexplicit=True, refwarn=True,
+            refdoc=self.env.docname)
+        reference += nodes.inline("", label or claim["id"], classes=["std", "std-ref"])
+        return reference
+
+    def link_to_page(self, docname: str, label: str) -> nodes.Node:
+        reference = addnodes.pending_xref(
+            "", refdomain="std", reftype="doc", reftarget=f"/{docname}", refexplicit=True, refwarn=True,
+            refdoc=self.env.docname)
+        reference += nodes.inline("", "", *self.inline(label))
+        return reference
+
+    def table(self, headings: list[str], rows: list[list], kind: str) -> nodes.Node:
+        """A table that turns into a stack of labelled rows on a narrow screen (see book.css)."""
+        table = nodes.table(classes=["book-table", kind])
+        group = nodes.tgroup(cols=len(headings))
+        table += group
+        group += [nodes.colspec(colwidth=1) for _ in headings]
+        head, body = nodes.thead(), nodes.tbody()
+        group += [head, body]
+        head += nodes.row("", *[nodes.entry("", nodes.paragraph("", text)) for text in headings])
+        for cells in rows:
+            body += nodes.row("", *[nodes.entry("", *as_blocks(cell)) for cell in cells])
+        return table
+
+
+def as_blocks(content) -> list[nodes.Node]:
+    """What a table cell may hold: blocks as they are, inline content in a paragraph, text as text."""
+    if isinstance(content, str):
+        return [nodes.paragraph("", content)]
+    content = list(content) if isinstance(content, (list, tuple)) else [content]
+    if content and all(isinstance(node, (nodes.Inline, nodes.Text, addnodes.pending_xref)) for node in content):
+        return [nodes.paragraph("", "", *content)]
+    return content
+
+
+def badge(verdict: str, text: str | None = None) -> nodes.Node:
+    return nodes.inline("", text or verdict, classes=["verdict", f"verdict-{verdict.replace(' ', '-')}"])
+
+
+def counted(claims: list[dict]) -> list[tuple[str, int]]:
+    """Verdicts that occur and how often, in the order of `VERDICTS`."""
+    tally = Counter(claim["verdict"] for claim in claims)
+    return [(verdict, tally[verdict]) for verdict in VERDICTS if tally[verdict]]
+
+
+def duration(seconds: float) -> str:
+    """A duration as a reader would say it.
+
+    >>> duration(8.23), duration(95.0)
+    ('8.2 s', '1 min 35 s')
+    """
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+
+
+class ChapterCard(BookDirective):
+    """What the chapter is about, what its reader will be able to do, and how its claims came out."""
+
+    def run(self):
+        self.depend(self.env.docname)
+        card = parse_card("\n".join(self.content), self.env.docname)
+        page = self.book.page(self.env.docname)
+        box = nodes.container(classes=["chapter-card"])
+        if card.get("article"):
+            box += nodes.paragraph("", "", *self.inline(
+                f"Article {card['article']} · {card['date']} · [{card['title_zh']}]({card['link']})"
+            ), classes=["card-source"])
+            box += nodes.paragraph("", card["title_en"], classes=["card-title"])
+        box += nodes.paragraph("", "", *self.inline(card["verdict"]), classes=["card-verdict"])
+        box += nodes.paragraph("", "After this chapter you can", classes=["card-can"])
+        box += nodes.bullet_list("", *[nodes.list_item("", nodes.paragraph("", "", *self.inline(item)))
+                                       for item in card["can"]])
+        claims = page.claims if page else []
+        for verdict, number in counted(claims):
+            line = nodes.paragraph(classes=["card-claims"])
+            line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
+            for claim in claims:
+                if claim["verdict"] == verdict:
+                    line += [self.link_to_claim(claim, claim["id"].split("-")[-1]), nodes.Text(" ")]
+            box += line
+        if self.env.docname in self.book.runs:
+            run = self.book.runs[self.env.docname]
+            box += nodes.paragraph("", f"Every line below ran in {duration(run['seconds'])} "
+                                   f"when this page was built, with torch {run['versions']['torch']}.",
+                                   classes=["card-run"])
+        return [box]
+
+
+class Articles(BookDirective):
+    """The eight articles, their chapters and how their claims came out."""
+
+    def run(self):
+        self.depend()
+        rows = []
+        for article in self.book.articles:
+            page = next((p for p in self.book.pages if p.card and p.card.get("article") == article["id"]), None)
+            title = self.link_to_page(page.docname, article["title_en"]) if page else nodes.Text(article["title_en"])
+            name = nodes.paragraph("", "", title)
+            original = nodes.paragraph("", "", *self.inline(
+                f"[{article['title_zh']}]({article['link']})"), classes=["article-original"])
+            claims = [claim for claim in page.claims if claim["article"] == article["id"]] if page else []
+            tally: list[nodes.Node] = []
+            for verdict, number in counted(claims):
+                tally += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
+            rows.append([article["id"], [name, original], article["date"],
+                         tally or nodes.inline("", "in preparation", classes=["in-preparation"])])
+        return [self.table(["Article", "Chapter", "Published", "Its claims"], rows, "articles")]
+
+
+class ClaimCounts(BookDirective):
+    """How all claims came out, in one line."""
+
+    def run(self):
+        self.depend()
+        claims = [claim for page in self.book.pages for claim in page.claims]
+        equations = sum(len(page.equations) for page in self.book.pages)
+        line = nodes.paragraph(classes=["claim-counts"])
+        line += nodes.Text(f"{len(claims)} claims checked, {equations} derivations and definitions proved or unfolded: ")
+        for verdict, number in counted(claims):
+            line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
+        return [line]
+
+
+class ClaimList(BookDirective):
+    """The claims of the book, or of one article, each linked to the cell that checks it."""
+
+    option_spec = {"article": directives.unchanged}
+    verdicts = VERDICTS
+    none = "No claims have been checked yet."
+
+    def run(self):
+        self.depend()
+        found = []
+        for page in self.book.pages:
+            claims = [claim for claim in page.claims if claim["verdict"] in self.verdicts
+                      and self.options.get("article") in (None, claim["article"])]
+            if not claims:
+                continue
+            if "article" not in self.options:
+                found.append(nodes.rubric("", "", self.link_to_page(page.docname, page.title)))
+            found.append(self.table(["Claim", "Statement", "Verdict", "Evidence"],
+                                    [self.row(claim) for claim in claims], "ledger"))
+        return found or [nodes.paragraph("", self.none)]
+
+    def row(self, claim: dict) -> list:
+        evidence = nodes.bullet_list(classes=["evidence"])
+        for item in claim["evidence"]:
+            kind = nodes.emphasis("", item["kind"])
+            evidence += nodes.list_item("", nodes.paragraph("", "", kind, nodes.Text(": "),
+                                                            *self.inline(item["text"])))
+        return [self.link_to_claim(claim), self.statement(claim), badge(claim["verdict"]), evidence]
+
+    def statement(self, claim: dict) -> list[nodes.Node]:
+        blocks = self.markdown(claim["statement"])
+        for word in ("condition", "correction"):
+            if claim.get(word):
+                blocks += self.markdown(f"**{word.capitalize()}.** {claim[word]}")
+        return blocks
+
+
+class Errata(ClaimList):
+    """The claims that cannot stand as they were written, with what to read instead."""
+
+    verdicts = ERRATA_VERDICTS
+    none = "No claim checked so far needs a correction or a condition."
+
+
+class RecordedRuns(BookDirective):
+    """The runs on record, whether they are of the present code, and what each chapter's checks measured."""
+
+    def run(self):
+        from attnlib.ledger.record import source_digest
+
+        self.depend()
+        current = source_digest()
+        found: list[nodes.Node] = []
+        for device, name in (("cpu", "CPU"), ("cuda", "CUDA")):
+            found.append(nodes.rubric("", name))
+            runs = [run for run in self.book.recorded if run["device"].split(":")[0] == device]
+            if not runs:
+                found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
+            for run in runs:
+                found += self.one(run, current)
+        return found
+
+    def one(self, run: dict, current: str) -> list[nodes.Node]:
+        facts = {
+            "Device": run["device_name"], "Driver": run["driver"] or "none", "torch": run["torch"],
+            "Python": run["python"], "dtype": run["dtype"], "Seed": str(run["seed"]), "Date": run["date"],
+            "Commit": (run["commit"] or "unknown")[:12] + (", with local changes" if run["modified"] else ""),
+            "Sources": run["digest"][:12],
+        }
+        fields = nodes.field_list(classes=["run-facts"])
+        for name, value in facts.items():
+            fields += nodes.field("", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value)))
+        blocks: list[nodes.Node] = []
+        if run["digest"] != current:
+            blocks.append(nodes.paragraph("", "Stale: attnlib has changed since this run.", classes=["stale"]))
+        else:
+            blocks.append(nodes.paragraph("", "Current: made with the sources this book is built from.",
+                                          classes=["current"]))
+        blocks.append(fields)
+        rows = [[chapter["chapter"], str(len(chapter["claims"])), str(len(chapter["checks"])),
+                 duration(chapter["seconds"])] for chapter in run["chapters"]]
+        blocks.append(self.table(["Chapter", "Claims", "Checks", "Time"], rows, "recorded"))
+        for chapter in run["chapters"]:
+            blocks.append(self.checks(chapter))
+        return blocks
+
+    def checks(self, chapter: dict) -> nodes.Node:
+        rows = []
+        for check in chapter["checks"]:
+            bounds = [f"{sign} {check[key]:.4g}" for key, sign in
+                      (("below", "<"), ("above", ">"), ("low", "≥"), ("high", "≤")) if key in check]
+            rows.append([check.get("claim", ""), self.markdown(check["check"]), f"{check['value']:.4g}",
+                         ", ".join(bounds)])
+        box = nodes.container(classes=["checks"])
+        box += nodes.raw("", f"<details><summary>{chapter['chapter']}: what was measured</summary>", format="html")
+        box += self.table(["Claim", "Check", "Measured", "Bound"], rows, "checks")
+        box += nodes.raw("", "</details>", format="html")
+        return box
+
+
+class CiteChapter(BookDirective):
+    """BibTeX and plain text for the page it stands on."""
+
+    def run(self):
+        page = self.book.page(self.env.docname)
+        title = page.title if page else self.book.edition.title
+        bibtex, text = chapter_citation(self.book.edition, self.book.address, docname=self.env.docname, title=title)
+        return [nodes.paragraph("", text, classes=["citation-text"]),
+                nodes.literal_block(bibtex, bibtex, language="bibtex", classes=["citation-bibtex"])]
+
+
+class RunOn(BookDirective):
+    """With what and for how long the notebooks ran for this build."""
+
+    def run(self):
+        self.depend()
+        runs = self.book.runs
+        if not runs:
+            return [nodes.paragraph("", "This site was built from the outputs stored in the notebooks; "
+                                    "`make book` runs them and fills in this table.")]
+        rows = []
+        for page in self.book.pages:
+            run = runs[page.docname]
+            rows.append([[self.link_to_page(page.docname, page.title)], run["date"].replace("T", " ").rstrip("Z"),
+                         duration(run["seconds"]), f"{run['versions']['python']}", run["versions"]["torch"]])
+        return [self.table(["Chapter", "Ran (UTC)", "Time", "Python", "torch"], rows, "runs")]
+
+
+def _load_book(app) -> None:
+    app.attnlib_book = Book(Path(app.srcdir))
+
+
+def _drop_records(app, docname, source) -> None:
+    """Hide the records, which are not for show, from the page renderer; it would warn of each."""
+    if not str(app.env.doc2path(docname)).endswith(".ipynb"):
+        return
+    notebook = json.loads(source[0])
+    for cell in notebook["cells"]:
+        for output in cell.get("outputs", []):
+            for mime in (CLAIM_MIME, EQUATION_MIME):
+                output.get("data", {}).pop(mime, None)
+    source[0] = json.dumps(notebook)
+
+
+def _apply_address(app, config) -> None:
+    address = read_address(Path(app.srcdir))
+    config.html_theme_options = {**config.html_theme_options, **theme_options(address)}
+    config.html_baseurl = f"{address.site}/" if address.site else ""
+
+
+MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
+
+
+def _copy_mathjax(app) -> None:
+    """Put MathJax and its fonts beside the pages, from the wheel that carries them."""
+    if app.builder.format != "html":
+        return
+    source = Path(str(package_files("mathjax"))) / "static" / "mathjax" / "es5"
+    target = Path(app.outdir) / "_static" / "mathjax"
+    for part in MATHJAX_PARTS:
+        if (target / part).exists():
+            continue
+        (target / part).parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
+        copy(source / part, target / part)
+
+
+DIRECTIVES = {
+    "chapter-card": ChapterCard,
+    "articles": Articles,
+    "claim-counts": ClaimCounts,
+    "ledger": ClaimList,
+    "errata": Errata,
+    "recorded-runs": RecordedRuns,
+    "cite-chapter": CiteChapter,
+    "run-on": RunOn,
+}
+
+
+def setup(app):
+    for name, directive in DIRECTIVES.items():
+        app.add_directive(name, directive)
+    app.connect("config-inited", _apply_address, priority=100)
+    app.connect("builder-inited", _load_book)
+    app.connect("builder-inited", _copy_mathjax)
+    app.connect("source-read", _drop_records)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
