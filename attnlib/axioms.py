@@ -1,0 +1,339 @@
+"""The six axioms of a sparsity measure (Hurley and Rickard), as searches for a counterexample.
+
+Each predicate takes a measure, a callable that maps ``(..., n)`` to ``(...)`` as those of
+:mod:`attnlib.sparsity` do, and returns ``None`` or the first :class:`Counterexample` it finds. ``None`` is not a
+proof: it says that none of the moves tried breaks the axiom.
+
+For non-negative vectors, and S smaller = sparser:
+
+========  ===============  =====================================================================
+name      predicate        what it asks
+========  ===============  =====================================================================
+D1        robin_hood       taking less than half the difference from a larger entry and giving it
+                           to a smaller one raises S
+D2        scaling          S(c x) = S(x) for c > 0
+D3        rising_tide      adding the same positive amount to every entry raises S
+D4        cloning          S of several copies of x, joined, is S(x)
+P1        bill_gates       once an entry is large enough, making it larger lowers S
+P2        babies           appending a zero lowers S
+========  ===============  =====================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
+from attnlib.errors import InvalidArgument
+
+__all__ = ["Counterexample", "babies", "bill_gates", "check", "cloning", "rising_tide", "robin_hood", "scaling"]
+
+Measure = Callable[[Tensor], Tensor]
+
+
+class Counterexample(NamedTuple):
+    """A move that breaks an axiom: the vectors before and after it and what the measure says of each.
+
+    Source: 9595-C15.
+
+    >>> import torch
+    >>> robin_hood(lambda x: -x.amax(-1) / x.sum(-1), torch.tensor([3.0, 1.0], dtype=torch.float64)) is None
+    True
+    >>> robin_hood(lambda x: x.amax(-1) / x.sum(-1), torch.tensor([3.0, 1.0], dtype=torch.float64)).axiom
+    'D1'
+    """
+
+    axiom: str
+    before: Tensor
+    after: Tensor
+    value_before: float
+    value_after: float
+
+
+def robin_hood(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
+               trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
+               rtol: float = 1e-12) -> Counterexample | None:
+    """D1: moving less than half of ``x_i - x_j`` from a larger entry to a smaller one raises S.
+
+    Args:
+        measure: callable, ``(..., n)`` to ``(...)``, called on float64 tensors of shape ``(moves, n)``.
+        x: the vector to move, or several of shape ``(m, n)``, non-negative; without it, ``trials`` random ones
+            are tried, half of them log-normal with 2 to 32 entries, half a few spikes on a flat floor of up to
+            2048 entries.
+        generator: source of the random vectors; without it a fresh one, seeded 0.
+        trials: number of random vectors.
+        larger_is_sparser: the measure grows with sparsity, as the Gini index does.
+        strict: count a value that stays the same as a violation too; off, only a change in the wrong direction
+            counts. A change below ``rtol`` cannot be told from none, so ``strict`` skips moves smaller than a
+            thousandth of the largest entry; look at what it finds for a measure that hardly sees small entries.
+        rtol: relative change of the measure below which two values count as equal; float64 rounding by default.
+
+    Returns:
+        ``None`` or a :class:`Counterexample`.
+
+    Raises:
+        TypeError: ``measure`` is not callable or returns no tensor, ``x`` is not a floating-point tensor.
+        InvalidArgument: ``x`` negative, not finite, all zero, empty or of more than two dimensions; a measure
+            whose result has the wrong shape or a NaN; ``trials`` below 1; ``rtol`` negative.
+
+    Source: 9595-C15, D1.
+
+    >>> import torch
+    >>> from attnlib import sparsity
+    >>> found = robin_hood(lambda x: sparsity.s_star(x, 2, 3), torch.tensor([4.0, 3.0, 0.0]))
+    >>> found.after.tolist(), found.value_after < found.value_before
+    ([4.0, 2.0, 1.0], True)
+    >>> robin_hood(sparsity.s_star, trials=5) is None
+    True
+    """
+    return _search("D1", _transfers, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=+1)
+
+
+def scaling(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
+            trials: int = 100, rtol: float = 1e-12) -> Counterexample | None:
+    """D2: ``S(c x) = S(x)`` for every c > 0. Arguments, result and errors as for :func:`robin_hood`.
+
+    Source: 9595-C1, D2.
+
+    >>> scaling(lambda x: x.mean(-1), trials=1).axiom
+    'D2'
+    """
+    return _search("D2", _multiples, measure, x, generator, trials, False, True, rtol, expected=0)
+
+
+def rising_tide(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
+                trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
+                rtol: float = 1e-12) -> Counterexample | None:
+    """D3: adding the same positive amount to every entry raises S, unless all entries are equal.
+
+    Arguments, result and errors as for :func:`robin_hood`.
+
+    Source: 9595-C6, 9595-C9, D3.
+
+    >>> from attnlib import sparsity
+    >>> rising_tide(sparsity.s_star, trials=5) is None
+    True
+    """
+    return _search("D3", _tides, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=+1)
+
+
+def cloning(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
+            trials: int = 100, rtol: float = 1e-12) -> Counterexample | None:
+    """D4: several copies of x, joined, have the S of x. Arguments, result and errors as for :func:`robin_hood`.
+
+    Source: 9595-C8, 9595-C11, D4.
+
+    >>> from attnlib import sparsity
+    >>> found = cloning(sparsity.s, trials=1)
+    >>> round(found.value_after / found.value_before, 4)   # 2^(-1/2)
+    0.7071
+    """
+    return _search("D4", _clones, measure, x, generator, trials, False, True, rtol, expected=0)
+
+
+def bill_gates(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
+               trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
+               rtol: float = 1e-12) -> Counterexample | None:
+    """P1: from some amount on, more in one entry lowers S.
+
+    Tried for every entry, at 16 and 64 times the sum of the vector added to it: by then S must fall. With
+    ``strict``, a vector with a single non-zero entry refutes every scale-free measure. Arguments, result and
+    errors as for :func:`robin_hood`.
+
+    Source: 9595-C10, P1.
+
+    >>> import torch
+    >>> from attnlib import sparsity
+    >>> bill_gates(sparsity.s_star, trials=5) is None
+    True
+    >>> bill_gates(sparsity.s_star, torch.tensor([0.0, 1.0]), strict=True).after
+    tensor([ 0., 65.], dtype=torch.float64)
+    """
+    return _search("P1", _riches, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=-1)
+
+
+def babies(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
+           trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
+           rtol: float = 1e-12) -> Counterexample | None:
+    """P2: appending a zero lowers S. Arguments, result and errors as for :func:`robin_hood`.
+
+    Source: 9595-C11, P2.
+
+    >>> from attnlib import sparsity
+    >>> babies(sparsity.gini, trials=5, larger_is_sparser=True, strict=True) is None
+    True
+    """
+    return _search("P2", _births, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=-1)
+
+
+def check(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
+          trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
+          rtol: float = 1e-12) -> dict[str, Counterexample | None]:
+    """Try all six axioms; returns ``{"D1": ..., ..., "P2": ...}`` with ``None`` where no counterexample was found.
+
+    Arguments and errors as for :func:`robin_hood`; ``generator`` feeds the six in turn.
+
+    Source: 9595; N. Hurley and S. Rickard, Comparing measures of sparsity, 2009.
+
+    >>> from attnlib import sparsity
+    >>> [axiom for axiom, found in check(sparsity.s, trials=5).items() if found]
+    ['D4']
+    """
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
+    common = {"generator": generator, "trials": trials, "rtol": rtol}
+    directed = {**common, "larger_is_sparser": larger_is_sparser, "strict": strict}
+    return {
+        "D1": robin_hood(measure, x, **directed),
+        "D2": scaling(measure, x, **common),
+        "D3": rising_tide(measure, x, **directed),
+        "D4": cloning(measure, x, **common),
+        "P1": bill_gates(measure, x, **directed),
+        "P2": babies(measure, x, **directed),
+    }
+
+
+def _transfers(x: Tensor) -> Tensor:
+    """All admissible Robin Hood moves of a vector, by shares of the largest; pairs of equal values count once."""
+    values, first = _distinct(x)
+    rich, poor = torch.triu_indices(len(values), len(values), offset=1).flip(0)
+    rich, poor = first[rich], first[poor]
+    share = torch.tensor([1 / 3, 1 / 100, 2 / 3, 99 / 100], dtype=x.dtype)
+    amount = (share[:, None] * (x[rich] - x[poor]) / 2)
+    moved = x.repeat(len(share), len(rich), 1)
+    moved.scatter_add_(2, rich.expand(len(share), -1).unsqueeze(2), -amount.unsqueeze(2))
+    moved.scatter_add_(2, poor.expand(len(share), -1).unsqueeze(2), amount.unsqueeze(2))
+    # Moves of integers between integers are the ones to show: they come first.
+    if (x == x.round()).all() and len(rich):
+        whole = x[rich] - x[poor] > 2
+        unit = x.repeat(int(whole.sum()), 1)
+        unit.scatter_add_(1, rich[whole].unsqueeze(1), -torch.ones_like(unit[:, :1]))
+        unit.scatter_add_(1, poor[whole].unsqueeze(1), torch.ones_like(unit[:, :1]))
+        return torch.cat([unit, moved.flatten(0, 1)])
+    return moved.flatten(0, 1)
+
+
+def _distinct(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Distinct values, rising, and the position of one entry with each."""
+    values, inverse = torch.unique(x, return_inverse=True)
+    position = torch.empty(len(values), dtype=torch.int64)
+    position[inverse] = torch.arange(len(x))
+    return values, position
+
+
+def _multiples(x: Tensor) -> Tensor:
+    return torch.tensor([1 / 3, 7.0, 1e-100, 1e100], dtype=x.dtype)[:, None] * x
+
+
+def _tides(x: Tensor) -> Tensor:
+    if (x == x[0]).all():
+        return x.new_empty(0, len(x))
+    return x + torch.tensor([1.0, 0.1, 10.0], dtype=x.dtype)[:, None] * x.mean()
+
+
+def _clones(x: Tensor) -> Tensor:
+    return x.repeat(2).unsqueeze(0)
+
+
+def _riches(x: Tensor) -> tuple[Tensor, Tensor]:
+    _, position = _distinct(x)
+    grown = x.new_zeros(len(position), len(x)).scatter_(1, position.unsqueeze(1), x.sum().item())
+    return x + 16 * grown, x + 64 * grown
+
+
+def _births(x: Tensor) -> Tensor:
+    return torch.cat([x, x.new_zeros(1)]).unsqueeze(0)
+
+
+def _search(axiom: str, moves: Callable[[Tensor], Tensor | tuple[Tensor, Tensor]], measure: Measure, x: Tensor | None,
+            generator: torch.Generator | None, trials: int, larger_is_sparser: bool, strict: bool, rtol: float,
+            *, expected: int) -> Counterexample | None:
+    """First move whose change of S has not the ``expected`` sign (+1 up, -1 down, 0 none)."""
+    if not callable(measure):
+        raise TypeError(f"measure must be callable, got {type(measure).__name__}")
+    rtol = real_number("rtol", rtol, low=0.0)
+    for vector in _vectors(x, generator, trials):
+        after = moves(vector)
+        before, after = after if isinstance(after, tuple) else (vector.expand(len(after), -1), after)
+        if len(after) == 0:
+            continue
+        value_before = _values(measure, before if axiom == "P1" else vector.unsqueeze(0)).expand(len(after))
+        value_after = _values(measure, after)
+        change = value_after - value_before
+        if larger_is_sparser:
+            change = -change
+        resolution = rtol * torch.maximum(value_before.abs(), value_after.abs())
+        if expected == 0:
+            broken = change.abs() > resolution
+        elif strict:
+            broken = (expected * change <= resolution) & _sizeable(before, after)
+        else:
+            broken = expected * change < -resolution
+        if broken.any():
+            i = int(torch.nonzero(broken)[0])
+            return Counterexample(axiom, before[i].clone(), after[i].clone(),
+                                  value_before[i].item(), value_after[i].item())
+    return None
+
+
+def _sizeable(before: Tensor, after: Tensor) -> Tensor:
+    if before.shape != after.shape:
+        return torch.ones(len(after), dtype=torch.bool)
+    return (after - before).abs().amax(-1) >= 1e-3 * before.amax(-1)
+
+
+def _values(measure: Measure, x: Tensor) -> Tensor:
+    values = measure(x)
+    if not isinstance(values, Tensor):
+        raise TypeError(f"measure must return a torch.Tensor, got {type(values).__name__}")
+    if values.shape != x.shape[:-1]:
+        raise InvalidArgument(f"measure must map shape {tuple(x.shape)} to {tuple(x.shape[:-1])}, "
+                              f"got {tuple(values.shape)}")
+    if torch.isnan(values).any():
+        raise InvalidArgument(f"measure returned NaN for {x[torch.isnan(values)][0].tolist()}")
+    return values.detach()
+
+
+def _vectors(x: Tensor | None, generator: torch.Generator | None, trials: int) -> Iterator[Tensor]:
+    if x is None:
+        if isinstance(trials, bool) or not isinstance(trials, int):
+            raise TypeError(f"trials must be an int, got {type(trials).__name__}")
+        if trials < 1:
+            raise InvalidArgument(f"trials must be at least 1, got {trials}")
+        if generator is None:
+            generator = torch.Generator().manual_seed(0)
+        yield from (_random_vector(generator, i) for i in range(trials))
+        return
+    floating_tensor("x", x)
+    if x.ndim not in (1, 2):
+        raise InvalidArgument(f"x must be a vector (n,) or vectors (m, n), got shape {tuple(x.shape)}")
+    nonempty_dim("x", x, -1)
+    finite("x", x)
+    if (x < 0).any():
+        raise InvalidArgument(f"x must be non-negative, got {x[x < 0][0].item()}")
+    rows = x.detach().to("cpu", torch.float64).reshape(-1, x.shape[-1])
+    if (rows.sum(-1) == 0).any():
+        raise InvalidArgument("x must have a non-zero entry, got a vector that is all 0")
+    yield from rows
+
+
+def _random_vector(generator: torch.Generator, i: int) -> Tensor:
+    """Log-normal entries for even ``i``, up to four spikes on a flat floor for odd ``i``.
+
+    The second kind is where measures built from powers below 1 fail: the spikes must be high enough for the
+    orders to differ and the floor wide enough to outweigh them.
+    """
+    if i % 2 == 0:
+        n = int(torch.randint(2, 33, (), generator=generator))
+        spread = math.exp(0.7 * (i // 2 % 5 - 2))
+        return torch.exp(spread * torch.randn(n, generator=generator, dtype=torch.float64))
+    width, height = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
+    spikes = int(torch.randint(2, 5, (), generator=generator))
+    floor = torch.ones(int(2 ** (11 * width)), dtype=torch.float64)
+    peaks = math.exp(6 * height) * (1 + torch.rand(spikes, generator=generator, dtype=torch.float64))
+    return torch.cat([peaks, floor])

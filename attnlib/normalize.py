@@ -1,0 +1,303 @@
+"""Entropy normalisation: the power of a distribution, or the factor on its scores, that has a given entropy.
+
+``p^gamma / sum(p^gamma)`` is ``softmax(gamma * log p)``, so both forms are one problem: given the gaps
+``u <= 0`` of a row to its peak, find ``gamma > 0`` with ``H(gamma) = target``. H falls strictly from log k at
+``gamma -> 0`` to log m as ``gamma -> inf`` (k entries in the support, m of them tied at the peak), so there is
+one root for every target in between, and none outside.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
+from attnlib.errors import InvalidArgument, UnreachableEntropy
+from attnlib.partition import gaps, log_weights
+
+__all__ = ["NormalizedEntropy", "normalize_entropy", "normalize_entropy_scores", "power_transform"]
+
+
+class NormalizedEntropy(NamedTuple):
+    """Result of :func:`normalize_entropy`; ``gamma`` and ``iterations`` have the shape of the rows.
+
+    Source: 8829.
+
+    >>> import torch
+    >>> result = normalize_entropy(torch.tensor([0.5, 0.3, 0.2]), 0.5)
+    >>> result._fields
+    ('p', 'gamma', 'iterations')
+    """
+
+    p: Tensor
+    """The distribution that has the target entropy."""
+    gamma: Tensor
+    """The power, always positive."""
+    iterations: Tensor
+    """Evaluations of the entropy each row took, int64."""
+
+
+def normalize_entropy(p: Tensor, target: float | Tensor, *, dim: int = -1) -> NormalizedEntropy:
+    """Raise ``p`` to the power ``gamma > 0`` that gives it the entropy ``target`` (nats), row by row.
+
+    Args:
+        p: floating-point tensor of probability vectors along ``dim``; zeros stay zeros.
+        target: entropy in nats, a number or a tensor that broadcasts with the shape of the rows (``p`` without
+            ``dim``).
+        dim: the dimension of the vectors.
+
+    Returns:
+        ``NormalizedEntropy(p, gamma, iterations)``; ``p`` and ``gamma`` in the dtype of the input (bfloat16 and
+        float16 are solved in float32; a ``gamma`` above 65504 rounds to infinity in float16, ``p`` does not
+        suffer). Differentiable in ``p`` and ``target``, through the solution and not through the iteration;
+        the gradient in ``p`` satisfies ``sum p * grad = 0`` and is 0 where ``p`` is 0.
+
+    The attainable entropies are those in ``(log m, log k]``, m the multiplicity of the largest entry and k the
+    number of non-zero ones. The upper end is the limit ``gamma -> 0`` and no positive power attains it; a target
+    within rounding of log k is met to rounding, by a small positive ``gamma``. A row that is uniform on its
+    support has the one entropy log k at every power: it is returned unchanged, with ``gamma = 1``, zero
+    iterations and zero gradient.
+
+    Raises:
+        TypeError: ``p`` is not a floating-point tensor, ``target`` not a number or such a tensor.
+        UnreachableEntropy: a target outside the attainable range, which the error carries, with the row.
+        InvalidArgument: ``p`` is no probability vector, ``target`` not finite or of a shape that does not
+            broadcast, an empty or missing ``dim``.
+
+    Source: 8829-C1, 8829-C9 (the article's own iteration finds wrong or no roots), U8.
+
+    >>> import torch
+    >>> p = torch.tensor([0.99, 0.01], dtype=torch.float64)
+    >>> result = normalize_entropy(p, 0.5 * math.log(2))
+    >>> round(result.gamma.item(), 5)
+    0.45493
+    """
+    u, visible, dim = _rows_of_p(p, dim)
+    return _normalize(u, visible, target, p.dtype, dim)
+
+
+def normalize_entropy_scores(scores: Tensor, target: float | Tensor, *, dim: int = -1) -> NormalizedEntropy:
+    """Find ``gamma > 0`` such that ``softmax(gamma * scores)`` has the entropy ``target`` (nats), row by row.
+
+    ``scores`` may hold ``-inf`` for masked entries, which then get probability 0; a row masked throughout has
+    entropy 0 and no other, and gives ``p = 0`` and ``gamma = 1`` for the target 0. All else is as in
+    :func:`normalize_entropy`, with k the number of visible entries; differentiable in ``scores`` and ``target``.
+
+    Raises:
+        As :func:`normalize_entropy`; ``InvalidArgument`` for NaN or ``+inf`` in ``scores``.
+
+    Source: U8, U9.
+
+    >>> import torch
+    >>> from attnlib.partition import softmax_entropy
+    >>> s = torch.tensor([300.0, 100.0, 0.0, -math.inf], dtype=torch.float64)
+    >>> gamma = normalize_entropy_scores(s, 1.0).gamma
+    >>> round(softmax_entropy(s, gamma).item(), 12)
+    1.0
+    """
+    floating_tensor("scores", scores)
+    nonempty_dim("scores", scores, dim)
+    dim = dim if dim < 0 else dim - scores.ndim
+    row = gaps(scores, 1.0, dim)
+    visible = torch.ones_like(row.u, dtype=torch.bool) if row.visible is None else row.visible
+    return _normalize(row.u, visible, target, scores.dtype, dim)
+
+
+def power_transform(p: Tensor, gamma: float | Tensor, *, dim: int = -1) -> Tensor:
+    """Power transform ``p^gamma / sum(p^gamma)`` of probability vectors along ``dim``.
+
+    Args:
+        p: floating-point tensor, non-negative, summing to 1 along ``dim``.
+        gamma: finite, of either sign: a number or a tensor that broadcasts with the shape of the rows (``p``
+            without ``dim``). 0 gives the uniform distribution on the support, a negative one reverses the order.
+        dim: the dimension of the vectors.
+
+    Returns:
+        Tensor of the (broadcast) shape and the dtype of ``p``. Zeros stay zeros, for every ``gamma``.
+        Differentiable in ``p`` and ``gamma``.
+
+    Raises:
+        TypeError, InvalidArgument: as :func:`attnlib.shannon_entropy`; ``gamma`` not finite or not broadcastable.
+
+    Source: 8829-C2, 8829-C3, U8.
+
+    >>> import torch
+    >>> power_transform(torch.tensor([0.5, 0.25, 0.25, 0.0], dtype=torch.float64), 2.0)
+    tensor([0.6667, 0.1667, 0.1667, 0.0000], dtype=torch.float64)
+    """
+    scores = log_weights(p, dim)
+    dim = dim if dim < 0 else dim - p.ndim
+    rows = scores.movedim(dim, -1)
+    power = _per_row("gamma", gamma, rows)
+    row = gaps(rows, power.unsqueeze(-1), -1)
+    weights = row.weights()
+    return (weights / weights.sum(-1, keepdim=True)).movedim(-1, dim).to(p.dtype)
+
+
+def _rows_of_p(p: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:
+    scores = log_weights(p, dim)
+    dim = dim if dim < 0 else dim - p.ndim
+    visible = ~torch.isneginf(scores)
+    return torch.where(visible, scores, 0.0), visible, dim
+
+
+def _per_row(name: str, value: float | Tensor, rows: Tensor) -> Tensor:
+    """Check a per-row argument and return it in the dtype and on the device of ``rows``."""
+    if isinstance(value, Tensor):
+        floating_tensor(name, value)
+        finite(name, value)
+        value = value.to(rows.dtype)
+    else:
+        value = torch.tensor(real_number(name, value), dtype=rows.dtype, device=rows.device)
+    try:
+        shape = torch.broadcast_shapes(rows.shape[:-1], value.shape)
+    except RuntimeError:
+        raise InvalidArgument(
+            f"{name} of shape {tuple(value.shape)} does not broadcast with rows of shape {tuple(rows.shape[:-1])}"
+        ) from None
+    return value.expand(shape)
+
+
+def _normalize(u: Tensor, visible: Tensor, target: float | Tensor, dtype: torch.dtype, dim: int) -> NormalizedEntropy:
+    rows, visible = u.movedim(dim, -1), visible.movedim(dim, -1)
+    goal = _per_row("target", target, rows)
+    # A target stored in a narrow dtype is known to half an ulp of that dtype only.
+    slack = torch.finfo(target.dtype if isinstance(target, Tensor) else rows.dtype).eps
+    shape = (*goal.shape, rows.shape[-1])
+    rows, visible = rows.expand(shape), visible.expand(shape)
+    gamma, iterations = _Root.apply(rows, visible, goal, slack)
+    weights = torch.where(visible, torch.exp(gamma.unsqueeze(-1) * rows), 0.0)
+    total = weights.sum(-1, keepdim=True)
+    p = weights / torch.where(total > 0, total, 1.0)
+    return NormalizedEntropy(p.movedim(-1, dim).to(dtype), gamma.to(dtype), iterations)
+
+
+class _Root(torch.autograd.Function):
+    """gamma(u, target), differentiated implicitly: H(softmax(gamma u)) = target.
+
+    With ``p = softmax(gamma u)``, ``dH/dgamma = -gamma Var_p[u]`` and ``dH/du = -gamma^2 p (u - E_p[u])``.
+    """
+
+    @staticmethod
+    def forward(ctx, u: Tensor, visible: Tensor, target: Tensor, slack: float):
+        n = u.shape[-1]
+        gamma, iterations = _solve(u.reshape(-1, n), visible.reshape(-1, n), target.reshape(-1), slack, target.shape)
+        gamma, iterations = gamma.reshape(target.shape), iterations.reshape(target.shape)
+        ctx.mark_non_differentiable(iterations)
+        ctx.save_for_backward(u, visible, gamma)
+        return gamma, iterations
+
+    @staticmethod
+    def backward(ctx, grad: Tensor, _):
+        u, visible, gamma = ctx.saved_tensors
+        gamma = gamma.unsqueeze(-1)
+        weights = torch.where(visible, torch.exp(gamma * u), 0.0)
+        total = weights.sum(-1, keepdim=True)
+        p = weights / torch.where(total > 0, total, 1.0)
+        deviation = torch.where(p > 0, u - (p * u).sum(-1, keepdim=True), 0.0)
+        variance = (p * deviation.square()).sum(-1, keepdim=True)
+        # A row without spread keeps its entropy at every gamma; its gamma = 1 is a convention, and constant.
+        spread = variance > 0
+        per_variance = torch.where(spread, grad.unsqueeze(-1) / torch.where(spread, variance, 1.0), 0.0)
+        return -gamma * p * deviation * per_variance, None, -(per_variance / gamma).squeeze(-1), None
+
+
+def _solve(u: Tensor, visible: Tensor, target: Tensor, slack: float, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """Roots of H(gamma) = target for rows ``u`` (rows, n), by safeguarded Newton steps in log gamma.
+
+    Newton runs on the logit of ``(H - log m) / (log k - log m)``, which is straight in log gamma near the upper
+    end (``log k - H`` grows like gamma^2) and mild near the lower one, where H - log m decays exponentially.
+    A step that leaves the bracket, or that is not half as long as the one before, gives way to bisection, so
+    plateaus of H (gaps on several scales) cost a few halvings and the iteration always ends.
+    """
+    dtype, device = u.dtype, u.device
+    eps = torch.finfo(dtype).eps
+    t = -u
+    tied = (t == 0) & visible
+    m, k = tied.sum(-1, dtype=dtype).clamp(min=1), visible.sum(-1, dtype=dtype).clamp(min=1)
+    low, high = m.log(), k.log()
+    uniform = m == k
+    near_high = (target - high).abs() <= 2 * max(slack, eps) * high
+    reachable = torch.where(uniform, near_high, (target > low) & ((target <= high) | near_high))
+    if not reachable.all():
+        _raise_unreachable(target, low, high, uniform, reachable, shape)
+
+    gamma = torch.ones_like(target)
+    iterations = torch.zeros(target.shape, dtype=torch.int64, device=device)
+    rows = torch.nonzero(~uniform).squeeze(-1)
+    if rows.numel() == 0:
+        return gamma, iterations
+
+    t, visible, tied, m, low, high = t[rows], visible[rows], tied[rows], m[rows], low[rows], high[rows]
+    goal = torch.minimum(target[rows], high)
+    # H >= log k - gamma^2 range^2 / 8 bounds gamma from below; the resolution of log k stands in for a zero.
+    deficit = torch.maximum(high - goal, eps * high)
+    left = 0.5 * torch.log(8 * deficit) - t.amax(-1).log()
+    # H - log m <= c (1 + a) e^-a for a = gamma * smallest gap >= 1, c = (k - m)/m, bounds it from above.
+    smallest = torch.where(t > 0, t, math.inf).amin(-1)
+    surplus = torch.log((k[rows] - m) / m / (goal - low)).clamp(min=0.0)
+    right = torch.log(surplus + 2 * torch.sqrt(surplus + 1)) - smallest.log()
+    right = torch.maximum(left, right)
+    x = 0.5 * (left + right)
+    last = right - left
+
+    state = [rows, t, visible & ~tied, m, low, high, goal, left, right, x, last]
+    while state[0].numel():
+        rows, t, below, m, low, high, goal, left, right, x, last = state
+        excess, varentropy = _excess(t, below, m, x)
+        error = excess - (goal - low)
+        left = torch.where(error > 0, x, left)
+        right = torch.where(error > 0, right, x)
+        step = _newton_step(excess, error, varentropy, goal - low, high - low)
+
+        proposal = x + step
+        inside = (proposal >= left) & (proposal <= right)
+        met = error.abs() <= 2 * eps * goal
+        # Convergence is quadratic: the step after this one would be of the order of its square.
+        settled = inside & (step.abs() <= 0.25 * math.sqrt(eps))
+        halved = 0.5 * (left + right)
+        exhausted = right - left <= 2 * eps * (1 + halved.abs())
+        newton = inside & (2 * step.abs() <= last)
+        x_next = torch.where(newton, proposal, halved)
+
+        iterations[rows] += 1
+        done = met | settled | exhausted
+        x_done = torch.where(met, x, torch.where(settled, proposal, halved))
+        gamma[rows[done]] = x_done[done].exp()
+        state = [rows, t, below, m, low, high, goal, left, right, x_next, (x_next - x).abs()]
+        state = [value[~done] for value in state] if done.any() else state
+    return gamma, iterations
+
+
+def _excess(t: Tensor, below: Tensor, m: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """H - log m, free of cancellation, and the varentropy, at gamma = e^x."""
+    gamma = x.exp()
+    weights = torch.where(below, torch.exp(-gamma.unsqueeze(-1) * t), 0.0)
+    beside = weights.sum(-1) / m
+    z = m * (1 + beside)
+    mean = (weights * t).sum(-1) / z
+    deviation = torch.where(weights > 0, t - mean.unsqueeze(-1), 0.0)
+    variance = ((weights * deviation.square()).sum(-1) + m * mean.square()) / z
+    return torch.log1p(beside) + gamma * mean, gamma.square() * variance
+
+
+def _newton_step(excess: Tensor, error: Tensor, varentropy: Tensor, goal: Tensor, span: Tensor) -> Tensor:
+    """Newton step in log gamma on the logit of excess / span; NaN or infinite where it is not defined."""
+    short = span - excess
+    logit = torch.log1p(error / goal) - torch.log1p(-error / (span - goal))
+    return torch.where(short > 0, logit / (varentropy * (1 / excess + 1 / short)), error / varentropy)
+
+
+def _raise_unreachable(target: Tensor, low: Tensor, high: Tensor, uniform: Tensor, reachable: Tensor, shape) -> None:
+    row = int(torch.nonzero(~reachable)[0])
+    index = tuple(int(i) for i in torch.unravel_index(torch.tensor(row), shape)) if shape else ()
+    lower, upper, value = low[row].item(), high[row].item(), target[row].item()
+    where = f" in row {index}" if index else ""
+    if uniform[row]:
+        message = f"target={value}{where} is out of reach: the row is uniform on its support and has entropy {upper}"
+    else:
+        message = f"target={value}{where} is out of reach: a power gives entropies in ({lower}, {upper}]"
+    raise UnreachableEntropy(message, lower=lower, upper=upper)

@@ -1,0 +1,142 @@
+"""Sparsity of real vectors: smaller S = sparser, except for the Gini index, whose literature runs the other way.
+
+All measures here depend on the vector through ``|x| / max|x|`` alone, and are computed from it, so entries of
+1e300 or 1e-300 neither overflow nor vanish. Whether a measure has the six properties one may ask of it is
+checked by :mod:`attnlib.axioms`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
+from attnlib.errors import InvalidArgument
+from attnlib.partition import compute_dtype
+
+__all__ = ["gini", "s", "s0", "s_star"]
+
+
+def s0(x: Tensor, *, dim: int = -1) -> Tensor:
+    """Mean over maximum, ``S_0 = mean|x| / max|x|``: in ``[1/n, 1]``, small for sparse vectors.
+
+    Args:
+        x: floating-point tensor of any signs, finite, not all zero along ``dim``.
+        dim: the dimension of the vectors.
+
+    Returns:
+        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are computed
+        in float32). Where entries tie for the maximum, their gradient is shared among them.
+
+    Raises:
+        TypeError: ``x`` is not a floating-point tensor.
+        InvalidArgument: an entry that is NaN or infinite, a vector that is all zero, an empty or missing ``dim``.
+
+    Source: 9595-C1, U7 (for a probability vector, ``exp(H_inf) / n``).
+
+    >>> import torch
+    >>> s0(torch.tensor([4.0, -2.0, 0.0, 0.0], dtype=torch.float64))
+    tensor(0.3750, dtype=torch.float64)
+    """
+    return s_star(x, 1.0, math.inf, dim=dim)
+
+
+def s(x: Tensor, p: float = 2, *, dim: int = -1) -> Tensor:
+    """``S_{1,p} = (l_1 / n) / l_p``, the article's first measure; it shrinks as ``n^(-1/p)`` under repetition.
+
+    ``p`` is positive and may be ``math.inf``, where ``S_{1,p}`` is :func:`s0`; it measures sparsity for p > 1.
+    Shapes, dtype, gradients and errors are those of :func:`s_star`.
+
+    Source: 9595-C5, 9595-C8.
+
+    >>> import torch
+    >>> s(torch.tensor([3.0, 4.0], dtype=torch.float64))
+    tensor(0.7000, dtype=torch.float64)
+    """
+    p = real_number("p", p, low=0.0, low_open=True, allow_inf=True)
+    star = s_star(x, 1.0, p, dim=dim)
+    return star * x.shape[dim] ** (-1.0 / p)
+
+
+def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
+    """``S*_{q,p} = n^(1/p - 1/q) l_q / l_p``, the ratio of the power means of orders q and p.
+
+    For ``p > q`` it lies in ``[n^(1/p - 1/q), 1]`` (1 if all ``|x|`` are equal, the lower end for a single
+    non-zero entry) and is small for sparse vectors. All six axioms hold for every n exactly when
+    ``q <= 1 <= p``, strictly so unless ``p = inf`` and ``q = 1``; see :mod:`attnlib.axioms`.
+
+    Args:
+        x: floating-point tensor of any signs, finite, not all zero along ``dim``.
+        q: order of the numerator, in ``(0, inf]``.
+        p: order of the denominator, in ``(0, inf]``.
+        dim: the dimension of the vectors.
+
+    Returns:
+        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are computed
+        in float32). Differentiable; the gradient at an entry that is 0 is 0 (a subgradient for order 1, a
+        convention for orders below it, whose slope there is infinite).
+
+    Raises:
+        TypeError: ``x`` is not a floating-point tensor, ``q`` or ``p`` not a number.
+        InvalidArgument: ``q`` or ``p`` not positive, an entry that is NaN or infinite, a vector that is all zero,
+            an empty or missing ``dim``.
+
+    Source: 9595-C11 to C15, U5, U6.
+
+    >>> import torch
+    >>> x = torch.tensor([4.0, 3.0, 0.0], dtype=torch.float64)
+    >>> s_star(x), s_star(1e-300 * x)
+    (tensor(0.8083, dtype=torch.float64), tensor(0.8083, dtype=torch.float64))
+    """
+    q = real_number("q", q, low=0.0, low_open=True, allow_inf=True)
+    p = real_number("p", p, low=0.0, low_open=True, allow_inf=True)
+    a = _relative(x, dim)
+    return torch.exp(_log_power_mean(a, q, dim) - _log_power_mean(a, p, dim)).to(x.dtype)
+
+
+def gini(x: Tensor, *, dim: int = -1) -> Tensor:
+    """Gini index in Hurley and Rickard's form: 0 for equal entries, ``1 - 1/n`` for a single one; larger = sparser.
+
+    ``1 - 2 sum_k (c_(k) / l_1) (n - k + 1/2) / n`` with ``c = |x|`` sorted to rise, k from 1 to n. Shapes, dtype
+    and errors are those of :func:`s0`; differentiable where no two ``|x|`` are equal.
+
+    Source: 9595-C6; N. Hurley and S. Rickard, Comparing measures of sparsity, 2009.
+
+    >>> import torch
+    >>> gini(torch.tensor([0.0, 0.0, 0.0, 5.0], dtype=torch.float64))
+    tensor(0.7500, dtype=torch.float64)
+    """
+    a = _relative(x, dim).movedim(dim, -1)
+    n = a.shape[-1]
+    c, _ = torch.sort(a, dim=-1)
+    # 1 - 2 (n - k + 1/2)/n = (2k - 1 - n)/n, whose sum over k vanishes: equal entries give 0 exactly.
+    weight = (2 * torch.arange(1, n + 1, dtype=c.dtype, device=c.device) - 1 - n) / n
+    return ((c * weight).sum(-1) / c.sum(-1)).to(x.dtype)
+
+
+def _relative(x: Tensor, dim: int) -> Tensor:
+    """Check ``x`` and return ``|x| / max|x|``; the maximum is held constant, as every measure is scale free."""
+    floating_tensor("x", x)
+    nonempty_dim("x", x, dim)
+    finite("x", x)
+    a = x.to(compute_dtype(x.dtype)).abs()
+    top = a.detach().amax(dim, keepdim=True)
+    if (top == 0).any():
+        raise InvalidArgument(f"x must have a non-zero entry along dim={dim}, got a vector that is all 0")
+    return a / top
+
+
+def _log_power_mean(a: Tensor, order: float, dim: int) -> Tensor:
+    """log (mean a^order)^(1/order) of entries in [0, 1] whose maximum is 1."""
+    if order == math.inf:
+        return a.amax(dim).log()
+    positive = a > 0
+    log_a = torch.log(torch.where(positive, a, 1.0))
+    # mean(a^order) - 1, accurate also for small orders, whose power means divide its logarithm by the order.
+    below_one = torch.where(positive, torch.expm1(order * log_a), -1.0).mean(dim)
+    mean = torch.where(positive, torch.exp(order * log_a), 0.0).mean(dim)
+    near_one = mean > 0.5
+    log_mean = torch.where(near_one, torch.log1p(torch.where(near_one, below_one, 0.0)), torch.log(mean))
+    return log_mean / order
