@@ -56,3 +56,26 @@ def real_number(name: str, value, *, low: float = -math.inf, high: float = math.
         left, right = "(" if low_open else "[", ")" if high_open else "]"
         raise InvalidArgument(f"{name} must lie in {left}{low}, {high}{right}, got {value}")
     return value
+
+
+def real_tensor(name: str, value, *, low: float = -math.inf, high: float = math.inf,
+                low_open: bool = False, high_open: bool = False) -> Tensor:
+    """Return a finite number or tensor as float64, every entry inside the stated interval, else raise."""
+    if isinstance(value, Tensor):
+        if value.dtype == torch.bool or value.dtype.is_complex:
+            raise TypeError(f"{name} must be real, got {value.dtype}")
+        x = value.to(torch.float64)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a real number or a torch.Tensor, got {type(value).__name__}")
+    else:
+        x = torch.tensor(float(value), dtype=torch.float64)
+    finite(name, x)
+    bad = (x < low) | (x > high)
+    if low_open:
+        bad = bad | (x == low)
+    if high_open:
+        bad = bad | (x == high)
+    if bad.any():
+        left, right = "(" if low_open else "[", ")" if high_open else "]"
+        raise InvalidArgument(f"{name} must lie in {left}{low}, {high}{right}, got {x[bad].flatten()[0].item()}")
+    return x

@@ -1,0 +1,9 @@
+"""Closed forms of the models behind the articles: numbers or tensors in, float64 tensors out, nats.
+
+One module a model: keys on a sphere, a matching key among random ones (needle), the frozen phase of Gaussian
+scores, Gaussian keys under three activations, bounded scores, noise on scores, and exponential decay.
+"""
+
+from attnlib.theory import freezing, needle, sphere
+
+__all__ = ["freezing", "needle", "sphere"]
