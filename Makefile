@@ -66,9 +66,9 @@ $(READY): constraints.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "error: this book needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % tuple(sys.version_info[:2]))'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; install it (on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
-	@echo "setting up $(VENV)"
+	@echo "setting up $(VENV): torch first, the largest download, then the rest"
 	@$(PYTHON) -m venv $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check $(UV)
-	@$(PY) -m pip install --disable-pip-version-check --no-compile --only-binary :all: --constraint constraints.txt torch
-	@$(VENV)/bin/uv pip install --quiet --python $(PY) --only-binary :all: --no-binary attnlib --constraint constraints.txt --editable ".[book,test]"
+	@$(PY) -m pip install -qq --disable-pip-version-check $(UV)
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-compile --only-binary :all: --constraint constraints.txt torch setuptools
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --only-binary :all: --no-build-isolation --constraint constraints.txt --editable ".[book,test]"
 	@touch $@
