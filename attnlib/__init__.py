@@ -1,6 +1,6 @@
 """attnlib: exact entropy, sparsity and scale of attention, read off F(lambda) = log sum exp(lambda s)."""
 
-from attnlib import axioms, sparsity
+from attnlib import axioms, scale, sparsity, theory
 from attnlib.normalize import NormalizedEntropy, normalize_entropy, normalize_entropy_scores, power_transform
 from attnlib.partition import (
     log_partition,
@@ -19,9 +19,11 @@ __all__ = [
     "normalize_entropy_scores",
     "power_transform",
     "renyi_entropy",
+    "scale",
     "shannon_entropy",
     "softmax_entropy",
     "softmax_renyi_entropy",
     "softmax_varentropy",
     "sparsity",
+    "theory",
 ]

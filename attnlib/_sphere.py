@@ -158,7 +158,7 @@ def _solve(target: Tensor, d: Tensor, start: Callable[[Tensor, Tensor], Tensor],
         value, slope = value_and_slope(statistics(kappa, d), kappa)
         low = torch.where(value < goal, torch.maximum(low, kappa), low)
         high = torch.where(value > goal, torch.minimum(high, kappa), high)
-        step = torch.clamp((goal - value) / slope, -3.0, 3.0)
+        step = torch.clamp((goal - value) / slope, -50.0, 50.0)
         proposal = kappa * torch.exp(step)
         outside = ~((proposal >= low) & (proposal <= high))
         middle = torch.where(high.isinf(), kappa * 20, torch.sqrt(low) * torch.sqrt(high))
