@@ -1,0 +1,423 @@
+"""Entropy, Renyi entropies, sparsity and varentropy of every attention row, without the n x n matrix.
+
+With the keys as values, a fused attention kernel returns the log-sum-exp F of a row and o = sum p k, hence
+H = F - scale q.o. Its backward pass with V = K and dO = -scale g q has dS = -g p (s - m), which is exactly the
+gradient of H; with dO = q it returns scale Cov(k) q, hence the variance of the logits. F at alpha * scale gives
+the Renyi entropy of order alpha. Claims U1 to U4 and U7 of the book.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from attnlib._fused import kernels_for
+from attnlib._layout import Layout, resolve
+from attnlib._validate import floating_tensor, real_number
+from attnlib._written import NEAR_ONE, WrittenRows
+from attnlib.attention import attend
+from attnlib.errors import InvalidArgument
+
+__all__ = ["AttentionWithStatistics", "RowEntropy", "RowStatistics", "row_entropy", "row_statistics",
+           "softmax_attention_with_statistics"]
+
+# Entries of one block of logits written out at a time: within a core's cache on CPU, large enough to fill a GPU.
+_BLOCK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}
+
+
+class RowStatistics(NamedTuple):
+    """Statistics of every row p of softmax attention, each of shape (..., heads, n), entropies in nats.
+
+    ``lse`` is log sum exp of the logits, ``entropy`` Shannon's, ``renyi`` maps each requested order to the
+    Renyi entropy, ``sparsity`` is S*_{1,2} = sqrt(effective_tokens / keys the row sees), ``effective_tokens`` is
+    1 / sum p^2 = exp(H_2), ``varentropy`` the variance of log p under p. A row that sees no key has lse -inf and
+    otherwise counts as concentrated on a single key: entropies 0, effective tokens 1, sparsity 1, varentropy 0.
+    """
+
+    lse: Tensor
+    entropy: Tensor
+    renyi: dict[float, Tensor]
+    sparsity: Tensor
+    effective_tokens: Tensor
+    varentropy: Tensor
+
+
+class RowEntropy(NamedTuple):
+    """Log-sum-exp and Shannon entropy (nats) of every row, each of shape (..., heads, n)."""
+
+    lse: Tensor
+    entropy: Tensor
+
+
+class AttentionWithStatistics(NamedTuple):
+    """The output of softmax attention, (..., heads, n, d), and the statistics of its rows."""
+
+    output: Tensor
+    statistics: RowStatistics
+
+
+class _Refuse(torch.autograd.Function):
+    """Identity in ``gradient`` that hangs on the inputs it came from, and cannot be differentiated."""
+
+    @staticmethod
+    def forward(ctx, gradient, *inputs):
+        return gradient.view_as(gradient)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        raise NotImplementedError("row statistics are differentiable once; for second derivatives use impl='reference'")
+
+
+def _differentiable_once(backward):
+    """For backward passes by kernels: under ``create_graph`` a second derivative raises instead of reading 0.
+
+    ``torch.autograd.function.once_differentiable`` notices only gradients that arrive with a graph of their own.
+    """
+
+    @functools.wraps(backward)
+    def wrapped(ctx, *grads):
+        with torch.no_grad():
+            results = backward(ctx, *grads)
+        if not torch.is_grad_enabled():
+            return results
+        inputs = [x for x in (*ctx.saved_tensors, *grads) if x is not None and x.requires_grad]
+        return tuple(r if r is None else _Refuse.apply(r, *inputs) for r in results)
+
+    return wrapped
+
+
+class _Blockwise(torch.autograd.Function):
+    """Any statistic of written-out rows, one block of rows at a time, recomputed in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, q, k, layout: Layout, statistic: Callable[[WrittenRows], tuple[Tensor, ...]]):
+        ctx.save_for_backward(q, k)
+        ctx.layout, ctx.statistic = layout, statistic
+        results = None
+        for block in layout.blocks(_block_elements(q)):
+            b, h, i = block
+            parts = statistic(WrittenRows(layout.logits(q[b, h, i], k[b, h], block)))
+            if results is None:
+                results = tuple(part.new_empty(q.shape[:-1]) for part in parts)
+            for result, part in zip(results, parts):
+                result[block] = part
+        return results
+
+    @staticmethod
+    @_differentiable_once
+    def backward(ctx, *grads):
+        q, k = ctx.saved_tensors
+        grad_q, grad_k = torch.empty_like(q), torch.zeros_like(k)
+        for block in ctx.layout.blocks(_block_elements(q)):
+            b, h, i = block
+            with torch.enable_grad():
+                q_part, k_part = q[b, h, i].detach().requires_grad_(), k[b, h].detach().requires_grad_()
+                parts = ctx.statistic(WrittenRows(ctx.layout.logits(q_part, k_part, block)))
+            from_q, from_k = torch.autograd.grad(parts, (q_part, k_part), [g[block] for g in grads])
+            grad_q[block] = from_q
+            grad_k[b, h] += from_k
+        return grad_q, grad_k, None, None
+
+
+def _block_elements(q: Tensor) -> int:
+    return _BLOCK_ELEMENTS.get(q.device.type, _BLOCK_ELEMENTS["cpu"])
+
+
+class _FusedRows(torch.autograd.Function):
+    """Output, log-sum-exp, entropy and varentropy of every row from the fused kernels; ``v`` may be None.
+
+    All gradients but that of the varentropy come from one backward call of the kernel, which computes
+    dS = P (dO V^T - sum(dO * out)) from whatever columns it is handed:
+
+    ==========  ===========  =================  =========
+    gradient    columns V    columns dO         columns out
+    ==========  ===========  =================  =========
+    of output   v            g                  output
+    of entropy  k            -scale g q         sum p k
+    of lse      1            g                  0
+    ==========  ===========  =================  =========
+    """
+
+    @staticmethod
+    def forward(ctx, q, k, v, layout: Layout, with_varentropy: bool):
+        kernels, how = kernels_for(q.device, q.dtype), (layout.bias, layout.is_causal, layout.scale)
+        values = k if v is None else torch.cat([v, k], dim=-1)
+        out, lse = kernels.forward(q, k, values, *how)
+        if layout.bias is not None:
+            out, lse = out.masked_fill(layout.empty[..., None], 0), lse.masked_fill(layout.empty, 0)
+        width = 0 if v is None else v.shape[-1]
+        output, mean_key = out[..., :width], out[..., width:]
+        entropy = (lse - layout.scale * (q * mean_key).sum(dim=-1)).clamp(min=0)
+        varentropy = None
+        if with_varentropy:
+            varentropy = _varentropy(q, k, mean_key, lse, layout)
+        ctx.save_for_backward(q, k, v, output, mean_key, lse, entropy, varentropy)
+        ctx.layout = layout
+        ctx.set_materialize_grads(False)
+        return output, lse, entropy, varentropy
+
+    @staticmethod
+    @_differentiable_once
+    def backward(ctx, grad_output, grad_lse, grad_entropy, grad_varentropy):
+        q, k, v, output, mean_key, lse, entropy, varentropy = ctx.saved_tensors
+        layout = ctx.layout
+        if layout.bias is not None:
+            grad_output, grad_lse, grad_entropy, grad_varentropy = (
+                g if g is None else g.masked_fill(layout.empty.reshape(layout.empty.shape + (1,) * (g.ndim - 3)), 0)
+                for g in (grad_output, grad_lse, grad_entropy, grad_varentropy))
+        columns = []
+        if grad_output is not None and v is not None:
+            columns.append((v, grad_output, output))
+        if grad_entropy is not None:
+            columns.append((k, -layout.scale * grad_entropy[..., None] * q, mean_key))
+        if grad_lse is not None:
+            columns.append((k.new_ones(k.shape[:-1] + (1,)), grad_lse[..., None],
+                            torch.zeros_like(grad_lse)[..., None]))
+        grad_q, grad_k, grad_v = torch.zeros_like(q), torch.zeros_like(k), None
+        if columns:
+            values, grad_out, out = (torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+                                     for parts in zip(*columns))
+            grad_q, grad_k, grad_values = kernels_for(q.device, q.dtype).backward(
+                grad_out, q, k, values, out, lse, layout.bias, layout.is_causal, layout.scale)
+            if grad_output is not None and v is not None:
+                grad_v = grad_values[..., : v.shape[-1]]
+        if grad_varentropy is not None:
+            from_q, from_k = _varentropy_gradient(grad_varentropy, q, k, lse, entropy, varentropy, layout)
+            grad_q, grad_k = grad_q + from_q, grad_k + from_k
+        return grad_q, grad_k, grad_v, None, None
+
+
+def _varentropy(q, k, mean_key, lse, layout: Layout) -> Tensor:
+    """Var_p of the logits: q . dq of one backward call with V = K, dO = q, since dq is then scale Cov_p(k) q.
+
+    The column of ones beside K returns sum p (s - m), zero but for rounding; taking m times it off makes a sum
+    over p (s - m) s into one over p (s - m)^2, so that a peaked row does not lose its digits.
+    """
+    one_column = (0, 1)
+    grad_q, _, _ = kernels_for(q.device, q.dtype).backward(
+        q, pad(q, one_column), pad(k, one_column, value=1.0), k, mean_key, lse,
+        layout.bias, layout.is_causal, layout.scale)
+    mean_score = (q * mean_key).sum(dim=-1)
+    centred = (q * grad_q[..., :-1]).sum(dim=-1) - mean_score * grad_q[..., -1]
+    return (layout.scale * centred).clamp(min=0)
+
+
+def _varentropy_gradient(grad, q, k, lse, entropy, varentropy, layout: Layout) -> tuple[Tensor, Tensor]:
+    """dS = g p ((s - m)^2 + 2 (s - m) - Var): quadratic in the keys, so written out block by block."""
+    grad_q, grad_k = torch.empty_like(q), torch.zeros_like(k)
+    for block in layout.blocks(_block_elements(q)):
+        b, h, i = block
+        log_p = layout.logits(q[b, h, i], k[b, h], block) - lse[block][..., None]
+        deviation = (log_p + entropy[block][..., None]).masked_fill(log_p == -math.inf, 0)
+        grad_scores = layout.scale * grad[block][..., None] * log_p.exp() * (
+            deviation.square() + 2 * deviation - varentropy[block][..., None])
+        grad_q[block] = grad_scores @ k[b, h]
+        grad_k[b, h] += grad_scores.mT @ q[b, h, i]
+    return grad_q, grad_k
+
+
+def _check_orders(orders: Iterable[float]) -> tuple[float, ...]:
+    if isinstance(orders, (int, float)) or not isinstance(orders, Iterable):
+        raise TypeError(f"orders must be an iterable of numbers, got {type(orders).__name__}")
+    orders = tuple(orders)
+    for order in orders:
+        real_number("orders", order, low=0, allow_inf=True)
+    return orders
+
+
+def _check_impl(impl: str) -> None:
+    if impl not in ("fused", "blockwise", "reference"):
+        raise InvalidArgument(f"impl must be 'fused', 'blockwise' or 'reference', got {impl!r}")
+
+
+class _Raw(NamedTuple):
+    """Results in kernel layout; lse is -inf for rows without keys, ``output`` None where none was asked for."""
+
+    output: Tensor | None
+    lse: Tensor
+    entropy: Tensor
+    varentropy: Tensor | None
+    renyi: dict[float, Tensor]
+
+
+def _fused(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
+    layout, shift = layout.centred()
+    how = layout.detached()
+    output, lse, entropy, varentropy = _FusedRows.apply(layout.q, layout.k, layout.v, how, with_varentropy)
+    written = sorted(order for order in orders if order == math.inf or abs(order - 1) < NEAR_ONE)
+    renyi = {}
+    if written:
+        renyi = dict(zip(written, _blockwise(layout, lambda rows: tuple(map(rows.renyi, written)))))
+    for order in orders.difference(written):
+        at_order = replace(how, scale=order * how.scale)
+        _, log_sum, _, _ = _FusedRows.apply(layout.q, layout.k, None, at_order, False)
+        value = (log_sum - order * lse) / (1 - order)
+        # An entropy is not negative, the rounding of a peaked row's is; the gradient stays as it is.
+        renyi[order] = value + (value.clamp(min=0) - value).detach()
+    return _Raw(output, (lse + shift).masked_fill(layout.empty, -math.inf), entropy, varentropy, renyi)
+
+
+def _basics(rows: WrittenRows, orders: list[float], with_varentropy: bool) -> tuple[Tensor, ...]:
+    variance = (rows.varentropy(),) if with_varentropy else ()
+    return (rows.lse(), rows.entropy(), *map(rows.renyi, orders), *variance)
+
+
+def _in_blocks(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
+    layout, shift = layout.centred()
+    listed = sorted(orders)
+    lse, entropy, *rest = _blockwise(layout, lambda rows: _basics(rows, listed, with_varentropy))
+    varentropy = rest.pop() if with_varentropy else None
+    return _Raw(None, (lse + shift).masked_fill(layout.empty, -math.inf), entropy, varentropy, dict(zip(listed, rest)))
+
+
+def _reference(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
+    rows = WrittenRows(layout.logits(layout.q, layout.k))
+    listed = sorted(orders)
+    lse, entropy, *rest = _basics(rows, listed, with_varentropy)
+    varentropy = rest.pop() if with_varentropy else None
+    output = None if layout.v is None else rows.p @ layout.v
+    return _Raw(output, lse, entropy, varentropy, dict(zip(listed, rest)))
+
+
+def _blockwise(layout: Layout, statistic: Callable[[WrittenRows], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    return _Blockwise.apply(layout.q, layout.k, layout.detached(), statistic)
+
+
+def _evaluate(q, k, v, orders: set[float], with_varentropy: bool, impl: str, *, attn_mask, is_causal, scale,
+              enable_gqa) -> tuple[Layout, _Raw]:
+    if impl not in ("fused", "blockwise", "reference"):
+        raise InvalidArgument(f"impl must be 'fused', 'blockwise' or 'reference', got {impl!r}")
+    how = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    if impl == "reference":
+        layout = resolve(q, k, v, dtype=torch.float64, **how)
+        return layout, _reference(layout, orders, with_varentropy)
+    wide = torch.promote_types(floating_tensor("q", q).dtype, torch.float32)
+    if impl == "fused":
+        kernels_for(q.device, wide)
+    layout = resolve(q, k, v, dtype=wide, **how)
+    if attn_mask is not None and attn_mask.requires_grad:
+        raise InvalidArgument(f"attn_mask is differentiated by impl='reference' only, got impl={impl!r}")
+    # The kernels return sum p k and not sum p bias: with a bias that varies, the rows are written out in blocks.
+    if impl == "blockwise" or layout.bias_varies:
+        raw = _in_blocks(layout, orders, with_varentropy)
+        if v is not None:
+            raw = raw._replace(output=attend(layout))
+        return layout, raw
+    return layout, _fused(layout, orders, with_varentropy)
+
+
+def _collect(layout: Layout, raw: _Raw, orders: tuple[float, ...]) -> RowStatistics:
+    visible = layout.visible.clamp(min=1).to(raw.lse.dtype).expand_as(raw.lse)
+    known = {0.0: visible.log(), 1.0: raw.entropy, **raw.renyi}
+    return RowStatistics(
+        lse=layout.rows(raw.lse),
+        entropy=layout.rows(raw.entropy),
+        renyi={order: layout.rows(known[order]) for order in orders},
+        sparsity=layout.rows((0.5 * (known[2] - visible.log())).exp()),
+        effective_tokens=layout.rows(known[2].exp()),
+        varentropy=layout.rows(raw.varentropy))
+
+
+def _check_orders(orders: Iterable[float]) -> tuple[float, ...]:
+    if not isinstance(orders, Iterable) or isinstance(orders, (str, Tensor)):
+        raise TypeError(f"orders must be an iterable of numbers, got {type(orders).__name__}")
+    orders = tuple(orders)
+    for order in orders:
+        real_number("orders", order, low=0, allow_inf=True)
+    return orders
+
+
+def row_entropy(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_causal: bool = False,
+                scale: float | Callable | None = None, enable_gqa: bool = False,
+                impl: str = "fused") -> RowEntropy:
+    """Log-sum-exp and entropy of every row of softmax(scale * q k^T), for the price of one fused attention call.
+
+    Arguments, errors and dtypes are those of :func:`row_statistics`, of which this is the cheap part: the
+    kernel's output with V = K is sum p k, and H = lse - scale q . (sum p k).
+
+    Shapes: q (..., heads, n, d), k (..., heads, m, d); both results (..., heads, n), in nats.
+
+    Source: U1; differentiable in q and k.
+
+    >>> import torch
+    >>> q, k = torch.zeros(2, 3, 8), torch.randn(2, 5, 8)
+    >>> bool(torch.allclose(row_entropy(q, k).entropy, torch.full((2, 3), 5.0).log()))
+    True
+    """
+    layout, raw = _evaluate(q, k, None, set(), False, impl, attn_mask=attn_mask, is_causal=is_causal,
+                            scale=scale, enable_gqa=enable_gqa)
+    return RowEntropy(layout.rows(raw.lse), layout.rows(raw.entropy))
+
+
+def row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_causal: bool = False,
+                   scale: float | Callable | None = None, enable_gqa: bool = False,
+                   orders: Iterable[float] = (2.0,), impl: str = "fused") -> RowStatistics:
+    """Entropy, Renyi entropies, sparsity and varentropy of every row of softmax(scale * q k^T), without the matrix.
+
+    Shapes: q (..., heads, n, d) and k (..., heads, m, d); each result (..., heads, n), entropies in nats, in the
+    dtype and on the device of q. Half precision is computed in float32 and rounded once at the end; float32
+    entropies carry the rounding of the logits, about 1e-6 times the largest after centring the keys: pass
+    float64 tensors where that is too coarse. Entropies are clamped at 0 against rounding.
+
+    ``attn_mask`` (boolean, True = visible, or added to the logits), ``is_causal`` (top-left aligned; may be
+    combined with a mask) and ``enable_gqa`` are those of ``scaled_dot_product_attention``. ``scale`` is None for
+    1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row sees, as an int where all
+    rows see all keys and as a tensor broadcasting to (..., heads, n) otherwise. ``orders`` are the Renyi orders
+    wanted, in [0, inf]; 0, 1 and inf are the limits.
+
+    ``impl='fused'`` uses the attention kernels of the device (CPU, CUDA); rows are written out in blocks of bounded
+    size only for what no kernel returns: orders within 0.25 of 1 or infinite, the gradient of the varentropy,
+    and masks with finite non-zero entries. ``'blockwise'`` does so for everything, on any device;
+    ``'reference'`` forms the whole matrix in float64. Differentiable once in q and k (also in a floating
+    ``attn_mask`` with ``'reference'``).
+
+    A row that sees no key has lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, gradient 0.
+
+    Raises ``TypeError`` or :class:`~attnlib.errors.InvalidArgument` naming the argument.
+
+    Source: U1-U4, U7; the derivative of the entropy U2.
+
+    >>> import torch
+    >>> q, k = torch.randn(2, 4, 16, 8), torch.randn(2, 4, 16, 8)
+    >>> rows = row_statistics(q, k, is_causal=True, orders=(2.0, float("inf")))
+    >>> rows.entropy.shape, sorted(rows.renyi)
+    (torch.Size([2, 4, 16]), [2.0, inf])
+    >>> bool((rows.renyi[float("inf")] <= rows.entropy + 1e-6).all())
+    True
+    """
+    orders = _check_orders(orders)
+    layout, raw = _evaluate(q, k, None, {2.0, *orders} - {0, 1}, True, impl, attn_mask=attn_mask,
+                            is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+    return _collect(layout, raw, orders)
+
+
+def softmax_attention_with_statistics(q: Tensor, k: Tensor, v: Tensor, *, attn_mask: Tensor | None = None,
+                                      is_causal: bool = False, scale: float | Callable | None = None,
+                                      enable_gqa: bool = False, orders: Iterable[float] = (2.0,),
+                                      impl: str = "fused") -> AttentionWithStatistics:
+    """Softmax attention and the statistics of its rows, sharing the kernel calls forward and backward.
+
+    Arguments, errors and dtypes are those of :func:`row_statistics`; v is (..., heads, m, dv) and the output
+    (..., heads, n, dv). Values and keys go through the kernel side by side, so output, lse and entropy take one
+    forward and one backward call together. A row that sees no key has output 0.
+
+    Source: U1-U4, U7.
+
+    >>> import torch
+    >>> q, k, v = torch.randn(3, 1, 4, 16, 8)
+    >>> output, rows = softmax_attention_with_statistics(q, k, v, scale=lambda n, d: n / d)
+    >>> output.shape, rows.entropy.shape
+    (torch.Size([1, 4, 16, 8]), torch.Size([1, 4, 16]))
+    """
+    orders = _check_orders(orders)
+    floating_tensor("v", v)
+    layout, raw = _evaluate(q, k, v, {2.0, *orders} - {0, 1}, True, impl, attn_mask=attn_mask,
+                            is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+    return AttentionWithStatistics(layout.rows(raw.output), _collect(layout, raw, orders))

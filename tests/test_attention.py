@@ -1,0 +1,154 @@
+"""Attention operators against PyTorch's own, and against dense float64."""
+
+import math
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from attnlib.attention import softmax_attention
+from attnlib.errors import InvalidArgument
+
+INF = math.inf
+
+
+def draw(*shape, seed=0, dtype=torch.float64):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def inputs(n_q=63, n_k=63, d=8, dv=8, heads=4, key_heads=None, dtype=torch.float64):
+    key_heads = key_heads or heads
+    return (draw(2, heads, n_q, d, dtype=dtype), draw(2, key_heads, n_k, d, seed=1, dtype=dtype),
+            draw(2, key_heads, n_k, dv, seed=2, dtype=dtype))
+
+
+def dense(q, k, v, allowed=None, scale=None):
+    """Float64 attention from the definition; ``scale`` may hold one value a row."""
+    q, k, v = (x.double() for x in (q, k, v))
+    scale = torch.as_tensor(q.shape[-1] ** -0.5 if scale is None else scale, dtype=torch.float64)
+    weight = ((q @ k.mT) * scale[..., None]).exp()
+    if allowed is not None:
+        weight = weight * allowed
+    total = weight.sum(-1, keepdim=True)
+    return (weight / total.masked_fill(total == 0, 1)) @ v
+
+
+@pytest.mark.parametrize("impl", ["fused", "reference"])
+@pytest.mark.parametrize("arguments", [
+    {}, {"is_causal": True}, {"scale": 0.3}, {"attn_mask": draw(63, 111, seed=5) > -1},
+    {"attn_mask": draw(2, 1, 63, 111, seed=5)}], ids=lambda a: "+".join(a) or "plain")
+def test_agrees_with_pytorch(impl, arguments):
+    q, k, v = inputs(63, 111)
+    got = softmax_attention(q, k, v, impl=impl, **arguments)
+    torch.testing.assert_close(got, scaled_dot_product_attention(q, k, v, **arguments), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("impl", ["fused", "reference"])
+@pytest.mark.parametrize("dv", [5, 8, 13])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_values_of_another_width_and_grouped_queries(impl, dv, is_causal):
+    q, k, v = inputs(63, 63, dv=dv, heads=6, key_heads=2)
+    allowed = torch.ones(63, 63).tril() if is_causal else None
+    want = dense(q, k.repeat_interleave(3, 1), v.repeat_interleave(3, 1), allowed)
+    got = softmax_attention(q, k, v, is_causal=is_causal, enable_gqa=True, impl=impl)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("impl", ["fused", "reference"])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_rule_scales_each_row_by_the_keys_it_sees(impl, is_causal, padded):
+    q, k, v = inputs(63, 63)
+    allowed = torch.ones(63, 63).tril() if is_causal else torch.ones(63, 63)
+    mask = None
+    if padded:
+        mask = (torch.arange(63) >= torch.tensor([4, 40])[:, None])[:, None, None]
+        allowed = (allowed * mask).expand(2, 4, 63, 63)
+    seen = []
+
+    def rule(n, d):
+        seen.append(n)
+        return (n if isinstance(n, torch.Tensor) else torch.tensor(float(n))).log() / d
+
+    got = softmax_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=rule, impl=impl)
+    want = dense(q, k, v, allowed, allowed.sum(-1).double().clamp(min=1).log() / 8)
+    # The rule's own logarithm of an int is float32 here.
+    tolerance = 1e-12 if is_causal or padded else 1e-6
+    torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+    assert len(seen) == 1 and isinstance(seen[0], torch.Tensor if is_causal or padded else int)
+
+
+@pytest.mark.parametrize("impl", ["fused", "reference"])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("scale", [0.0, -0.5])
+def test_scale_of_any_sign(impl, is_causal, scale):
+    q, k, v = inputs(31, 31)
+    want = dense(q, k, v, torch.ones(31, 31).tril() if is_causal else None, scale)
+    got = softmax_attention(q, k, v, is_causal=is_causal, scale=scale, impl=impl)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("impl", ["fused", "reference"])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_row_without_keys(impl, is_causal):
+    q, k, v = inputs(7, 7)
+    mask = torch.arange(7) >= 2 if is_causal else torch.ones(7, 7).bool().index_fill(0, torch.tensor([0, 1]), False)
+    for x in (q, k, v):
+        x.requires_grad_()
+    output = softmax_attention(q, k, v, attn_mask=mask, is_causal=is_causal, impl=impl)
+    assert (output[..., :2, :] == 0).all() and (output[..., 2:, :] != 0).all()
+    for gradient in torch.autograd.grad(output[..., :2, :].sum(), (q, k, v), retain_graph=True):
+        assert (gradient == 0).all()
+    assert all(g.isfinite().all() for g in torch.autograd.grad(output.sum(), (q, k, v)))
+
+
+@pytest.mark.parametrize("arguments", [
+    {}, {"is_causal": True, "scale": lambda n, d: n.log()}, {"attn_mask": torch.arange(5) > 1, "is_causal": True},
+    {"attn_mask": draw(5, 5, seed=4), "scale": -0.3}], ids=["plain", "rule", "left padding", "bias"])
+@pytest.mark.parametrize("impl", ["fused", "reference"])
+def test_gradients(impl, arguments):
+    q, k, v = (x.requires_grad_() for x in (draw(1, 2, 5, 3), draw(1, 2, 5, 3, seed=1), draw(1, 2, 5, 2, seed=2)))
+    assert torch.autograd.gradcheck(lambda *x: softmax_attention(*x, impl=impl, **arguments), (q, k, v))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("arguments", [{}, {"is_causal": True}], ids=["plain", "causal"])
+def test_error_within_twice_that_of_the_same_dtype_written_out(dtype, arguments):
+    q, k, v = inputs(111, 111, d=16, dv=16, dtype=dtype)
+    allowed = torch.ones(111, 111).tril() if arguments else torch.ones(111, 111)
+    want = dense(q, k, v, allowed)
+    logits = (q @ k.mT) * 0.25
+    naive = torch.softmax(logits.masked_fill(allowed == 0, -INF), -1) @ v
+    got = softmax_attention(q, k, v, **arguments)
+    assert got.dtype == dtype
+    assert (got - want).abs().max() <= 2 * (naive - want).abs().max() + 1e-6
+
+
+def test_half_precision_rule_is_applied_in_float32():
+    q, k, v = inputs(111, 111, d=16, dv=16, dtype=torch.bfloat16)
+    want = dense(q, k, v, torch.ones(111, 111).tril(), torch.arange(1.0, 112).log())
+    got = softmax_attention(4 * q, k, v, is_causal=True, scale=lambda n, d: n.log() / 4)
+    # One rounding to bfloat16 at the end, nothing before it.
+    assert ((got - want).abs() <= torch.finfo(torch.bfloat16).eps / 2 * 1.01 * want.abs() + 1e-5).all()
+
+
+Q, K, V = torch.zeros(2, 5, 4), torch.zeros(2, 7, 4), torch.zeros(2, 7, 3)
+BAD = {
+    "v missing keys": ({"v": torch.zeros(2, 6, 3)}, InvalidArgument, "v must hold one value for each of the 7 keys"),
+    "v dtype": ({"v": V.double()}, TypeError, "v must have the dtype of q"),
+    "v type": ({"v": None}, TypeError, "v must be a torch.Tensor, got NoneType"),
+    "v nan": ({"v": V * math.nan}, InvalidArgument, "v must be finite, got nan"),
+    "q integer": ({"q": Q.int()}, TypeError, "q must have a floating-point dtype"),
+    "learned bias": ({"attn_mask": torch.zeros(5, 7, requires_grad=True)}, InvalidArgument, "impl='reference' only"),
+    "impl": ({"impl": "blockwise"}, InvalidArgument, "impl must be 'fused' or 'reference', got 'blockwise'"),
+    "device": ({"q": Q.to("meta")}, InvalidArgument, "q is on meta"),
+    "scale bool": ({"scale": True}, TypeError, "scale must be a real number, got bool"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input(case):
+    arguments, error, message = BAD[case]
+    arguments = {"q": Q, "k": K, "v": V} | arguments
+    with pytest.raises(error, match=message):
+        softmax_attention(arguments.pop("q"), arguments.pop("k"), arguments.pop("v"), **arguments)
