@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     check = commands.add_parser("lint", help="check what a book must have")
     check.add_argument("--executed", action="store_true", help="look at the last run, not the stored outputs")
 
+    commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt, for an edition")
+
     whole = commands.add_parser("book", help="execute, check and build")
     whole.add_argument("--jobs", type=int, help="notebooks at a time (default: one a core)")
 
@@ -42,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if options.command == "lint":
             return _lint(root, executed=options.executed)
+        if options.command == "permalinks":
+            print(f"{len(lint.publish_permalinks(root))} permalinks added to book/permalinks.txt")
+            return 0
         return _book(root, options.jobs)
     except BookError as error:
         print(f"error: {error}", file=sys.stderr)

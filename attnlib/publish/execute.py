@@ -30,8 +30,8 @@ SINGLE_THREADED = {
     "MPLBACKEND": "module://matplotlib_inline.backend_inline",
 }
 CELL_TIMEOUT = 900
-# The files under book/ that a notebook may read: the claims' statements, recorded runs, tables of data.
-DATA_SUFFIXES = {".toml", ".json", ".csv", ".npz"}
+# What a notebook may read under book/, beside the statements of its own claims.
+DATA_FOLDERS = ("recorded", "data")
 
 
 def versions() -> dict[str, str]:
@@ -61,8 +61,9 @@ def notebook_key(root: Path, path: Path, package: Path | None = None) -> str:
     notebook = load(root / path)
     code = [[cell["source"], sorted(cell.get("metadata", {}).get("tags", []))]
             for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    data = {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
-            for file in sorted((root / "book").rglob("*")) if file.suffix in DATA_SUFFIXES}
+    files = [file for folder in DATA_FOLDERS for file in sorted((root / "book" / folder).rglob("*")) if file.is_file()]
+    files += (root / "book" / "claims").glob(f"{path.stem}.toml")
+    data = {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
     payload = [code, data, versions(), sources_digest(package)]
     return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 

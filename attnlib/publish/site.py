@@ -1,9 +1,12 @@
 """Assemble the pages and build the website from them."""
 
+import contextlib
 import hashlib
+import io
 import json
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 from attnlib.publish import execute
@@ -112,7 +115,11 @@ def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> Non
     if strict:
         arguments += ["-W", "--keep-going", "-n"]
     try:
-        status = main(arguments, standalone_mode=False)
+        with warnings.catch_warnings():
+            # A Sphinx extension looks at every object in memory and so touches a deprecated name inside torch.
+            warnings.filterwarnings("ignore", message=".*torch.distributed.reduce_op", category=FutureWarning)
+            with contextlib.redirect_stdout(io.StringIO()):  # its banners; what goes wrong is on stderr
+                status = main(arguments, standalone_mode=False)
     except (click.ClickException, RuntimeError, SystemExit) as error:
         raise BookError(f"the site was not built: {error}") from error
     if status:

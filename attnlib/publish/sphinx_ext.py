@@ -175,14 +175,14 @@ class Articles(BookDirective):
             title = self.link_to_page(page.docname, article["title_en"]) if page else nodes.Text(article["title_en"])
             name = nodes.paragraph("", "", title)
             original = nodes.paragraph("", "", *self.inline(
-                f"[{article['title_zh']}]({article['link']})"), classes=["article-original"])
+                f"[{article['title_zh']}]({article['link']}), {article['date']}"), classes=["article-original"])
             claims = [claim for claim in page.claims if claim["article"] == article["id"]] if page else []
             tally: list[nodes.Node] = []
             for verdict, number in counted(claims):
                 tally += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
-            rows.append([article["id"], [name, original], article["date"],
+            rows.append([article["id"], [name, original],
                          tally or nodes.inline("", "in preparation", classes=["in-preparation"])])
-        return [self.table(["Article", "Chapter", "Published", "Its claims"], rows, "articles")]
+        return [self.table(["Article", "Chapter", "Its claims"], rows, "articles")]
 
 
 class ClaimCounts(BookDirective):
@@ -216,7 +216,7 @@ class ClaimList(BookDirective):
                 continue
             if "article" not in self.options:
                 found.append(nodes.rubric("", "", self.link_to_page(page.docname, page.title)))
-            found.append(self.table(["Claim", "Statement", "Verdict", "Evidence"],
+            found.append(self.table(["Claim", "Statement", "Evidence"],
                                     [self.row(claim) for claim in claims], "ledger"))
         return found or [nodes.paragraph("", self.none)]
 
@@ -226,7 +226,9 @@ class ClaimList(BookDirective):
             kind = nodes.emphasis("", item["kind"])
             evidence += nodes.list_item("", nodes.paragraph("", "", kind, nodes.Text(": "),
                                                             *self.inline(item["text"])))
-        return [self.link_to_claim(claim), self.statement(claim), badge(claim["verdict"]), evidence]
+        name = nodes.paragraph("", "", self.link_to_claim(claim))
+        verdict = nodes.paragraph("", "", badge(claim["verdict"]))
+        return [[name, verdict], self.statement(claim), evidence]
 
     def statement(self, claim: dict) -> list[nodes.Node]:
         blocks = self.markdown(claim["statement"])
