@@ -1,8 +1,7 @@
 """The Sphinx side of the book: directives filled from the notebooks' own records, and a site that stands alone.
 
-``{chapter-card}``, ``{articles}``, ``{claim-counts}``, ``{ledger}``, ``{errata}``, ``{recorded-runs}``,
-``{cite-chapter}`` and ``{run-on}`` print nothing that was typed for them: what they show is read, at build time,
-from the outputs the notebooks carry, from the recorded runs and from CITATION.cff.
+The directives (`DIRECTIVES`) print nothing that was typed for them: what they show is read, at build time, from
+the outputs the notebooks carry, from the recorded runs, from CITATION.cff and from the book's address.
 """
 
 import json
@@ -191,9 +190,10 @@ class ClaimCounts(BookDirective):
     def run(self):
         self.depend()
         claims = [claim for page in self.book.pages for claim in page.claims]
-        equations = sum(len(page.equations) for page in self.book.pages)
+        derivations = sum(any(step["strategy"] != "definition" for step in equation["steps"])
+                          for page in self.book.pages for equation in page.equations)
         line = nodes.paragraph(classes=["claim-counts"])
-        line += nodes.Text(f"{len(claims)} claims checked, {equations} derivations and definitions proved or unfolded: ")
+        line += nodes.Text(f"{derivations} derivations proved, {len(claims)} claims checked: ")
         for verdict, number in counted(claims):
             line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
         return [line]
@@ -236,6 +236,48 @@ class ClaimList(BookDirective):
             if claim.get(word):
                 blocks += self.markdown(f"**{word.capitalize()}.** {claim[word]}")
         return blocks
+
+
+class QuotedClaims(ClaimList):
+    """Claims named one by one, as far as they have been checked."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self):
+        self.depend()
+        checked = {claim["id"]: claim for page in self.book.pages for claim in page.claims}
+        rows = [self.row(checked[name]) for name in self.arguments[0].split() if name in checked]
+        return [self.table(["Claim", "Statement", "Evidence"], rows, "ledger")] if rows else []
+
+
+class VerdictLegend(BookDirective):
+    """What each verdict means."""
+
+    meanings = {
+        "holds": "True as stated, with a proof, a computation to many digits or an attack that failed.",
+        "holds under": "True under the condition given; a counterexample shows that the condition is needed.",
+        "approximate": "True up to an error that was measured, in the regime given.",
+        "needs correction": "Not true as stated; the correction given is, and both are shown.",
+        "false": "Not true; the counterexample is shown.",
+        "empirical": "An experiment says so; it is cited or repeated, not derived.",
+    }
+
+    def run(self):
+        rows = [[badge(verdict), self.meanings[verdict]] for verdict in VERDICTS]
+        return [self.table(["Verdict", "Meaning"], rows, "legend")]
+
+
+class RunAnywhere(BookDirective):
+    """How to run a chapter without setting anything up, where the book has an address to fetch it from."""
+
+    def run(self):
+        repository = self.book.address.repository
+        if not repository:
+            return []
+        return self.markdown(
+            "The rocket above each chapter opens it on Binder or Colab. On Colab, run this in a cell of its own "
+            f"first:\n\n```\n%pip install \"attnlib[theory] @ git+{repository}\"\n```\n")
 
 
 class Errata(ClaimList):
@@ -374,9 +416,12 @@ DIRECTIVES = {
     "claim-counts": ClaimCounts,
     "ledger": ClaimList,
     "errata": Errata,
+    "quoted-claims": QuotedClaims,
     "recorded-runs": RecordedRuns,
     "cite-chapter": CiteChapter,
+    "run-anywhere": RunAnywhere,
     "run-on": RunOn,
+    "verdict-legend": VerdictLegend,
 }
 
 
