@@ -1,7 +1,14 @@
 """attnlib: exact entropy, sparsity and scale of attention, read off F(lambda) = log sum exp(lambda s)."""
 
 from attnlib import axioms, scale, sparsity, theory
-from attnlib.attention import softmax_attention
+from attnlib.attention import decay_attention, relu2_attention, softmax_attention
+from attnlib.linear import (
+    LinearAttentionState,
+    LinearRowStatistics,
+    linear_attention,
+    linear_attention_stream,
+    linear_row_statistics,
+)
 from attnlib.normalize import NormalizedEntropy, normalize_entropy, normalize_entropy_scores, power_transform
 from attnlib.partition import (
     log_partition,
@@ -22,14 +29,21 @@ from attnlib.rows import (
 
 __all__ = [
     "AttentionWithStatistics",
+    "LinearAttentionState",
+    "LinearRowStatistics",
     "NormalizedEntropy",
     "RowEntropy",
     "RowStatistics",
     "axioms",
+    "decay_attention",
+    "linear_attention",
+    "linear_attention_stream",
+    "linear_row_statistics",
     "log_partition",
     "normalize_entropy",
     "normalize_entropy_scores",
     "power_transform",
+    "relu2_attention",
     "renyi_entropy",
     "row_entropy",
     "row_statistics",

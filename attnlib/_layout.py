@@ -95,6 +95,11 @@ class Layout:
         return scores
 
 
+def at_least_float32(x: Tensor) -> torch.dtype:
+    """The dtype to compute in: that of ``x``, float32 for half precision."""
+    return torch.promote_types(floating_tensor("q", x).dtype, torch.float32)
+
+
 def _check_inputs(q: Tensor, k: Tensor, v: Tensor | None) -> None:
     named = {"q": q, "k": k} if v is None else {"q": q, "k": k, "v": v}
     for name, x in named.items():
@@ -212,7 +217,7 @@ def resolve(q: Tensor, k: Tensor, v: Tensor | None = None, *, attn_mask: Tensor 
         allowed = mask if mask.dtype == torch.bool else mask > -math.inf
     counts = _visible_counts(allowed, is_causal, n_q, n_k, q.device)
 
-    wide = torch.promote_types(given, torch.float32) if dtype is None else dtype
+    wide = at_least_float32(q) if dtype is None else dtype
     factor = _row_scale(scale, counts, d, wide)
     folded = isinstance(factor, Tensor) or factor <= 0
     compute = wide if folded or dtype is not None else given

@@ -8,7 +8,6 @@ the Renyi entropy of order alpha. Claims U1 to U4 and U7 of the book.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,18 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from attnlib._blockwise import block_elements, blockwise, differentiable_once
 from attnlib._fused import kernels_for
-from attnlib._layout import Layout, resolve
+from attnlib._layout import Layout, at_least_float32, resolve
 from attnlib._validate import floating_tensor, real_number
 from attnlib._written import NEAR_ONE, WrittenRows
-from attnlib.attention import attend
 from attnlib.errors import InvalidArgument
 
 __all__ = ["AttentionWithStatistics", "RowEntropy", "RowStatistics", "row_entropy", "row_statistics",
            "softmax_attention_with_statistics"]
-
-# Entries of one block of logits written out at a time: within a core's cache on CPU, large enough to fill a GPU.
-_BLOCK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}
 
 
 class RowStatistics(NamedTuple):
@@ -61,73 +57,6 @@ class AttentionWithStatistics(NamedTuple):
 
     output: Tensor
     statistics: RowStatistics
-
-
-class _Refuse(torch.autograd.Function):
-    """Identity in ``gradient`` that hangs on the inputs it came from, and cannot be differentiated."""
-
-    @staticmethod
-    def forward(ctx, gradient, *inputs):
-        return gradient.view_as(gradient)
-
-    @staticmethod
-    def backward(ctx, *grads):
-        raise NotImplementedError("row statistics are differentiable once; for second derivatives use impl='reference'")
-
-
-def _differentiable_once(backward):
-    """For backward passes by kernels: under ``create_graph`` a second derivative raises instead of reading 0.
-
-    ``torch.autograd.function.once_differentiable`` notices only gradients that arrive with a graph of their own.
-    """
-
-    @functools.wraps(backward)
-    def wrapped(ctx, *grads):
-        with torch.no_grad():
-            results = backward(ctx, *grads)
-        if not torch.is_grad_enabled():
-            return results
-        inputs = [x for x in (*ctx.saved_tensors, *grads) if x is not None and x.requires_grad]
-        return tuple(r if r is None else _Refuse.apply(r, *inputs) for r in results)
-
-    return wrapped
-
-
-class _Blockwise(torch.autograd.Function):
-    """Any statistic of written-out rows, one block of rows at a time, recomputed in the backward pass."""
-
-    @staticmethod
-    def forward(ctx, q, k, layout: Layout, statistic: Callable[[WrittenRows], tuple[Tensor, ...]]):
-        ctx.save_for_backward(q, k)
-        ctx.layout, ctx.statistic = layout, statistic
-        results = None
-        for block in layout.blocks(_block_elements(q)):
-            b, h, i = block
-            parts = statistic(WrittenRows(layout.logits(q[b, h, i], k[b, h], block)))
-            if results is None:
-                results = tuple(part.new_empty(q.shape[:-1]) for part in parts)
-            for result, part in zip(results, parts):
-                result[block] = part
-        return results
-
-    @staticmethod
-    @_differentiable_once
-    def backward(ctx, *grads):
-        q, k = ctx.saved_tensors
-        grad_q, grad_k = torch.empty_like(q), torch.zeros_like(k)
-        for block in ctx.layout.blocks(_block_elements(q)):
-            b, h, i = block
-            with torch.enable_grad():
-                q_part, k_part = q[b, h, i].detach().requires_grad_(), k[b, h].detach().requires_grad_()
-                parts = ctx.statistic(WrittenRows(ctx.layout.logits(q_part, k_part, block)))
-            from_q, from_k = torch.autograd.grad(parts, (q_part, k_part), [g[block] for g in grads])
-            grad_q[block] = from_q
-            grad_k[b, h] += from_k
-        return grad_q, grad_k, None, None
-
-
-def _block_elements(q: Tensor) -> int:
-    return _BLOCK_ELEMENTS.get(q.device.type, _BLOCK_ELEMENTS["cpu"])
 
 
 class _FusedRows(torch.autograd.Function):
@@ -164,7 +93,7 @@ class _FusedRows(torch.autograd.Function):
         return output, lse, entropy, varentropy
 
     @staticmethod
-    @_differentiable_once
+    @differentiable_once
     def backward(ctx, grad_output, grad_lse, grad_entropy, grad_varentropy):
         q, k, v, output, mean_key, lse, entropy, varentropy = ctx.saved_tensors
         layout = ctx.layout
@@ -212,7 +141,7 @@ def _varentropy(q, k, mean_key, lse, layout: Layout) -> Tensor:
 def _varentropy_gradient(grad, q, k, lse, entropy, varentropy, layout: Layout) -> tuple[Tensor, Tensor]:
     """dS = g p ((s - m)^2 + 2 (s - m) - Var): quadratic in the keys, so written out block by block."""
     grad_q, grad_k = torch.empty_like(q), torch.zeros_like(k)
-    for block in layout.blocks(_block_elements(q)):
+    for block in layout.blocks(block_elements(q)):
         b, h, i = block
         log_p = layout.logits(q[b, h, i], k[b, h], block) - lse[block][..., None]
         deviation = (log_p + entropy[block][..., None]).masked_fill(log_p == -math.inf, 0)
@@ -254,7 +183,8 @@ def _fused(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
     written = sorted(order for order in orders if order == math.inf or abs(order - 1) < NEAR_ONE)
     renyi = {}
     if written:
-        renyi = dict(zip(written, _blockwise(layout, lambda rows: tuple(map(rows.renyi, written)))))
+        renyi = dict(zip(written, blockwise(
+            replace(layout, v=None), lambda s, _: tuple(map(WrittenRows(s).renyi, written)))))
     for order in orders.difference(written):
         at_order = replace(how, scale=order * how.scale)
         _, log_sum, _, _ = _FusedRows.apply(layout.q, layout.k, None, at_order, False)
@@ -264,30 +194,33 @@ def _fused(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
     return _Raw(output, (lse + shift).masked_fill(layout.empty, -math.inf), entropy, varentropy, renyi)
 
 
-def _basics(rows: WrittenRows, orders: list[float], with_varentropy: bool) -> tuple[Tensor, ...]:
+def _write_out(logits: Tensor, v: Tensor | None, orders: list[float],
+               with_varentropy: bool) -> tuple[Tensor, ...]:
+    rows = WrittenRows(logits)
+    output = () if v is None else (rows.p @ v,)
     variance = (rows.varentropy(),) if with_varentropy else ()
-    return (rows.lse(), rows.entropy(), *map(rows.renyi, orders), *variance)
+    return (rows.lse(), rows.entropy(), *map(rows.renyi, orders), *variance, *output)
+
+
+def _name(results: tuple[Tensor, ...], with_output: bool, orders: list[float], with_varentropy: bool) -> _Raw:
+    lse, entropy, *rest = results
+    output = rest.pop() if with_output else None
+    varentropy = rest.pop() if with_varentropy else None
+    return _Raw(output, lse, entropy, varentropy, dict(zip(orders, rest)))
 
 
 def _in_blocks(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
     layout, shift = layout.centred()
     listed = sorted(orders)
-    lse, entropy, *rest = _blockwise(layout, lambda rows: _basics(rows, listed, with_varentropy))
-    varentropy = rest.pop() if with_varentropy else None
-    return _Raw(None, (lse + shift).masked_fill(layout.empty, -math.inf), entropy, varentropy, dict(zip(listed, rest)))
+    results = blockwise(layout, lambda s, v: _write_out(s, v, listed, with_varentropy))
+    raw = _name(results, layout.v is not None, listed, with_varentropy)
+    return raw._replace(lse=(raw.lse + shift).masked_fill(layout.empty, -math.inf))
 
 
 def _reference(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
-    rows = WrittenRows(layout.logits(layout.q, layout.k))
     listed = sorted(orders)
-    lse, entropy, *rest = _basics(rows, listed, with_varentropy)
-    varentropy = rest.pop() if with_varentropy else None
-    output = None if layout.v is None else rows.p @ layout.v
-    return _Raw(output, lse, entropy, varentropy, dict(zip(listed, rest)))
-
-
-def _blockwise(layout: Layout, statistic: Callable[[WrittenRows], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    return _Blockwise.apply(layout.q, layout.k, layout.detached(), statistic)
+    results = _write_out(layout.logits(layout.q, layout.k), layout.v, listed, with_varentropy)
+    return _name(results, layout.v is not None, listed, with_varentropy)
 
 
 def _evaluate(q, k, v, orders: set[float], with_varentropy: bool, impl: str, *, attn_mask, is_causal, scale,
@@ -298,7 +231,7 @@ def _evaluate(q, k, v, orders: set[float], with_varentropy: bool, impl: str, *, 
     if impl == "reference":
         layout = resolve(q, k, v, dtype=torch.float64, **how)
         return layout, _reference(layout, orders, with_varentropy)
-    wide = torch.promote_types(floating_tensor("q", q).dtype, torch.float32)
+    wide = at_least_float32(q)
     if impl == "fused":
         kernels_for(q.device, wide)
     layout = resolve(q, k, v, dtype=wide, **how)
@@ -306,10 +239,7 @@ def _evaluate(q, k, v, orders: set[float], with_varentropy: bool, impl: str, *, 
         raise InvalidArgument(f"attn_mask is differentiated by impl='reference' only, got impl={impl!r}")
     # The kernels return sum p k and not sum p bias: with a bias that varies, the rows are written out in blocks.
     if impl == "blockwise" or layout.bias_varies:
-        raw = _in_blocks(layout, orders, with_varentropy)
-        if v is not None:
-            raw = raw._replace(output=attend(layout))
-        return layout, raw
+        return layout, _in_blocks(layout, orders, with_varentropy)
     return layout, _fused(layout, orders, with_varentropy)
 
 

@@ -1,4 +1,4 @@
-"""Attention operators against PyTorch's own, and against dense float64."""
+"""Softmax, relu^2 and decay attention against PyTorch's own operator and against dense float64."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from attnlib.attention import softmax_attention
+from attnlib.attention import decay_attention, relu2_attention, softmax_attention
 from attnlib.errors import InvalidArgument
 
 INF = math.inf
@@ -152,3 +152,126 @@ def test_bad_input(case):
     arguments = {"q": Q, "k": K, "v": V} | arguments
     with pytest.raises(error, match=message):
         softmax_attention(arguments.pop("q"), arguments.pop("k"), arguments.pop("v"), **arguments)
+
+
+def relu2_by_rows(q, k, v, normalize, allowed, scale):
+    """relu^2 attention from its definition, one row at a time."""
+    q, k, v = q.double(), k.double(), v.double()
+    weight = torch.relu(scale * (q @ k.mT)) ** 2 * allowed
+    total = torch.zeros(weight.shape[:-1], dtype=torch.float64)
+    if normalize == "sum":
+        total = weight.sum(-1)
+    else:
+        total += allowed.expand(weight.shape).sum(-1) if normalize == "length" else normalize
+    return (weight / total.masked_fill(total == 0, 1)[..., None]) @ v
+
+
+@pytest.mark.parametrize("impl", ["blockwise", "reference"])
+@pytest.mark.parametrize("normalize", ["length", "sum", 512])
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("n_q, n_k", [(63, 63), (63, 111), (111, 63)])
+def test_relu2(impl, normalize, is_causal, n_q, n_k):
+    q, k, v = inputs(n_q, n_k, heads=4, key_heads=2, dv=5)
+    mask = draw(2, 1, 1, n_k, seed=6) > -1
+    allowed = torch.ones(n_q, n_k).tril() if is_causal else torch.ones(n_q, n_k)
+    wide_k, wide_v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
+    got = relu2_attention(q, k, v, normalize=normalize, attn_mask=mask, is_causal=is_causal, enable_gqa=True, impl=impl)
+    want = relu2_by_rows(q, wide_k, wide_v, normalize, allowed * mask, 8**-0.5)
+    torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("impl", ["blockwise", "reference"])
+@pytest.mark.parametrize("normalize", ["length", "sum", 3])
+def test_relu2_row_without_positive_score_is_zero(impl, normalize):
+    # The first two rows score every key negative, the third sees none.
+    q = torch.tensor([[-1.0], [-2.0], [1.0], [1.0]], dtype=torch.float64, requires_grad=True)
+    k = torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64, requires_grad=True)
+    v = draw(3, 2).requires_grad_()
+    mask = torch.ones(4, 3, dtype=torch.bool)
+    mask[2] = False
+    output = relu2_attention(q, k, v, normalize=normalize, attn_mask=mask, impl=impl)
+    assert (output[:3] == 0).all() and (output[3] != 0).all()
+    for gradient in torch.autograd.grad(output[:3].sum(), (q, k, v)):
+        assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize("impl", ["blockwise", "reference"])
+@pytest.mark.parametrize("normalize", ["length", "sum", 3])
+def test_relu2_gradients(impl, normalize):
+    q, k, v = (draw(1, 2, 5, 3, seed=seed).requires_grad_() for seed in range(3))
+    assert torch.autograd.gradcheck(
+        lambda *x: relu2_attention(*x, normalize=normalize, is_causal=True, impl=impl), (q, k, v))
+
+
+def test_relu2_sum_survives_scores_whose_squares_vanish_or_overflow():
+    q, k, v = inputs(9, 9, dtype=torch.float32)
+    want = relu2_attention(q, k, v, normalize="sum", scale=1.0)
+    for scale in (1e-30, 1e30):
+        got = relu2_attention(q, k, v, normalize="sum", scale=scale)
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("operator", [
+    lambda q, k, v: relu2_attention(q, k, v, normalize="sum"), lambda q, k, v: decay_attention(v, 0.9)],
+    ids=["relu2", "decay"])
+def test_half_precision_is_rounded_once(dtype, operator):
+    q, k, v = inputs(111, 111, dtype=dtype)
+    want = operator(q.double(), k.double(), v.double())
+    got = operator(q, k, v)
+    assert got.dtype == dtype
+    assert ((got - want).abs() <= torch.finfo(dtype).eps / 2 * 1.01 * want.abs() + 1e-5).all()
+
+
+@pytest.mark.parametrize("impl", ["chunked", "reference"])
+@pytest.mark.parametrize("n", [1, 2, 63, 128, 129, 301])
+@pytest.mark.parametrize("decay", [1, 0.97, 0.3, 1e-300])
+def test_decay(impl, n, decay):
+    v = draw(2, 3, n, 2)
+    want, running = [], torch.zeros(2, 3, 2, dtype=torch.float64)
+    for i in range(n):
+        running = decay * running + v[..., i, :]
+        want.append(running)
+    got = decay_attention(v, decay, impl=impl)
+    torch.testing.assert_close(got, torch.stack(want, -2), rtol=1e-12, atol=1e-12)
+
+
+def test_decay_crosses_chunks_of_chunks():
+    v = draw(20000, 1)
+    exact = torch.cumsum(v, 0)
+    torch.testing.assert_close(decay_attention(v, 1.0), exact, rtol=1e-11, atol=1e-10)
+    slow = decay_attention(v, 0.9999)
+    torch.testing.assert_close(slow[1:], 0.9999 * slow[:-1] + v[1:], rtol=1e-11, atol=1e-10)
+
+
+@pytest.mark.parametrize("impl", ["chunked", "reference"])
+def test_decay_gradients_and_one_decay_a_head(impl):
+    v, decay = draw(2, 3, 5, 2).requires_grad_(), torch.tensor([0.2, 0.9, 1.0]).double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda v: decay_attention(v, decay.detach(), impl=impl), v)
+    assert torch.autograd.gradcheck(lambda d: decay_attention(v.detach(), 0.9 * d, impl=impl), decay)
+    got = decay_attention(v, decay, impl=impl)
+    torch.testing.assert_close(got[:, 1], decay_attention(v[:, 1], 0.9))
+
+
+MORE_BAD = {
+    "normalize text": (lambda: relu2_attention(Q, K, V, normalize="max"), InvalidArgument, "got 'max'"),
+    "normalize zero": (lambda: relu2_attention(Q, K, V, normalize=0), InvalidArgument, "got 0"),
+    "normalize bool": (lambda: relu2_attention(Q, K, V, normalize=True), TypeError, "got bool"),
+    "normalize float": (lambda: relu2_attention(Q, K, V, normalize=2.0), TypeError, "got float"),
+    "relu2 impl": (lambda: relu2_attention(Q, K, V, normalize=1, impl="fused"), InvalidArgument, "got 'fused'"),
+    "decay zero": (lambda: decay_attention(V, 0.0), InvalidArgument, r"decay must lie in \(0.* got 0.0"),
+    "decay above 1": (lambda: decay_attention(V, 1.5), InvalidArgument, "decay must lie in .* got 1.5"),
+    "decay nan": (lambda: decay_attention(V, torch.tensor(math.nan)), InvalidArgument, "decay must lie in .* got nan"),
+    "decay text": (lambda: decay_attention(V, "slow"), TypeError, "decay must be a real number"),
+    "decay shape": (lambda: decay_attention(V, torch.ones(3)), InvalidArgument, r"decay of shape \(3,\)"),
+    "decay v": (lambda: decay_attention(V[0, 0], 0.5), InvalidArgument, "v must have shape"),
+    "decay v inf": (lambda: decay_attention(V + INF, 0.5), InvalidArgument, "v must be finite, got inf"),
+    "decay impl": (lambda: decay_attention(V, 0.5, impl="scan"), InvalidArgument, "got 'scan'"),
+}
+
+
+@pytest.mark.parametrize("case", MORE_BAD)
+def test_bad_input_of_relu2_and_decay(case):
+    call, error, message = MORE_BAD[case]
+    with pytest.raises(error, match=message):
+        call()
