@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import sympy as sp
+from sympy.concrete.expr_with_limits import ExprWithLimits
 from sympy.core.function import AppliedUndef, UndefinedFunction
 
 _defined: dict[UndefinedFunction, "Definition"] = {}
@@ -19,7 +20,7 @@ class Definition:
         self.body = sp.sympify(body)
         self.latex = latex
         # a serial number keeps two definitions of one name apart: SymPy would take them for the same function
-        self.function = UndefinedFunction(f"{name}__{len(_defined)}", real=True)
+        self.function = UndefinedFunction(f"{name}__{len(_defined):06d}", real=True)
         self._expand = sp.Lambda(self.args, _fresh_bound_symbols(self.body))
         _defined[self.function] = self
 
@@ -72,11 +73,10 @@ def unfold(expression: sp.Expr) -> sp.Expr:
 
 
 def _fresh_bound_symbols(body: sp.Expr) -> sp.Expr:
-    """Rename summation indices so that an argument of the same name cannot be captured."""
+    """Rename the symbols bound by sums and integrals so that an argument of the same name cannot be captured."""
     from attnlib.derive.over import Over
 
-    def rename(sum_):
-        fresh = {limits[0]: sp.Dummy(limits[0].name, integer=True, positive=True) for limits in sum_.args[1:]}
-        return sum_.xreplace(fresh)
+    def rename(e):
+        return e.xreplace({bound: sp.Dummy(bound.name, **bound.assumptions0) for bound in e.bound_symbols})
 
-    return body.replace(lambda e: isinstance(e, (sp.Sum, sp.Product, Over)), rename)
+    return body.replace(lambda e: isinstance(e, (ExprWithLimits, Over)), rename)

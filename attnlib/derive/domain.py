@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import mpmath as mp
 import sympy as sp
@@ -71,9 +73,15 @@ class Domain:
     """The values over which a statement is claimed.
 
     ``ranges`` maps a symbol to ``(low, high)`` (reals), ``integers(low, high)`` or ``ladder(...)`` (sizes),
-    and a vector to ``(low, high)`` (each entry) or ``simplex()``. ``where`` holds relations between them.
+    and a vector to ``(low, high)`` (each entry) or ``simplex()``. ``where`` holds relations between the scalars.
     ``size`` is the symbol that counts the entries of the vectors; ``each`` lists free indices, which run over
     all of ``1 .. size``.
+
+    Inside an interval every formula must have a value. Its two ends belong to it wherever the formulas have a
+    value there; where they have none (``log(x)`` at 0) they do not.
+
+    A range may not contradict what its symbol is declared to be: SymPy would simplify by the declaration, and
+    the formula would no longer be the one that was typed.
 
     >>> import sympy as sp
     >>> x = sp.Symbol("x", real=True)
@@ -93,8 +101,15 @@ class Domain:
         if ladders and self.size is None:
             object.__setattr__(self, "size", ladders[0])
         for key, value in self.ranges.items():
-            if isinstance(value, tuple) and not (len(value) == 2 and sp.sympify(value[0]) < sp.sympify(value[1])):
-                raise ValueError(f"the range of {key} must be (low, high) with low < high, got {value}")
+            _check_range(key, value)
+        if not ladders and (self.each or self.vectors):
+            raise ValueError("vectors and the indices in each= need a size: give its symbol a ladder(...)")
+        known = {*self.scalars, self.size}
+        for relation in self.where:
+            if not isinstance(relation, (sp.core.relational.Relational, sp.logic.boolalg.BooleanFunction)):
+                raise ValueError(f"where must hold relations, got {relation!r}")
+            if unknown := relation.free_symbols - known:
+                raise ValueError(f"where speaks of {sorted(map(str, unknown))}, which have no range")
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -122,62 +137,139 @@ class Domain:
 
     def entries(self, base: sp.IndexedBase, n: int) -> tuple[sp.Symbol, ...]:
         """Plain symbols standing for ``base[1] .. base[n]``."""
-        positive = True if isinstance(self.ranges[base], Simplex) or base.is_positive else None
-        return tuple(sp.Symbol(f"{base.label}_{k}", real=True, positive=positive) for k in range(1, n + 1))
+        positive = True if base.is_positive or _is_positive(self.ranges[base]) else None
+        # brackets in the name, so that no symbol typed in a formula is taken for an entry
+        return tuple(sp.Symbol(f"{base.label}[{k}]", real=True, positive=positive) for k in range(1, n + 1))
+
+    def positive_symbols(self) -> dict[sp.Symbol, sp.Dummy]:
+        """Positive stand-ins for the scalars that range over positive numbers only, whatever they are declared to be."""
+        return {key: sp.Dummy(key.name, positive=True, integer=key.is_integer) for key in self.scalars
+                if _is_positive(self.ranges[key]) and not key.is_positive}
+
+    def holds_at(self, point: dict, n: int) -> bool:
+        """Whether every relation in ``where`` holds at a point."""
+        return not self.where or bool(self._where(*(point[key] for key in self.scalars), n))
+
+    @cached_property
+    def _where(self):
+        arguments = [*self.scalars, self.size or sp.Dummy()]
+        return sp.lambdify(arguments, sp.And(*self.where, evaluate=False), "mpmath")
 
     def sample(self, rng: random.Random, n: int) -> dict:
         """One point: every scalar, and for every vector a tuple of ``n`` entries; ``where`` holds there."""
         for _ in range(2000):
             point = {key: _draw(value, rng, n, isinstance(key, sp.IndexedBase))
                      for key, value in self.ranges.items() if key != self.size}
-            if all(_satisfied(relation, point) for relation in self.where):
+            if self.holds_at(point, n):
                 return point
         raise ValueError(f"no point of the domain satisfies {list(self.where)} in 2000 draws")
 
-    def corners(self, n: int) -> list[dict]:
-        """Points a random draw would miss: interval ends and tied entries (those that satisfy ``where``)."""
-        found = []
-        for pick in ("low", "high", "middle"):
-            point = {}
-            for key, value in self.ranges.items():
-                if key == self.size:
-                    continue
-                if isinstance(value, Simplex):
-                    point[key] = tuple(mp.mpf(1) / n for _ in range(n))
-                    continue
-                low, high = (value.low, value.high) if isinstance(value, Integers) else map(_number, value)
-                x = {"low": low, "high": high, "middle": (low + high) / 2}[pick]
-                if isinstance(value, Integers):
-                    x = mp.mpf(int(x))
-                point[key] = (mp.mpf(x),) * n if isinstance(key, sp.IndexedBase) else mp.mpf(x)
-            if all(_satisfied(relation, point) for relation in self.where):
-                found.append(point)
-        return found
+    def special(self, rng: random.Random, n: int, count: int) -> list[dict]:
+        """Up to ``count`` points that a random draw would miss and ``where`` allows.
+
+        Ends of intervals, 0 and 1, tied entries, a single peak, a probability vector close to a vertex: all
+        combinations when they are few, else a random choice of them, mixed with random values.
+        """
+        keys = [key for key in self.ranges if key != self.size]
+        choices = [_special(self.ranges[key], n, isinstance(key, sp.IndexedBase)) for key in keys]
+        if math.prod(map(len, choices)) <= count:
+            chosen = itertools.product(*choices)
+        else:
+            diagonal = [tuple(c[min(k, len(c) - 1)] for c in choices) for k in range(3)]
+            mixed = [tuple(rng.choice(c) if rng.random() < 0.75 else
+                           _draw(self.ranges[key], rng, n, isinstance(key, sp.IndexedBase))
+                           for key, c in zip(keys, choices)) for _ in range(count - len(diagonal))]
+            chosen = diagonal + mixed
+        found = [dict(zip(keys, values)) for values in chosen]
+        return [point for point in found if self.holds_at(point, n)]
 
 
-def _number(x) -> mp.mpf:
-    return mp.mpf(sp.sympify(x).evalf(60)._mpf_) if not isinstance(x, (int, float)) else mp.mpf(x)
+def _check_range(key, value) -> None:
+    """Raise unless ``value`` is a range, and one that the declaration of ``key`` allows."""
+    if isinstance(value, Simplex):
+        if not isinstance(key, sp.IndexedBase):
+            raise ValueError(f"only a vector can range over the simplex, not {key}")
+        return
+    if isinstance(value, Ladder):
+        return
+    if isinstance(value, Integers):
+        low, high = value.low, value.high
+        if isinstance(key, sp.IndexedBase) or low > high:
+            raise ValueError(f"integers({low}, {high}) is no range for {key}")
+    elif isinstance(value, tuple) and len(value) == 2:
+        low, high = map(sp.sympify, value)
+        if not (low.is_finite and high.is_finite and low < high):
+            raise ValueError(f"the range of {key} must be (low, high) with finite low < high, got {value}")
+        if key.is_integer:
+            raise ValueError(f"{key} is declared an integer: its range is integers(...), not {value}")
+    else:
+        raise ValueError(f"the range of {key} must be (low, high), integers, ladder or simplex, got {value!r}")
+    for declared, allowed in ((key.is_nonnegative, low >= 0), (key.is_nonpositive, high <= 0)):
+        if declared and not allowed:
+            raise ValueError(f"{key} is declared to have one sign, and its range {value} has both")
+    if key.is_even is not None and isinstance(value, Integers) and low < high:
+        raise ValueError(f"{key} is declared even or odd, and {value} holds both")
+
+
+def _is_positive(kind) -> bool:
+    if isinstance(kind, Simplex):
+        return True
+    if isinstance(kind, Integers):
+        return kind.low > 0
+    return isinstance(kind, tuple) and bool(sp.sympify(kind[0]) >= 0)
+
+
+def _special(kind, n: int, is_vector: bool) -> list:
+    """Values of one range that a random draw would miss; the first three are low, high and middle."""
+    if isinstance(kind, Simplex):
+        uniform = (mp.mpf(1) / n,) * n
+        if n == 1:
+            return [uniform]
+        rest = [mp.mpf(10) ** -k for k in (1, 3, 9)]
+        peaks = [tuple(1 - r if k == at else r / (n - 1) for k in range(n)) for r in rest for at in (0, n - 1)]
+        pairs = [((1 - r) / 2,) * 2 + (r / (n - 2),) * (n - 2) for r in rest] if n > 2 else []
+        return [uniform, *peaks, *pairs]
+    low, high = ends(kind)
+    if isinstance(kind, Integers):
+        return [mp.mpf(k) for k in dict.fromkeys((kind.low, kind.high, (kind.low + kind.high) // 2))]
+    middle, edge = (low + high) / 2, (high - low) / 10**4
+    inside = [mp.mpf(x) for x in (0, 1, -1) if low < x < high]
+    values = [low, high, middle, low + edge, high - edge, *inside]
+    if not is_vector:
+        return list(dict.fromkeys(values))
+    shapes = [(x,) * n for x in values]
+    if n > 1:
+        shapes += [(high, *(low,) * (n - 1)), (*(low,) * (n - 1), high), (low, *(high,) * (n - 1)),
+                   (*(middle,) * (n - 1), high), (*(high,) * (n // 2), *(low,) * (n - n // 2))]
+    return list(dict.fromkeys(shapes))
+
+
+def ends(kind) -> tuple[mp.mpf, mp.mpf]:
+    """The two ends of an interval or a range of whole numbers."""
+    if isinstance(kind, Integers):
+        return mp.mpf(kind.low), mp.mpf(kind.high)
+    return number(kind[0]), number(kind[1])
+
+
+def number(x) -> mp.mpf:
+    """A number as mpmath has it, at the precision in force."""
+    return mp.mpf(x) if isinstance(x, (int, float)) else mp.mpf(sp.sympify(x).evalf(mp.mp.dps + 5)._mpf_)
 
 
 def _uniform(low, high, rng: random.Random) -> mp.mpf:
     # sixty random decimals, so that no point is special in binary
     fraction = mp.mpf(rng.randrange(1, 10**60)) / mp.mpf(10) ** 60
-    low, high = _number(low), _number(high)
     return low + (high - low) * fraction
 
 
-def _draw(value, rng: random.Random, n: int, is_vector: bool):
-    if isinstance(value, Simplex):
+def _draw(kind, rng: random.Random, n: int, is_vector: bool):
+    if isinstance(kind, Simplex):
         weights = [-mp.log(_uniform(0, 1, rng)) for _ in range(n)]
         total = mp.fsum(weights)
         return tuple(w / total for w in weights)
-    if isinstance(value, Integers):
-        return mp.mpf(rng.randint(value.low, value.high))
+    if isinstance(kind, Integers):
+        return mp.mpf(rng.randint(kind.low, kind.high))
+    low, high = ends(kind)
     if is_vector:
-        return tuple(_uniform(*value, rng) for _ in range(n))
-    return _uniform(*value, rng)
-
-
-def _satisfied(relation, point: dict) -> bool:
-    values = {key: sp.Float(str(value), 60) for key, value in point.items() if not isinstance(key, sp.IndexedBase)}
-    return bool(relation.subs(values))
+        return tuple(_uniform(low, high, rng) for _ in range(n))
+    return _uniform(low, high, rng)

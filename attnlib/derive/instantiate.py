@@ -59,6 +59,9 @@ def _write_out(expression: sp.Expr) -> sp.Expr:
         for index, low, high in limits:
             if not (low.is_Integer and high.is_Integer):
                 return e
+            if index.is_positive and low < 1:
+                # SymPy has simplified the body as if the index never were 0
+                raise NotConcrete(f"{index} is declared positive and runs from {low}")
             values = [v.subs(index, k) for v in values for k in range(int(low), int(high) + 1)]
         if isinstance(e, sp.Sum):
             return sp.Add(*values)

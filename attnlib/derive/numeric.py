@@ -6,11 +6,13 @@ import random
 
 import mpmath as mp
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
-from attnlib.derive.domain import Domain, Integers
+from attnlib.derive.domain import Domain, Integers, Simplex
 from attnlib.derive.errors import Undecided
 from attnlib.derive.instantiate import NotConcrete, at_size
 
+POINT_DIGITS = 110
 GUARD_DIGITS = 60  # carried beyond the digits compared, to absorb cancellation
 
 
@@ -23,51 +25,105 @@ class PointEvaluator:
             self.left, self.right = (at_size(side, domain, n, at) for side in (left, right))
         except NotConcrete as error:
             raise Undecided(str(error)) from error
-        scalars = domain.scalars
-        self.arguments = list(scalars)
+        self.arguments = list(domain.scalars)
         for base in domain.vectors:
             self.arguments += domain.entries(base, n)
         unknown = (self.left.free_symbols | self.right.free_symbols) - set(self.arguments)
         if unknown:
             raise Undecided(f"no range is declared for {', '.join(sorted(map(str, unknown)))}")
-        self._functions = [sp.lambdify(self.arguments, side, "mpmath") for side in (self.left, self.right)]
+        self._functions = [self.function(side) for side in (self.left, self.right)]
 
-    def values(self, point: dict, digits: int):
-        """Both sides at ``point``; None where one of them has no real, finite value."""
-        arguments = self._arguments(point)
+    def function(self, expression: sp.Expr):
+        """A concrete expression as a function of the arguments, in mpmath."""
+        undefined = expression.atoms(AppliedUndef)
+        if undefined:
+            # a name such as phi or zeta would otherwise be looked up in mpmath and get some value
+            raise Undecided(f"nobody defined {', '.join(sorted(map(str, undefined)))}")
+        return sp.lambdify(self.arguments, expression, "mpmath")
+
+    def sides(self, point: dict, digits: int) -> tuple:
+        """Both sides at ``point``: a real and finite number, a complex one as it is, None for no value at all."""
         with mp.workdps(digits + GUARD_DIGITS):
-            try:
-                found = [mp.mpmathify(f(*arguments)) for f in self._functions]
-            except (ZeroDivisionError, ValueError, OverflowError, mp.libmp.NoConvergence):
-                return None
-            except (NameError, TypeError, AttributeError) as error:
-                raise Undecided(f"the formula has no value that can be computed: {error}") from error
-            real = []
-            for value in found:
-                if isinstance(value, mp.mpc):
-                    if abs(value.imag) > mp.mpf(10) ** (-digits) * max(1, abs(value.real)):
-                        return None
-                    value = value.real
-                if not mp.isfinite(value):
-                    return None
-                real.append(value)
-            return tuple(real)
+            arguments = self.numbers(point)
+            return tuple(_value(f, arguments, digits) for f in self._functions)
 
-    def _arguments(self, point: dict) -> list:
+    def values(self, point: dict, digits: int) -> tuple | None:
+        """Both sides at ``point``; None where one of them has no real, finite value."""
+        both = self.sides(point, digits)
+        return both if all(isinstance(value, mp.mpf) for value in both) else None
+
+    def agree(self, point: dict, digits: int = 50) -> bool:
+        """Whether both sides, which have values here, agree to ``digits`` digits.
+
+        Sides that cancel to zero never agree in relative terms. What tells them from a true difference is more
+        precision: rounding shrinks with it, a difference stays.
+        """
+        left, right = self.values(point, digits)
+        gap = abs(left - right)
+        for more in (2, 4, 8, 16):
+            if gap <= mp.mpf(10) ** -digits * max(abs(left), abs(right)):
+                return True
+            before = gap
+            left, right = self.values(point, digits * more)
+            gap = abs(left - right)
+            if gap > before * mp.mpf(10) ** (-digits // 2):
+                return gap <= mp.mpf(10) ** -digits * max(abs(left), abs(right))
+            if gap < mp.mpf(10) ** (-digits * more // 2):
+                return True
+        return False
+
+    def gap(self, point: dict):
+        """Right minus left, exactly zero where they agree to 50 digits; None where a side has no value."""
+        both = self.values(point, 20)
+        if both is None:
+            return None
+        left, right = both
+        if abs(right - left) > mp.mpf(10) ** -30 * max(1, abs(left), abs(right)):
+            return right - left
+        if self.agree(point):
+            return mp.mpf(0)
+        left, right = self.values(point, 100)
+        with mp.workdps(100):
+            return right - left
+
+    def numbers(self, point: dict) -> list:
+        """The arguments at ``point``, at the precision in force."""
         arguments = []
         for symbol in self.domain.scalars:
             whole = isinstance(self.domain.ranges[symbol], Integers)
             arguments.append(int(point[symbol]) if whole else point[symbol])
         for base in self.domain.vectors:
-            arguments += list(point[base])
+            entries = list(point[base])
+            if isinstance(self.domain.ranges[base], Simplex):
+                # the entries are rounded: at any precision, the last one makes the sum one
+                entries[-1] = 1 - mp.fsum(entries[:-1])
+            arguments += entries
         return arguments
 
 
-def points(domain: Domain, n: int, count: int, seed: str) -> list[dict]:
-    """The corners of the domain and ``count`` random points; the same ones for the same ``seed``."""
+def _value(function, arguments: list, digits: int):
+    try:
+        value = +mp.mpmathify(function(*arguments))  # + turns a lazy constant such as pi into digits
+    except (ZeroDivisionError, ValueError, OverflowError, mp.libmp.NoConvergence):
+        return None
+    except (NameError, TypeError, AttributeError) as error:
+        raise Undecided(f"the formula has no value that can be computed: {error}") from error
+    if isinstance(value, mp.mpc) and abs(value.imag) <= mp.mpf(10) ** -digits * abs(value):
+        value = value.real
+    return value if mp.isfinite(value) else None
+
+
+def special_points(domain: Domain, n: int, count: int, seed: str) -> list[dict]:
+    """Ends, ties and peaks of the domain; some of them may be where a formula has no value."""
+    with mp.workdps(POINT_DIGITS):
+        return domain.special(random.Random(f"{seed}/{n}/special"), n, count)
+
+
+def random_points(domain: Domain, n: int, count: int, seed: str) -> list[dict]:
+    """Random points of the domain, the same ones for the same ``seed``."""
     rng = random.Random(f"{seed}/{n}")
-    with mp.workdps(110):
-        return domain.corners(n) + [domain.sample(rng, n) for _ in range(count)]
+    with mp.workdps(POINT_DIGITS):
+        return [domain.sample(rng, n) for _ in range(count)]
 
 
 def describe(point: dict, n: int, at: dict | None = None) -> str:
@@ -81,3 +137,12 @@ def describe(point: dict, n: int, at: dict | None = None) -> str:
         else:
             parts.append(f"{key} = {mp.nstr(value, 6)}")
     return ", ".join(parts)
+
+
+def distinguish(left, right) -> tuple[str, str]:
+    """Two different numbers, printed to as many digits as it takes to see that they differ."""
+    for digits in (12, 25, 50, 100):
+        shown = mp.nstr(left, digits), mp.nstr(right, digits)
+        if shown[0] != shown[1]:
+            break
+    return shown

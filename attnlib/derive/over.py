@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sympy as sp
+from sympy.printing.precedence import PRECEDENCE
 
 
 class Over(sp.Expr):
@@ -10,6 +11,7 @@ class Over(sp.Expr):
 
     is_commutative = True
     is_real = True
+    precedence = PRECEDENCE["Mul"]
     reduce = None
     command = ""
 
@@ -20,6 +22,16 @@ class Over(sp.Expr):
     def free_symbols(self):
         body, (index, low, high) = self.args
         return (body.free_symbols - {index}) | low.free_symbols | high.free_symbols
+
+    @property
+    def bound_symbols(self) -> list:
+        return [self.args[1][0]]
+
+    def _eval_subs(self, old, new):
+        body, (index, low, high) = self.args
+        if old == index:  # it is bound: only the ends can speak of an outer symbol of that name
+            return self.func(body, (index, low.subs(old, new), high.subs(old, new)))
+        return None
 
     def terms(self) -> list[sp.Expr]:
         """The values compared, once both ends of the index are numbers."""
@@ -34,7 +46,7 @@ class Over(sp.Expr):
 
     def _latex(self, printer):
         body, (index, _, _) = self.args
-        return rf"\{self.command}_{{{printer._print(index)}}} {printer._print(body)}"
+        return rf"\{self.command}_{{{printer._print(index)}}} " + printer.parenthesize(body, self.precedence, strict=True)
 
 
 class MaxOver(Over):
