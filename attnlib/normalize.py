@@ -244,7 +244,7 @@ def _solve(u: Tensor, visible: Tensor, target: Tensor, slack: float, shape: torc
     x = 0.5 * (left + right)
     last = right - left
 
-    state = [rows, t, visible & ~tied, m, low, high, goal, left, right, x, last]
+    state = [rows, t, (visible & ~tied).to(dtype), m, low, high, goal, left, right, x, last]
     while state[0].numel():
         rows, t, below, m, low, high, goal, left, right, x, last = state
         excess, varentropy = _excess(t, below, m, x)
@@ -265,8 +265,9 @@ def _solve(u: Tensor, visible: Tensor, target: Tensor, slack: float, shape: torc
 
         iterations[rows] += 1
         done = met | settled | exhausted
-        x_done = torch.where(met, x, torch.where(settled, proposal, halved))
-        gamma[rows[done]] = x_done[done].exp()
+        # exp(x) exp(step), not exp(x + step): the sum would round off the last digits of gamma.
+        correction = torch.where(met, 0.0, torch.where(settled, step, halved - x))
+        gamma[rows[done]] = (x.exp() * correction.exp())[done]
         state = [rows, t, below, m, low, high, goal, left, right, x_next, (x_next - x).abs()]
         state = [value[~done] for value in state] if done.any() else state
     return gamma, iterations
@@ -275,12 +276,13 @@ def _solve(u: Tensor, visible: Tensor, target: Tensor, slack: float, shape: torc
 def _excess(t: Tensor, below: Tensor, m: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """H - log m, free of cancellation, and the varentropy, at gamma = e^x."""
     gamma = x.exp()
-    weights = torch.where(below, torch.exp(-gamma.unsqueeze(-1) * t), 0.0)
+    weights = torch.exp(-gamma.unsqueeze(-1) * t).mul_(below)
     beside = weights.sum(-1) / m
     z = m * (1 + beside)
-    mean = (weights * t).sum(-1) / z
-    deviation = torch.where(weights > 0, t - mean.unsqueeze(-1), 0.0)
-    variance = ((weights * deviation.square()).sum(-1) + m * mean.square()) / z
+    weighted = weights.mul_(t)
+    mean = weighted.sum(-1) / z
+    # Cancels little: t is 0 at the peak, whose probability is at least 1/k, so Var >= E[t^2] / k.
+    variance = weighted.mul_(t).sum(-1) / z - mean.square()
     return torch.log1p(beside) + gamma * mean, gamma.square() * variance
 
 

@@ -56,8 +56,8 @@ def s(x: Tensor, p: float = 2, *, dim: int = -1) -> Tensor:
     tensor(0.7000, dtype=torch.float64)
     """
     p = real_number("p", p, low=0.0, low_open=True, allow_inf=True)
-    star = s_star(x, 1.0, p, dim=dim)
-    return star * x.shape[dim] ** (-1.0 / p)
+    a = _relative(x, dim)
+    return (_ratio(a, 1.0, p, dim) * x.shape[dim] ** (-1.0 / p)).to(x.dtype)
 
 
 def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
@@ -92,8 +92,7 @@ def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
     """
     q = real_number("q", q, low=0.0, low_open=True, allow_inf=True)
     p = real_number("p", p, low=0.0, low_open=True, allow_inf=True)
-    a = _relative(x, dim)
-    return torch.exp(_log_power_mean(a, q, dim) - _log_power_mean(a, p, dim)).to(x.dtype)
+    return _ratio(_relative(x, dim), q, p, dim).to(x.dtype)
 
 
 def gini(x: Tensor, *, dim: int = -1) -> Tensor:
@@ -126,6 +125,10 @@ def _relative(x: Tensor, dim: int) -> Tensor:
     if (top == 0).any():
         raise InvalidArgument(f"x must have a non-zero entry along dim={dim}, got a vector that is all 0")
     return a / top
+
+
+def _ratio(a: Tensor, q: float, p: float, dim: int) -> Tensor:
+    return torch.exp(_log_power_mean(a, q, dim) - _log_power_mean(a, p, dim))
 
 
 def _log_power_mean(a: Tensor, order: float, dim: int) -> Tensor:
