@@ -9,7 +9,7 @@ from attnlib.theory import freezing
 
 
 def test_frozen_entropy_against_mpmath():
-    m = torch.tensor([1e-15, 1e-6, 0.1, 0.3, 0.5, 2 / 3, 0.9, 0.999999, 1 - 2.0**-50], dtype=torch.float64)
+    m = torch.tensor([1e-15, 1e-6, 0.1, 0.3, 0.5, 2 / 3, 0.9, 0.95, 0.98, 0.999999, 1 - 2.0**-50], dtype=torch.float64)
     with mp.workdps(50):
         expected = [mp.digamma(1) - mp.digamma(1 - mp.mpf(x)) for x in m.tolist()]
     for got, exact in zip(freezing.frozen_entropy(m).tolist(), expected):

@@ -4,6 +4,6 @@ One module a model: keys on a sphere, a matching key among random ones (needle),
 scores, Gaussian keys under three activations, bounded scores, noise on scores, and exponential decay.
 """
 
-from attnlib.theory import freezing, needle, sphere
+from attnlib.theory import bounded, decay, freezing, gaussian, needle, noise, sphere
 
-__all__ = ["freezing", "needle", "sphere"]
+__all__ = ["bounded", "decay", "freezing", "gaussian", "needle", "noise", "sphere"]

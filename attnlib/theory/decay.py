@@ -1,0 +1,120 @@
+"""Exponential decay: the row (decay^{n-1}, ..., decay, 1), normalised, which is what a linear recurrence attends with.
+
+With ``decay = e^{-l}`` every quantity is a hyperbolic function of l and n l, regular at decay = 1.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from attnlib._validate import real_tensor
+
+
+def _log_decay(decay) -> Tensor:
+    return -torch.log(real_tensor("decay", decay, low=0, high=1, low_open=True))
+
+
+def _length(n, like: Tensor) -> Tensor:
+    return torch.full_like(like, math.inf) if n is None else real_tensor("n", n, low=1)
+
+
+def effective_window(decay, n=None) -> Tensor:
+    """Effective number of tokens ``1 / sum p^2 = e^{H_2}``: ``tanh(n l / 2) / tanh(l / 2)``, ``l = -log decay``.
+
+    Args:
+        decay: in (0, 1]. n: length, at least 1; None for n -> infinity, where the window is
+            ``(1 + decay) / (1 - decay)`` (inf at decay = 1). Numbers or tensors; they broadcast.
+
+    Returns:
+        float64 tensor, in tokens.
+
+    Raises:
+        InvalidArgument: ``decay`` outside (0, 1], ``n < 1`` or a value that is not finite.
+
+    Source: 9889-C15.
+
+    >>> print(f"{float(effective_window(0.9)):.1f}")
+    19.0
+    """
+    rate = _log_decay(decay)
+    n = _length(n, rate)
+    flat = rate == 0
+    half = torch.where(flat, 1.0, rate / 2)
+    return torch.where(flat, n, torch.tanh(n * half) / torch.tanh(half))
+
+
+def sparsity(decay, n) -> Tensor:
+    """S of (decay^{n-1}, ..., decay, 1): ``sqrt((1 - decay^n)(1 + decay) / (n (1 - decay)(1 + decay^n)))``.
+
+    Args:
+        decay: in (0, 1]; 1 gives 1. n: length, at least 1. Numbers or tensors; they broadcast.
+
+    Returns:
+        float64 tensor in (0, 1].
+
+    Raises:
+        InvalidArgument: ``decay`` outside (0, 1], ``n < 1`` or a value that is not finite.
+
+    Source: 9889-C15.
+
+    >>> print(f"{float(sparsity(0.9, 1024)):.4f}")
+    0.1362
+    """
+    n = real_tensor("n", n, low=1)
+    return torch.sqrt(effective_window(decay, n) / n)
+
+
+def sparsity_limit(c) -> Tensor:
+    """S as n -> infinity with ``decay = 1 - c / n``: ``sqrt(2 tanh(c / 2) / c)``, 1 at c = 0.
+
+    Args:
+        c: at least 0; number or tensor.
+
+    Returns:
+        float64 tensor.
+
+    Source: 9889-C15.
+
+    >>> print(f"{float(sparsity_limit(4.0)):.4f}")
+    0.6943
+    """
+    half = real_tensor("c", c, low=0) / 2
+    flat = half == 0
+    half = torch.where(flat, 1.0, half)
+    return torch.where(flat, 1.0, torch.sqrt(torch.tanh(half) / half))
+
+
+def _mean_cost(x: Tensor) -> Tensor:
+    """``x / (e^x - 1)``: 1 at 0, 0 at infinity."""
+    bounded = torch.clamp(x, min=torch.finfo(torch.float64).tiny, max=700)
+    return torch.where(x > 700, 0.0, bounded / torch.expm1(bounded))
+
+
+def entropy(decay, n=None) -> Tensor:
+    """Entropy of the row: ``log((1 - decay^n) / (1 - decay)) + l / (e^l - 1) - n l / (e^{n l} - 1)``.
+
+    For n -> infinity that is ``(-decay log decay - (1 - decay) log(1 - decay)) / (1 - decay)``: a constant.
+
+    Args:
+        decay: in (0, 1]. n: length, at least 1; None for n -> infinity (inf at decay = 1). Numbers or tensors.
+
+    Returns:
+        float64 tensor, in nats.
+
+    Raises:
+        InvalidArgument: ``decay`` outside (0, 1], ``n < 1`` or a value that is not finite.
+
+    Source: 9889-C15.
+
+    >>> print(f"{float(entropy(0.9)):.4f}")
+    3.2508
+    """
+    rate = _log_decay(decay)
+    n = _length(n, rate)
+    flat = rate == 0
+    rate = torch.where(flat, 1.0, rate)
+    mass = torch.log(torch.expm1(-n * rate) / torch.expm1(-rate))
+    return torch.where(flat, torch.log(n), mass + _mean_cost(rate) - _mean_cost(n * rate))
