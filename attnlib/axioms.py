@@ -1,8 +1,8 @@
 """The six axioms of a sparsity measure (Hurley and Rickard), as searches for a counterexample.
 
 Each predicate takes a measure, a callable that maps ``(..., n)`` to ``(...)`` as those of
-:mod:`attnlib.sparsity` do, and returns ``None`` or the first :class:`Counterexample` it finds. ``None`` is not a
-proof: it says that none of the moves tried breaks the axiom.
+:mod:`attnlib.sparsity` do, and returns ``None`` or the first :class:`Counterexample` it finds. ``None`` is
+not a proof: it says that none of the moves tried breaks the axiom.
 
 For non-negative vectors, and S smaller = sparser:
 
@@ -31,7 +31,16 @@ from torch import Tensor
 from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument
 
-__all__ = ["Counterexample", "babies", "bill_gates", "check", "cloning", "rising_tide", "robin_hood", "scaling"]
+__all__ = [
+    "Counterexample",
+    "babies",
+    "bill_gates",
+    "check",
+    "cloning",
+    "rising_tide",
+    "robin_hood",
+    "scaling",
+]
 
 Measure = Callable[[Tensor], Tensor]
 
@@ -55,23 +64,32 @@ class Counterexample(NamedTuple):
     value_after: float
 
 
-def robin_hood(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
-               trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
-               rtol: float = 1e-12) -> Counterexample | None:
+def robin_hood(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    larger_is_sparser: bool = False,
+    strict: bool = False,
+    rtol: float = 1e-12,
+) -> Counterexample | None:
     """D1: moving less than half of ``x_i - x_j`` from a larger entry to a smaller one raises S.
 
     Args:
         measure: callable, ``(..., n)`` to ``(...)``, called on float64 tensors of shape ``(moves, n)``.
-        x: the vector to move, or several of shape ``(m, n)``, non-negative; without it, ``trials`` random ones
-            are tried, half of them log-normal with 2 to 32 entries, half a few spikes on a flat floor of up to
-            2048 entries.
+        x: the vector to move, or several of shape ``(m, n)``, non-negative; without it, ``trials`` random
+            ones are tried, half of them log-normal with 2 to 32 entries, half a few spikes on a flat floor of
+            up to 2048 entries.
         generator: source of the random vectors; without it a fresh one, seeded 0.
         trials: number of random vectors.
         larger_is_sparser: the measure grows with sparsity, as the Gini index does.
-        strict: count a value that stays the same as a violation too; off, only a change in the wrong direction
-            counts. A change below ``rtol`` cannot be told from none, so ``strict`` skips moves smaller than a
-            thousandth of the largest entry; look at what it finds for a measure that hardly sees small entries.
-        rtol: relative change of the measure below which two values count as equal; float64 rounding by default.
+        strict: count a value that stays the same as a violation too; off, only a change in the wrong
+            direction counts. A change below ``rtol`` cannot be told from none, so ``strict`` skips moves
+            smaller than a thousandth of the largest entry; look at what it finds for a measure that hardly
+            sees small entries.
+        rtol: relative change of the measure below which two values count as equal; float64 rounding by
+            default.
 
     Returns:
         ``None`` or a :class:`Counterexample`.
@@ -91,11 +109,19 @@ def robin_hood(measure: Measure, x: Tensor | None = None, *, generator: torch.Ge
     >>> robin_hood(sparsity.s_star, trials=5) is None
     True
     """
-    return _search("D1", _transfers, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=+1)
+    return _search(
+        "D1", _transfers, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=+1
+    )
 
 
-def scaling(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
-            trials: int = 100, rtol: float = 1e-12) -> Counterexample | None:
+def scaling(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    rtol: float = 1e-12,
+) -> Counterexample | None:
     """D2: ``S(c x) = S(x)`` for every c > 0. Arguments, result and errors as for :func:`robin_hood`.
 
     Source: 9595-C1, D2.
@@ -106,9 +132,16 @@ def scaling(measure: Measure, x: Tensor | None = None, *, generator: torch.Gener
     return _search("D2", _multiples, measure, x, generator, trials, False, True, rtol, expected=0)
 
 
-def rising_tide(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
-                trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
-                rtol: float = 1e-12) -> Counterexample | None:
+def rising_tide(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    larger_is_sparser: bool = False,
+    strict: bool = False,
+    rtol: float = 1e-12,
+) -> Counterexample | None:
     """D3: adding the same positive amount to every entry raises S, unless all entries are equal.
 
     Arguments, result and errors as for :func:`robin_hood`.
@@ -122,9 +155,17 @@ def rising_tide(measure: Measure, x: Tensor | None = None, *, generator: torch.G
     return _search("D3", _tides, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=+1)
 
 
-def cloning(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
-            trials: int = 100, rtol: float = 1e-12) -> Counterexample | None:
-    """D4: several copies of x, joined, have the S of x. Arguments, result and errors as for :func:`robin_hood`.
+def cloning(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    rtol: float = 1e-12,
+) -> Counterexample | None:
+    """D4: several copies of x, joined, have the S of x.
+
+    Arguments, result and errors as for :func:`robin_hood`.
 
     Source: 9595-C8, 9595-C11, D4.
 
@@ -136,9 +177,16 @@ def cloning(measure: Measure, x: Tensor | None = None, *, generator: torch.Gener
     return _search("D4", _clones, measure, x, generator, trials, False, True, rtol, expected=0)
 
 
-def bill_gates(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
-               trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
-               rtol: float = 1e-12) -> Counterexample | None:
+def bill_gates(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    larger_is_sparser: bool = False,
+    strict: bool = False,
+    rtol: float = 1e-12,
+) -> Counterexample | None:
     """P1: from some amount on, more in one entry lowers S.
 
     Tried for every entry, at 16 and 64 times the sum of the vector added to it: by then S must fall. With
@@ -157,9 +205,16 @@ def bill_gates(measure: Measure, x: Tensor | None = None, *, generator: torch.Ge
     return _search("P1", _riches, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=-1)
 
 
-def babies(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
-           trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
-           rtol: float = 1e-12) -> Counterexample | None:
+def babies(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    larger_is_sparser: bool = False,
+    strict: bool = False,
+    rtol: float = 1e-12,
+) -> Counterexample | None:
     """P2: appending a zero lowers S. Arguments, result and errors as for :func:`robin_hood`.
 
     Source: 9595-C11, P2.
@@ -171,10 +226,17 @@ def babies(measure: Measure, x: Tensor | None = None, *, generator: torch.Genera
     return _search("P2", _births, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=-1)
 
 
-def check(measure: Measure, x: Tensor | None = None, *, generator: torch.Generator | None = None,
-          trials: int = 100, larger_is_sparser: bool = False, strict: bool = False,
-          rtol: float = 1e-12) -> dict[str, Counterexample | None]:
-    """Try all six axioms; returns ``{"D1": ..., ..., "P2": ...}`` with ``None`` where no counterexample was found.
+def check(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    larger_is_sparser: bool = False,
+    strict: bool = False,
+    rtol: float = 1e-12,
+) -> dict[str, Counterexample | None]:
+    """Try all six axioms: ``{"D1": ..., ..., "P2": ...}``, each ``None`` or a :class:`Counterexample`.
 
     Arguments and errors as for :func:`robin_hood`; ``generator`` feeds the six in turn.
 
@@ -199,12 +261,12 @@ def check(measure: Measure, x: Tensor | None = None, *, generator: torch.Generat
 
 
 def _transfers(x: Tensor) -> Tensor:
-    """All admissible Robin Hood moves of a vector, by shares of the largest; pairs of equal values count once."""
+    """Robin Hood moves between all pairs of distinct values, by shares of the largest move allowed."""
     values, first = _distinct(x)
     rich, poor = torch.triu_indices(len(values), len(values), offset=1).flip(0)
     rich, poor = first[rich], first[poor]
     share = torch.tensor([1 / 3, 1 / 100, 2 / 3, 99 / 100], dtype=x.dtype)
-    amount = (share[:, None] * (x[rich] - x[poor]) / 2)
+    amount = share[:, None] * (x[rich] - x[poor]) / 2
     moved = x.repeat(len(share), len(rich), 1)
     moved.scatter_add_(2, rich.expand(len(share), -1).unsqueeze(2), -amount.unsqueeze(2))
     moved.scatter_add_(2, poor.expand(len(share), -1).unsqueeze(2), amount.unsqueeze(2))
@@ -250,9 +312,19 @@ def _births(x: Tensor) -> Tensor:
     return torch.cat([x, x.new_zeros(1)]).unsqueeze(0)
 
 
-def _search(axiom: str, moves: Callable[[Tensor], Tensor | tuple[Tensor, Tensor]], measure: Measure, x: Tensor | None,
-            generator: torch.Generator | None, trials: int, larger_is_sparser: bool, strict: bool, rtol: float,
-            *, expected: int) -> Counterexample | None:
+def _search(
+    axiom: str,
+    moves: Callable[[Tensor], Tensor | tuple[Tensor, Tensor]],
+    measure: Measure,
+    x: Tensor | None,
+    generator: torch.Generator | None,
+    trials: int,
+    larger_is_sparser: bool,
+    strict: bool,
+    rtol: float,
+    *,
+    expected: int,
+) -> Counterexample | None:
     """First move whose change of S has not the ``expected`` sign (+1 up, -1 down, 0 none)."""
     if not callable(measure):
         raise TypeError(f"measure must be callable, got {type(measure).__name__}")
@@ -276,8 +348,9 @@ def _search(axiom: str, moves: Callable[[Tensor], Tensor | tuple[Tensor, Tensor]
             broken = expected * change < -resolution
         if broken.any():
             i = int(torch.nonzero(broken)[0])
-            return Counterexample(axiom, before[i].clone(), after[i].clone(),
-                                  value_before[i].item(), value_after[i].item())
+            return Counterexample(
+                axiom, before[i].clone(), after[i].clone(), value_before[i].item(), value_after[i].item()
+            )
     return None
 
 
@@ -292,8 +365,9 @@ def _values(measure: Measure, x: Tensor) -> Tensor:
     if not isinstance(values, Tensor):
         raise TypeError(f"measure must return a torch.Tensor, got {type(values).__name__}")
     if values.shape != x.shape[:-1]:
-        raise InvalidArgument(f"measure must map shape {tuple(x.shape)} to {tuple(x.shape[:-1])}, "
-                              f"got {tuple(values.shape)}")
+        raise InvalidArgument(
+            f"measure must map shape {tuple(x.shape)} to {tuple(x.shape[:-1])}, got {tuple(values.shape)}"
+        )
     if torch.isnan(values).any():
         raise InvalidArgument(f"measure returned NaN for {x[torch.isnan(values)][0].tolist()}")
     return values.detach()

@@ -1,9 +1,9 @@
 """Entropy normalisation: the power of a distribution, or the factor on its scores, that has a given entropy.
 
 ``p^gamma / sum(p^gamma)`` is ``softmax(gamma * log p)``, so both forms are one problem: given the gaps
-``u <= 0`` of a row to its peak, find ``gamma > 0`` with ``H(gamma) = target``. H falls strictly from log k at
-``gamma -> 0`` to log m as ``gamma -> inf`` (k entries in the support, m of them tied at the peak), so there is
-one root for every target in between, and none outside.
+``u <= 0`` of a row to its peak, find ``gamma > 0`` with ``H(gamma) = target``. H falls strictly from log k
+at ``gamma -> 0`` to log m as ``gamma -> inf`` (k entries in the support, m of them tied at the peak), so
+there is one root for every target in between, and none outside.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ def normalize_entropy(p: Tensor, target: float | Tensor, *, dim: int = -1) -> No
 
     Args:
         p: floating-point tensor of probability vectors along ``dim``; zeros stay zeros.
-        target: entropy in nats, a number or a tensor that broadcasts with the shape of the rows (``p`` without
-            ``dim``).
+        target: entropy in nats, a number or a tensor that broadcasts with the shape of the rows (``p``
+            without ``dim``).
         dim: the dimension of the vectors.
 
     Returns:
-        ``NormalizedEntropy(p, gamma, iterations)``; ``p`` and ``gamma`` in the dtype of the input (bfloat16 and
-        float16 are solved in float32; a ``gamma`` above 65504 rounds to infinity in float16, ``p`` does not
-        suffer). Differentiable in ``p`` and ``target``, through the solution and not through the iteration;
-        the gradient in ``p`` satisfies ``sum p * grad = 0`` and is 0 where ``p`` is 0.
+        ``NormalizedEntropy(p, gamma, iterations)``; ``p`` and ``gamma`` in the dtype of the input (bfloat16
+        and float16 are solved in float32; a ``gamma`` above 65504 rounds to infinity in float16, ``p`` does
+        not suffer). Differentiable in ``p`` and ``target``, through the solution and not through the
+        iteration; the gradient in ``p`` satisfies ``sum p * grad = 0`` and is 0 where ``p`` is 0.
 
-    The attainable entropies are those in ``(log m, log k]``, m the multiplicity of the largest entry and k the
-    number of non-zero ones. The upper end is the limit ``gamma -> 0`` and no positive power attains it; a target
-    within rounding of log k is met to rounding, by a small positive ``gamma``. A row that is uniform on its
-    support has the one entropy log k at every power: it is returned unchanged, with ``gamma = 1``, zero
-    iterations and zero gradient.
+    The attainable entropies are those in ``(log m, log k]``, m the multiplicity of the largest entry and k
+    the number of non-zero ones. The upper end is the limit ``gamma -> 0`` and no positive power attains it; a
+    target within rounding of log k is met to rounding, by a small positive ``gamma``. A row that is uniform
+    on its support has the one entropy log k at every power: it is returned unchanged, with ``gamma = 1``,
+    zero iterations and zero gradient.
 
     Raises:
         TypeError: ``p`` is not a floating-point tensor, ``target`` not a number or such a tensor.
@@ -84,7 +84,8 @@ def normalize_entropy_scores(scores: Tensor, target: float | Tensor, *, dim: int
 
     ``scores`` may hold ``-inf`` for masked entries, which then get probability 0; a row masked throughout has
     entropy 0 and no other, and gives ``p = 0`` and ``gamma = 1`` for the target 0. All else is as in
-    :func:`normalize_entropy`, with k the number of visible entries; differentiable in ``scores`` and ``target``.
+    :func:`normalize_entropy`, with k the number of visible entries; differentiable in ``scores`` and
+    ``target``.
 
     Raises:
         As :func:`normalize_entropy`; ``InvalidArgument`` for NaN or ``+inf`` in ``scores``.
@@ -112,7 +113,8 @@ def power_transform(p: Tensor, gamma: float | Tensor, *, dim: int = -1) -> Tenso
     Args:
         p: floating-point tensor, non-negative, summing to 1 along ``dim``.
         gamma: finite, of either sign: a number or a tensor that broadcasts with the shape of the rows (``p``
-            without ``dim``). 0 gives the uniform distribution on the support, a negative one reverses the order.
+            without ``dim``). 0 gives the uniform distribution on the support, a negative one reverses the
+            order.
         dim: the dimension of the vectors.
 
     Returns:
@@ -120,7 +122,8 @@ def power_transform(p: Tensor, gamma: float | Tensor, *, dim: int = -1) -> Tenso
         Differentiable in ``p`` and ``gamma``.
 
     Raises:
-        TypeError, InvalidArgument: as :func:`attnlib.shannon_entropy`; ``gamma`` not finite or not broadcastable.
+        TypeError, InvalidArgument: as :func:`attnlib.shannon_entropy`; ``gamma`` not finite or not
+        broadcastable.
 
     Source: 8829-C2, 8829-C3, U8.
 
@@ -156,12 +159,15 @@ def _per_row(name: str, value: float | Tensor, rows: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(rows.shape[:-1], value.shape)
     except RuntimeError:
         raise InvalidArgument(
-            f"{name} of shape {tuple(value.shape)} does not broadcast with rows of shape {tuple(rows.shape[:-1])}"
+            f"{name} of shape {tuple(value.shape)} does not broadcast with rows of shape "
+            f"{tuple(rows.shape[:-1])}"
         ) from None
     return value.expand(shape)
 
 
-def _normalize(u: Tensor, visible: Tensor, target: float | Tensor, dtype: torch.dtype, dim: int) -> NormalizedEntropy:
+def _normalize(
+    u: Tensor, visible: Tensor, target: float | Tensor, dtype: torch.dtype, dim: int
+) -> NormalizedEntropy:
     rows, visible = u.movedim(dim, -1), visible.movedim(dim, -1)
     goal = _per_row("target", target, rows)
     # A target stored in a narrow dtype is known to half an ulp of that dtype only.
@@ -184,7 +190,9 @@ class _Root(torch.autograd.Function):
     @staticmethod
     def forward(ctx, u: Tensor, visible: Tensor, target: Tensor, slack: float):
         n = u.shape[-1]
-        gamma, iterations = _solve(u.reshape(-1, n), visible.reshape(-1, n), target.reshape(-1), slack, target.shape)
+        gamma, iterations = _solve(
+            u.reshape(-1, n), visible.reshape(-1, n), target.reshape(-1), slack, target.shape
+        )
         gamma, iterations = gamma.reshape(target.shape), iterations.reshape(target.shape)
         ctx.mark_non_differentiable(iterations)
         ctx.save_for_backward(u, visible, gamma)
@@ -205,13 +213,15 @@ class _Root(torch.autograd.Function):
         return -gamma * p * deviation * per_variance, None, -(per_variance / gamma).squeeze(-1), None
 
 
-def _solve(u: Tensor, visible: Tensor, target: Tensor, slack: float, shape: torch.Size) -> tuple[Tensor, Tensor]:
+def _solve(
+    u: Tensor, visible: Tensor, target: Tensor, slack: float, shape: torch.Size
+) -> tuple[Tensor, Tensor]:
     """Roots of H(gamma) = target for rows ``u`` (rows, n), by safeguarded Newton steps in log gamma.
 
-    Newton runs on the logit of ``(H - log m) / (log k - log m)``, which is straight in log gamma near the upper
-    end (``log k - H`` grows like gamma^2) and mild near the lower one, where H - log m decays exponentially.
-    A step that leaves the bracket, or that is not half as long as the one before, gives way to bisection, so
-    plateaus of H (gaps on several scales) cost a few halvings and the iteration always ends.
+    Newton runs on the logit of ``(H - log m) / (log k - log m)``, which is straight in log gamma near the
+    upper end (``log k - H`` grows like gamma^2) and mild near the lower one, where H - log m decays
+    exponentially. A step that leaves the bracket, or that is not half as long as the one before, gives way to
+    bisection, so plateaus of H (gaps on several scales) cost a few halvings and the iteration always ends.
     """
     dtype, device = u.dtype, u.device
     eps = torch.finfo(dtype).eps
@@ -293,13 +303,16 @@ def _newton_step(excess: Tensor, error: Tensor, varentropy: Tensor, goal: Tensor
     return torch.where(short > 0, logit / (varentropy * (1 / excess + 1 / short)), error / varentropy)
 
 
-def _raise_unreachable(target: Tensor, low: Tensor, high: Tensor, uniform: Tensor, reachable: Tensor, shape) -> None:
+def _raise_unreachable(
+    target: Tensor, low: Tensor, high: Tensor, uniform: Tensor, reachable: Tensor, shape
+) -> None:
     row = int(torch.nonzero(~reachable)[0])
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(row), shape)) if shape else ()
     lower, upper, value = low[row].item(), high[row].item(), target[row].item()
     where = f" in row {index}" if index else ""
     if uniform[row]:
-        message = f"target={value}{where} is out of reach: the row is uniform on its support and has entropy {upper}"
+        attainable = f"the row is uniform on its support and has entropy {upper}"
     else:
-        message = f"target={value}{where} is out of reach: a power gives entropies in ({lower}, {upper}]"
+        attainable = f"a power gives entropies in ({lower}, {upper}]"
+    message = f"target={value}{where} is out of reach: {attainable}"
     raise UnreachableEntropy(message, lower=lower, upper=upper)

@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Gaps(NamedTuple):
-    """A row of scores seen from its peak; the reduced dimension is kept with size 1 in ``peak`` and ``index``."""
+    """A row of scores seen from its peak; ``peak`` and ``index`` keep the reduced dimension with size 1."""
 
     u: Tensor
     """scale * (scores - peak score), at most 0; masked entries hold 0 and are told by ``visible``."""
@@ -101,7 +101,8 @@ def _checked_scale(scale: float | Tensor, scores: Tensor, dim: int) -> float | T
         torch.broadcast_shapes(scores.shape, scale.shape)
     except RuntimeError:
         raise InvalidArgument(
-            f"scale of shape {tuple(scale.shape)} does not broadcast with scores of shape {tuple(scores.shape)}"
+            f"scale of shape {tuple(scale.shape)} does not broadcast with scores of shape "
+            f"{tuple(scores.shape)}"
         ) from None
     if scale.ndim >= -dim and scale.shape[dim] != 1:
         raise InvalidArgument(
@@ -171,7 +172,9 @@ def softmax_entropy(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -
     return _entropy(row, 1.0, dim).to(scores.dtype)
 
 
-def softmax_renyi_entropy(scores: Tensor, order: float, scale: float | Tensor = 1.0, *, dim: int = -1) -> Tensor:
+def softmax_renyi_entropy(
+    scores: Tensor, order: float, scale: float | Tensor = 1.0, *, dim: int = -1
+) -> Tensor:
     """Rényi entropy of ``softmax(scale * scores)`` along ``dim``, in nats, of an order in ``[0, inf]``.
 
     Order 0 is the log of the number of visible entries, 1 the Shannon entropy, ``math.inf`` minus the log of
@@ -201,10 +204,10 @@ def softmax_renyi_entropy(scores: Tensor, order: float, scale: float | Tensor = 
 
 
 def softmax_varentropy(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -1) -> Tensor:
-    """Variance of ``log p`` under ``p = softmax(scale * scores)`` along ``dim``: ``scale^2 F''``, in nats squared.
+    """Variance of ``log p`` for ``p = softmax(scale * scores)`` along ``dim``: ``scale^2 F''``.
 
-    It is minus the slope of the entropy in ``log scale``. Arguments, result shape, dtype and errors are those
-    of :func:`log_partition`; a row that is masked throughout has varentropy 0.
+    It is minus the slope of the entropy in ``log scale``, in nats squared. Arguments, result shape, dtype and
+    errors are those of :func:`log_partition`; a row that is masked throughout has varentropy 0.
 
     Source: U2, U9, 8829-C7.
 
@@ -288,7 +291,7 @@ def renyi_entropy(p: Tensor, order: float, *, dim: int = -1) -> Tensor:
 
 
 def log_weights(p: Tensor, dim: int) -> Tensor:
-    """Check probability vectors and return ``log(p / max p)``, ``-inf`` with zero gradient where ``p`` is 0."""
+    """Check probability vectors; return ``log(p / max p)``, ``-inf`` with zero gradient where ``p`` is 0."""
     floating_tensor("p", p)
     nonempty_dim("p", p, dim)
     finite("p", p)
@@ -299,14 +302,15 @@ def log_weights(p: Tensor, dim: int) -> Tensor:
     q = p.to(dtype)
     total = q.detach().sum(dim)
     n = p.shape[dim]
-    # Half an ulp of each entry and of a normalising sum kept in p's dtype; a softmax or a sum of n terms in the
-    # compute dtype; entries too small for p's dtype.
+    # Half an ulp of each entry and of a normalising sum kept in p's dtype; a softmax or a sum of n terms in
+    # the compute dtype; entries too small for p's dtype.
     own, computed = torch.finfo(p.dtype), torch.finfo(dtype)
     tolerance = 4 * own.eps + (32 + math.sqrt(n)) * computed.eps + n * own.smallest_normal * own.eps
     off = (total - 1).abs() > tolerance
     if off.any():
         raise InvalidArgument(
-            f"p must sum to 1 along dim={dim} within {tolerance:.1e}, got {total[off].flatten()[0].item():.17g}"
+            f"p must sum to 1 along dim={dim} within {tolerance:.1e}, "
+            f"got {total[off].flatten()[0].item():.17g}"
         )
     positive = q > 0
     peak = q.detach().amax(dim, keepdim=True)

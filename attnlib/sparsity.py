@@ -1,4 +1,4 @@
-"""Sparsity of real vectors: smaller S = sparser, except for the Gini index, whose literature runs the other way.
+"""Sparsity of real vectors: smaller S = sparser, except for the Gini index, which grows with sparsity.
 
 All measures here depend on the vector through ``|x| / max|x|`` alone, and are computed from it, so entries of
 1e300 or 1e-300 neither overflow nor vanish. Whether a measure has the six properties one may ask of it is
@@ -27,12 +27,13 @@ def s0(x: Tensor, *, dim: int = -1) -> Tensor:
         dim: the dimension of the vectors.
 
     Returns:
-        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are computed
-        in float32). Where entries tie for the maximum, their gradient is shared among them.
+        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are
+        computed in float32). Where entries tie for the maximum, their gradient is shared among them.
 
     Raises:
         TypeError: ``x`` is not a floating-point tensor.
-        InvalidArgument: an entry that is NaN or infinite, a vector that is all zero, an empty or missing ``dim``.
+        InvalidArgument: an entry that is NaN or infinite, a vector that is all zero, an empty or missing
+            ``dim``.
 
     Source: 9595-C1, U7 (for a probability vector, ``exp(H_inf) / n``).
 
@@ -44,9 +45,10 @@ def s0(x: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def s(x: Tensor, p: float = 2, *, dim: int = -1) -> Tensor:
-    """``S_{1,p} = (l_1 / n) / l_p``, the article's first measure; it shrinks as ``n^(-1/p)`` under repetition.
+    """``S_{1,p} = (l_1 / n) / l_p``, the article's first measure.
 
-    ``p`` is positive and may be ``math.inf``, where ``S_{1,p}`` is :func:`s0`; it measures sparsity for p > 1.
+    Joining k copies of a vector multiplies it by ``k^(-1/p)``, which :func:`s_star` repairs. ``p`` is
+    positive and may be ``math.inf``, where ``S_{1,p}`` is :func:`s0`; it measures sparsity for ``p > 1``.
     Shapes, dtype, gradients and errors are those of :func:`s_star`.
 
     Source: 9595-C5, 9595-C8.
@@ -74,14 +76,14 @@ def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
         dim: the dimension of the vectors.
 
     Returns:
-        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are computed
-        in float32). Differentiable; the gradient at an entry that is 0 is 0 (a subgradient for order 1, a
-        convention for orders below it, whose slope there is infinite).
+        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are
+        computed in float32). Differentiable; the gradient at an entry that is 0 is 0 (a subgradient for order
+        1, a convention for orders below it, whose slope there is infinite).
 
     Raises:
         TypeError: ``x`` is not a floating-point tensor, ``q`` or ``p`` not a number.
-        InvalidArgument: ``q`` or ``p`` not positive, an entry that is NaN or infinite, a vector that is all zero,
-            an empty or missing ``dim``.
+        InvalidArgument: ``q`` or ``p`` not positive, an entry that is NaN or infinite, a vector that is all
+            zero, an empty or missing ``dim``.
 
     Source: 9595-C11 to C15, U5, U6.
 
@@ -96,10 +98,11 @@ def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
 
 
 def gini(x: Tensor, *, dim: int = -1) -> Tensor:
-    """Gini index in Hurley and Rickard's form: 0 for equal entries, ``1 - 1/n`` for a single one; larger = sparser.
+    """Gini index: 0 if all ``|x|`` are equal, ``1 - 1/n`` for a single non-zero entry; larger = sparser.
 
-    ``1 - 2 sum_k (c_(k) / l_1) (n - k + 1/2) / n`` with ``c = |x|`` sorted to rise, k from 1 to n. Shapes, dtype
-    and errors are those of :func:`s0`; differentiable where no two ``|x|`` are equal.
+    Hurley and Rickard's form, ``1 - 2 sum_k (c_(k) / l_1) (n - k + 1/2) / n`` with ``c = |x|`` sorted to
+    rise and k from 1 to n. Shapes, dtype and errors are those of :func:`s0`; differentiable where no two
+    ``|x|`` are equal.
 
     Source: 9595-C6; N. Hurley and S. Rickard, Comparing measures of sparsity, 2009.
 
@@ -116,7 +119,7 @@ def gini(x: Tensor, *, dim: int = -1) -> Tensor:
 
 
 def _relative(x: Tensor, dim: int) -> Tensor:
-    """Check ``x`` and return ``|x| / max|x|``; the maximum is held constant, as every measure is scale free."""
+    """Check ``x``; return ``|x| / max|x|`` with the maximum held constant, as every measure is scale free."""
     floating_tensor("x", x)
     nonempty_dim("x", x, dim)
     finite("x", x)

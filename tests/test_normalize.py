@@ -5,13 +5,13 @@ import math
 import mpmath as mp
 import pytest
 import torch
-from benchmarks.normalization_suite import problems
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 import attnlib as al
 from attnlib.errors import InvalidArgument, UnreachableEntropy
+from benchmarks.normalization_suite import problems
 
 INF = math.inf
 EPS = torch.finfo(torch.float64).eps
@@ -24,7 +24,8 @@ def test_mixed_suite_never_fails_and_takes_at_most_20_iterations():
         result = al.normalize_entropy(p, target)
         assert (result.gamma > 0).all() and torch.isfinite(result.gamma).all()
         assert result.iterations.max() <= 20
-        # An ulp of gamma is V/H ulps of the entropy; V/H is |log p| of the entries beside the peak, under 10 here.
+        # An ulp of gamma is V/H ulps of the entropy; V/H is |log p| of the entries beside the peak, under 10
+        # here.
         torch.testing.assert_close(al.shannon_entropy(result.p), target, rtol=20 * EPS, atol=0)
         assert (result.p.gather(-1, p.argsort(-1)).diff() >= 0).all(), "gamma > 0 keeps the order"
         assert (result.p[p == 0] == 0).all()
@@ -32,15 +33,18 @@ def test_mixed_suite_never_fails_and_takes_at_most_20_iterations():
     assert solved == 2_000
 
 
-@pytest.mark.parametrize("p, target, gamma", [
-    # 8829-C9: the article's iteration ends at -0.45493, -0.45973 and -8.47950 on the first three.
-    ((0.99, 0.01), 0.5 * math.log(2), 0.45493),
-    ((0.97, 0.02, 0.01), 0.8 * math.log(3), None),
-    ((0.4, 0.6), 0.2 * math.log(2), 8.47950),
-    ((0.26, 0.25, 0.25, 0.24), 0.5, None),
-    ((0.99, 0.01), 0.474081, None),
-    ((0.4, 0.4, 0.1, 0.1, 0.0), math.log(2) + 1e-3, None),
-])
+@pytest.mark.parametrize(
+    "p, target, gamma",
+    [
+        # 8829-C9: the article's iteration ends at -0.45493, -0.45973 and -8.47950 on the first three.
+        ((0.99, 0.01), 0.5 * math.log(2), 0.45493),
+        ((0.97, 0.02, 0.01), 0.8 * math.log(3), None),
+        ((0.4, 0.6), 0.2 * math.log(2), 8.47950),
+        ((0.26, 0.25, 0.25, 0.24), 0.5, None),
+        ((0.99, 0.01), 0.474081, None),
+        ((0.4, 0.4, 0.1, 0.1, 0.0), math.log(2) + 1e-3, None),
+    ],
+)
 def test_against_mpmath(p, target, gamma):
     result = al.normalize_entropy(torch.tensor(p, dtype=torch.float64), target)
 
@@ -57,20 +61,29 @@ def test_against_mpmath(p, target, gamma):
         assert result.gamma.item() == pytest.approx(gamma, abs=5e-6)
 
 
-PLATEAUS = [(0, -1, -100), (0, -1, -100, -1e4, -1e6), (0, -1e-6, -1, -1e6), (0, -1e-12, -1e12),
-            (0, -1e-12, -1e-6, -1, -1e6, -1e12)]
+PLATEAUS = [
+    (0, -1, -100),
+    (0, -1, -100, -1e4, -1e6),
+    (0, -1e-6, -1, -1e6),
+    (0, -1e-12, -1e12),
+    (0, -1e-12, -1e-6, -1, -1e6, -1e12),
+]
 
 
 @pytest.mark.parametrize("scores", PLATEAUS)
 def test_plateaus_and_extreme_targets(scores):
     """Gaps on several scales: H has flat stretches on which plain Newton is lost."""
     s = torch.tensor(scores, dtype=torch.float64)
-    share = torch.cat([torch.logspace(-300, -2, 150), torch.linspace(0.01, 0.99, 300), 1 - torch.logspace(-12, -2, 100)])
+    share = torch.cat(
+        [torch.logspace(-300, -2, 150), torch.linspace(0.01, 0.99, 300), 1 - torch.logspace(-12, -2, 100)]
+    )
     target = share.double().clamp(min=1e-37) * math.log(len(s))
     result = al.normalize_entropy_scores(s, target)
     assert result.iterations.max() <= 20
     # A target of 1e-37 is met where |u| = 90, and there an ulp of gamma is 90 ulps of the entropy.
-    torch.testing.assert_close(al.softmax_entropy(s, result.gamma.unsqueeze(-1)), target, rtol=400 * EPS, atol=0)
+    torch.testing.assert_close(
+        al.softmax_entropy(s, result.gamma.unsqueeze(-1)), target, rtol=400 * EPS, atol=0
+    )
 
 
 def test_long_float32_row():
@@ -80,7 +93,12 @@ def test_long_float32_row():
     target = torch.tensor([0.1, 7.0, 13.0, 13.8])
     result = al.normalize_entropy_scores(s, target)
     assert result.iterations.max() <= 20
-    torch.testing.assert_close(al.softmax_entropy(s, result.gamma.unsqueeze(-1)), target, rtol=32 * torch.finfo(torch.float32).eps, atol=0)
+    torch.testing.assert_close(
+        al.softmax_entropy(s, result.gamma.unsqueeze(-1)),
+        target,
+        rtol=32 * torch.finfo(torch.float32).eps,
+        atol=0,
+    )
 
 
 def test_float32_plateaus():
@@ -88,8 +106,12 @@ def test_float32_plateaus():
     target = torch.linspace(0.01, 0.99, 500) * math.log(4)
     result = al.normalize_entropy_scores(s, target)
     assert result.iterations.max() <= 20
-    torch.testing.assert_close(al.softmax_entropy(s, result.gamma.unsqueeze(-1)), target,
-                               rtol=40 * torch.finfo(torch.float32).eps, atol=0)
+    torch.testing.assert_close(
+        al.softmax_entropy(s, result.gamma.unsqueeze(-1)),
+        target,
+        rtol=40 * torch.finfo(torch.float32).eps,
+        atol=0,
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -104,7 +126,8 @@ def test_narrow_dtypes(dtype, generator):
     inside = 20 * 4 * torch.finfo(torch.float32).eps
     torch.testing.assert_close(result.gamma.double(), exact.gamma, rtol=eps / 2 + inside, atol=0)
     subnormal = torch.finfo(dtype).smallest_normal * eps
-    # The smallest p hold gamma |log p| times the error of gamma; p below 1e-14 is left to the rounding of zero.
+    # The smallest p hold gamma |log p| times the error of gamma; p below 1e-14 is left to the rounding of
+    # zero.
     torch.testing.assert_close(result.p.double(), exact.p, rtol=eps / 2 + 32 * inside, atol=subnormal + 1e-14)
 
 
@@ -166,7 +189,7 @@ class TestGradients:
         leaf = s.detach().masked_fill(mask, -INF).requires_grad_()
         p, gamma, _ = al.normalize_entropy_scores(leaf, target, dim=0)
         assert p.shape == (4, 3, 2) and gamma.shape == (3, 2)
-        grad, = torch.autograd.grad((p.square().sum() + gamma.sum()), leaf)
+        (grad,) = torch.autograd.grad((p.square().sum() + gamma.sum()), leaf)
         assert (grad[mask] == 0).all() and torch.isfinite(grad).all()
 
     def test_ties(self, generator):
@@ -183,15 +206,15 @@ class TestGradients:
         s = torch.tensor([0.5, 0.0, -2.0], dtype=torch.float64)
         target = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
         gamma = al.normalize_entropy_scores(s, target).gamma
-        slope, = torch.autograd.grad(gamma, target)
+        (slope,) = torch.autograd.grad(gamma, target)
         g = gamma.detach().requires_grad_()
-        forward, = torch.autograd.grad(al.softmax_entropy(s, g), g)
+        (forward,) = torch.autograd.grad(al.softmax_entropy(s, g), g)
         assert slope.item() == pytest.approx(1 / forward.item(), rel=1e-12)
 
     def test_zeros_of_p_get_no_gradient(self):
         p = torch.tensor([0.6, 0.0, 0.3, 0.1], dtype=torch.float64, requires_grad=True)
         result = al.normalize_entropy(p, 0.5)
-        grad, = torch.autograd.grad(result.p[0] + result.gamma, p)
+        (grad,) = torch.autograd.grad(result.p[0] + result.gamma, p)
         assert grad[1] == 0 and torch.isfinite(grad).all()
         assert abs((p * grad).sum().item()) < 1e-14
 
@@ -214,7 +237,7 @@ def test_fully_masked_row_has_entropy_zero_only():
     s = torch.tensor([[-INF, -INF], [0.0, 1.0]], dtype=torch.float64, requires_grad=True)
     result = al.normalize_entropy_scores(s, torch.tensor([0.0, 0.3], dtype=torch.float64))
     assert (result.p[0] == 0).all() and result.gamma[0] == 1
-    grad, = torch.autograd.grad(result.p.square().sum() + result.gamma.sum(), s)
+    (grad,) = torch.autograd.grad(result.p.square().sum() + result.gamma.sum(), s)
     assert (grad[0] == 0).all() and torch.isfinite(grad).all()
     with pytest.raises(UnreachableEntropy):
         al.normalize_entropy_scores(s, 0.3)
@@ -239,10 +262,19 @@ def test_gamma_is_inverse_to_the_spread_of_scores(scores, share, factor):
 class TestPowerTransform:
     def test_signs_and_zeros(self):
         p = torch.tensor([0.5, 0.25, 0.25, 0.0], dtype=torch.float64)
-        for gamma, expected in [(0.0, [1 / 3, 1 / 3, 1 / 3, 0]), (1.0, p.tolist()), (2.0, [2 / 3, 1 / 6, 1 / 6, 0]),
-                                (-1.0, [0.2, 0.4, 0.4, 0]), (1e6, [1, 0, 0, 0])]:
-            torch.testing.assert_close(al.power_transform(p, gamma), torch.tensor(expected, dtype=torch.float64),
-                                       rtol=4 * EPS, atol=1e-300)
+        for gamma, expected in [
+            (0.0, [1 / 3, 1 / 3, 1 / 3, 0]),
+            (1.0, p.tolist()),
+            (2.0, [2 / 3, 1 / 6, 1 / 6, 0]),
+            (-1.0, [0.2, 0.4, 0.4, 0]),
+            (1e6, [1, 0, 0, 0]),
+        ]:
+            torch.testing.assert_close(
+                al.power_transform(p, gamma),
+                torch.tensor(expected, dtype=torch.float64),
+                rtol=4 * EPS,
+                atol=1e-300,
+            )
 
     def test_gradcheck(self, generator):
         x = torch.randn(2, 4, generator=generator, dtype=torch.float64, requires_grad=True)
@@ -252,26 +284,51 @@ class TestPowerTransform:
 
     def test_is_softmax_of_scaled_scores(self, generator):
         s = torch.randn(63, generator=generator, dtype=torch.float64)
-        torch.testing.assert_close(al.power_transform(torch.softmax(s, -1), 2.5), torch.softmax(2.5 * s, -1),
-                                   rtol=1e-13, atol=0)
+        torch.testing.assert_close(
+            al.power_transform(torch.softmax(s, -1), 2.5), torch.softmax(2.5 * s, -1), rtol=1e-13, atol=0
+        )
 
 
 P = torch.tensor([[0.5, 0.5, 0.0], [0.7, 0.2, 0.1]])
 BAD_INPUTS = [
     (lambda: al.normalize_entropy([1.0], 0.1), TypeError, "p must be a torch.Tensor"),
     (lambda: al.normalize_entropy(P, "1"), TypeError, "target must be a real number, got str"),
-    (lambda: al.normalize_entropy(P, torch.tensor([1, 1])), TypeError, "target must have a floating-point dtype"),
+    (
+        lambda: al.normalize_entropy(P, torch.tensor([1, 1])),
+        TypeError,
+        "target must have a floating-point dtype",
+    ),
     (lambda: al.normalize_entropy(P, math.nan), InvalidArgument, "target must be finite, got nan"),
-    (lambda: al.normalize_entropy(P, torch.tensor([0.1, INF])), InvalidArgument, "target must be finite, got inf"),
-    (lambda: al.normalize_entropy(P, torch.ones(3)), InvalidArgument, r"target of shape \(3,\) does not broadcast"),
+    (
+        lambda: al.normalize_entropy(P, torch.tensor([0.1, INF])),
+        InvalidArgument,
+        "target must be finite, got inf",
+    ),
+    (
+        lambda: al.normalize_entropy(P, torch.ones(3)),
+        InvalidArgument,
+        r"target of shape \(3,\) does not broadcast",
+    ),
     (lambda: al.normalize_entropy(2 * P, 0.1), InvalidArgument, "p must sum to 1"),
     (lambda: al.normalize_entropy(-P, 0.1), InvalidArgument, "p must be non-negative"),
     (lambda: al.normalize_entropy(P, 0.1, dim=2), InvalidArgument, "dim=2 is out of range"),
-    (lambda: al.normalize_entropy_scores(torch.tensor([0.0, math.nan]), 0.1), InvalidArgument, "scores contains NaN"),
-    (lambda: al.normalize_entropy_scores(torch.tensor([0.0, INF]), 0.1), InvalidArgument, r"scores must be below \+inf"),
+    (
+        lambda: al.normalize_entropy_scores(torch.tensor([0.0, math.nan]), 0.1),
+        InvalidArgument,
+        "scores contains NaN",
+    ),
+    (
+        lambda: al.normalize_entropy_scores(torch.tensor([0.0, INF]), 0.1),
+        InvalidArgument,
+        r"scores must be below \+inf",
+    ),
     (lambda: al.normalize_entropy_scores(torch.zeros(0), 0.1), InvalidArgument, "at least one entry"),
     (lambda: al.power_transform(P, INF), InvalidArgument, "gamma must be finite, got inf"),
-    (lambda: al.power_transform(P, torch.ones(2, 3)), InvalidArgument, "gamma of shape .* does not broadcast"),
+    (
+        lambda: al.power_transform(P, torch.ones(2, 3)),
+        InvalidArgument,
+        "gamma of shape .* does not broadcast",
+    ),
     (lambda: al.power_transform(torch.ones(2), 1.0), InvalidArgument, "p must sum to 1"),
 ]
 
@@ -282,16 +339,25 @@ def test_bad_input(call, error, message):
         call()
 
 
-@pytest.mark.parametrize("p, target", [
-    ((0.7, 0.2, 0.1), 0.0), ((0.7, 0.2, 0.1), -1.0), ((0.7, 0.2, 0.1), 1.0987), ((0.4, 0.4, 0.2), math.log(2)),
-    ((0.4, 0.4, 0.2, 0.0), 1.2), ((0.5, 0.5), 0.6),
-])
+@pytest.mark.parametrize(
+    "p, target",
+    [
+        ((0.7, 0.2, 0.1), 0.0),
+        ((0.7, 0.2, 0.1), -1.0),
+        ((0.7, 0.2, 0.1), 1.0987),
+        ((0.4, 0.4, 0.2), math.log(2)),
+        ((0.4, 0.4, 0.2, 0.0), 1.2),
+        ((0.5, 0.5), 0.6),
+    ],
+)
 def test_unreachable_target_names_range_and_row(p, target):
     p = torch.tensor(p, dtype=torch.float64)
     m, k = (p == p.max()).sum().item(), (p > 0).sum().item()
     with pytest.raises(UnreachableEntropy, match="out of reach") as caught:
         al.normalize_entropy(p, target)
-    assert caught.value.lower == pytest.approx(math.log(m)) and caught.value.upper == pytest.approx(math.log(k))
+    assert caught.value.lower == pytest.approx(math.log(m)) and caught.value.upper == pytest.approx(
+        math.log(k)
+    )
     rows = torch.stack([torch.softmax(torch.arange(len(p), dtype=torch.float64), -1)] * 2 + [p])
     reachable = 0.65 if len(p) > 2 else 0.3
     with pytest.raises(UnreachableEntropy, match=r"in row \(2,\)"):

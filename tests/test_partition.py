@@ -62,8 +62,11 @@ def mp_varentropy(scores, scale):
 
 
 def budget(scores, order, scale):
-    """Relative error a result may have: exp(a u) has relative error |a u| eps, and only the terms within e^-40
-    of the largest one below the peak matter; 4 for the handful of operations behind each."""
+    """Relative error a result may have.
+
+    exp(a u) has the relative error |a u| eps, and only terms within e^-40 of the largest one below the peak
+    matter; 4 for the handful of operations behind each.
+    """
     visible = scores[scores > -INF]
     key = visible * math.copysign(1, scale)
     gaps = (key.max() - key)[key < key.max()] * abs(scale)
@@ -92,7 +95,9 @@ def test_against_mpmath(generator, scale):
             got = al.softmax_renyi_entropy(s, order, scale).item()
             assert agrees(got, mp_renyi(s, order, scale), budget(s, order, scale)), (name, order)
         assert agrees(al.softmax_entropy(s, scale).item(), mp_renyi(s, 1, scale), budget(s, 1, scale)), name
-        assert agrees(al.softmax_varentropy(s, scale).item(), mp_varentropy(s, scale), budget(s, 1, scale)), name
+        assert agrees(al.softmax_varentropy(s, scale).item(), mp_varentropy(s, scale), budget(s, 1, scale)), (
+            name
+        )
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -103,7 +108,10 @@ def test_renyi_loses_no_digit_next_to_order_one(generator, sign):
         for k in range(1, 16):
             order = 1.0 + sign * 10.0**-k
             expected = mp_renyi(s, order, 1.0)
-            assert agrees(al.softmax_renyi_entropy(s, order).item(), expected, budget(s, 1, 1.0)), (name, order)
+            assert agrees(al.softmax_renyi_entropy(s, order).item(), expected, budget(s, 1, 1.0)), (
+                name,
+                order,
+            )
             # The entropy of the stored p, whatever softmax made of it.
             expected = mp_renyi(log_p, order, 1.0)
             # log p is stored with an absolute error of |log p| eps, which its own gaps inherit.
@@ -139,7 +147,7 @@ def test_finfo_min_as_mask_gives_no_nan():
     for scale in (1.0, 10.0):
         for f in (al.log_partition, al.softmax_entropy, al.softmax_varentropy):
             value = f(s, scale)
-            grad, = torch.autograd.grad(value, s)
+            (grad,) = torch.autograd.grad(value, s)
             assert value.item() == pytest.approx(f(visible, scale).item(), rel=1e-6)
             assert torch.isfinite(grad).all() and grad[2] == 0
 
@@ -148,8 +156,10 @@ FUNCTIONS = {
     "log_partition": al.log_partition,
     "entropy": al.softmax_entropy,
     "varentropy": al.softmax_varentropy,
-    **{f"renyi {a}": (lambda s, scale=1.0, *, dim=-1, a=a: al.softmax_renyi_entropy(s, a, scale, dim=dim))
-       for a in (0.0, 0.5, 1 - 1e-7, 1.0, 1 + 1e-7, 2.0, 7.5, INF)},
+    **{
+        f"renyi {a}": (lambda s, scale=1.0, *, dim=-1, a=a: al.softmax_renyi_entropy(s, a, scale, dim=dim))
+        for a in (0.0, 0.5, 1 - 1e-7, 1.0, 1 + 1e-7, 2.0, 7.5, INF)
+    },
 }
 
 
@@ -166,7 +176,9 @@ class TestEveryScoreFunction:
     def test_gradcheck_masked(self, name, generator):
         f = FUNCTIONS[name]
         s = torch.randn(4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
-        mask = torch.tensor([[0, 0, 0, 0, 0], [0, 1, 0, 1, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]], dtype=torch.bool)
+        mask = torch.tensor(
+            [[0, 0, 0, 0, 0], [0, 1, 0, 1, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]], dtype=torch.bool
+        )
         assert gradcheck(lambda s: f(s.masked_fill(mask, -INF), 1.5)[:3], s)
         leaf = s.detach().masked_fill(mask, -INF).requires_grad_()
         scale = torch.tensor(1.5, dtype=torch.float64, requires_grad=True)
@@ -174,14 +186,18 @@ class TestEveryScoreFunction:
         grad, scale_grad = torch.autograd.grad(value[3], (leaf, scale), retain_graph=True)
         assert value[3] == (-INF if name == "log_partition" else 0.0)
         assert (grad == 0).all() and scale_grad == 0
-        grad, = torch.autograd.grad(value[:3].sum(), leaf)
+        (grad,) = torch.autograd.grad(value[:3].sum(), leaf)
         assert (grad[mask] == 0).all() and torch.isfinite(grad).all()
 
     @pytest.mark.parametrize("scale", [2.0, 0.0, -1.0])
     def test_mask_is_removal(self, name, scale, generator):
         s = torch.randn(6, generator=generator, dtype=torch.float64)
-        masked = torch.cat([torch.tensor([-INF], dtype=torch.float64), s, torch.tensor([-INF], dtype=torch.float64)])
-        torch.testing.assert_close(FUNCTIONS[name](masked, scale), FUNCTIONS[name](s, scale), rtol=4 * EPS, atol=0)
+        masked = torch.cat(
+            [torch.tensor([-INF], dtype=torch.float64), s, torch.tensor([-INF], dtype=torch.float64)]
+        )
+        torch.testing.assert_close(
+            FUNCTIONS[name](masked, scale), FUNCTIONS[name](s, scale), rtol=4 * EPS, atol=0
+        )
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
     def test_dtype_and_shape(self, name, dtype):
@@ -195,7 +211,7 @@ class TestEveryScoreFunction:
     def test_one_entry(self, name):
         s = torch.tensor([7.0], dtype=torch.float64, requires_grad=True)
         value = FUNCTIONS[name](s, 3.0)
-        grad, = torch.autograd.grad(value, s)
+        (grad,) = torch.autograd.grad(value, s)
         assert (value.item(), grad.item()) == ((21.0, 3.0) if name == "log_partition" else (0.0, 0.0))
 
     def test_tensor_scale_is_that_many_floats(self, name, generator):
@@ -209,9 +225,9 @@ class TestEveryScoreFunction:
 def test_scale_derivatives_of_log_partition_are_cumulants():
     s = torch.tensor([0.0, 1.0, 4.0, -2.0], dtype=torch.float64)
     scale = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
-    first, = torch.autograd.grad(al.log_partition(s, scale), scale, create_graph=True)
-    second, = torch.autograd.grad(first, scale, create_graph=True)
-    third, = torch.autograd.grad(second, scale)
+    (first,) = torch.autograd.grad(al.log_partition(s, scale), scale, create_graph=True)
+    (second,) = torch.autograd.grad(first, scale, create_graph=True)
+    (third,) = torch.autograd.grad(second, scale)
     p = torch.softmax(0.7 * s, -1)
     mean = (p * s).sum()
     torch.testing.assert_close(first.detach(), mean, rtol=1e-13, atol=0)
@@ -236,16 +252,26 @@ def test_half_precision_is_within_twice_the_naive_error(dtype, n, generator):
 def test_scipy_agrees(generator):
     s = 2 * torch.randn(8, 63, generator=generator, dtype=torch.float64)
     p = torch.softmax(s, -1)
-    np.testing.assert_allclose(al.log_partition(s).numpy(), scipy.special.logsumexp(s.numpy(), axis=-1), rtol=1e-14)
-    np.testing.assert_allclose(al.softmax_entropy(s).numpy(), scipy.stats.entropy(p.numpy(), axis=-1), rtol=1e-14)
-    np.testing.assert_allclose(al.shannon_entropy(p).numpy(), scipy.stats.entropy(p.numpy(), axis=-1), rtol=1e-14)
+    np.testing.assert_allclose(
+        al.log_partition(s).numpy(), scipy.special.logsumexp(s.numpy(), axis=-1), rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        al.softmax_entropy(s).numpy(), scipy.stats.entropy(p.numpy(), axis=-1), rtol=1e-14
+    )
+    np.testing.assert_allclose(
+        al.shannon_entropy(p).numpy(), scipy.stats.entropy(p.numpy(), axis=-1), rtol=1e-14
+    )
 
 
 def test_gibbs_inequality_with_entmax(generator):
     """F(s) >= p.s + H(p), with equality for softmax only; entmax gives the p with exact zeros."""
     s = 2 * torch.randn(16, 31, generator=generator, dtype=torch.float64)
     f = al.log_partition(s)
-    for transform, gap_is_zero in [(torch.softmax, True), (entmax.sparsemax, False), (entmax.entmax15, False)]:
+    for transform, gap_is_zero in [
+        (torch.softmax, True),
+        (entmax.sparsemax, False),
+        (entmax.entmax15, False),
+    ]:
         p = transform(s, dim=-1)
         p = p / p.sum(-1, keepdim=True)
         gap = f - (p * s).sum(-1) - al.shannon_entropy(p)
@@ -258,7 +284,7 @@ class TestProbabilityVectors:
     def test_gradient_on_the_simplex(self, generator):
         p = torch.softmax(torch.randn(5, 7, generator=generator, dtype=torch.float64), -1).requires_grad_()
         h = al.shannon_entropy(p)
-        grad, = torch.autograd.grad(h.sum(), p)
+        (grad,) = torch.autograd.grad(h.sum(), p)
         torch.testing.assert_close(grad, (-p.log() - h.unsqueeze(-1)).detach(), rtol=1e-12, atol=1e-14)
         # What softmax hands on does not depend on the constant by which this differs from -log p - 1.
         for order in (0.5, 1.0, 2.0, INF):
@@ -271,21 +297,21 @@ class TestProbabilityVectors:
         with_zeros = torch.tensor([0.0, 0.7, 0.2, 0.0, 0.1], dtype=torch.float64, requires_grad=True)
         value = al.renyi_entropy(with_zeros, order)
         torch.testing.assert_close(value.detach(), al.renyi_entropy(p, order), rtol=4 * EPS, atol=0)
-        grad, = torch.autograd.grad(value, with_zeros)
+        (grad,) = torch.autograd.grad(value, with_zeros)
         assert (grad[[0, 3]] == 0).all() and torch.isfinite(grad).all()
 
     def test_one_hot_has_no_entropy(self):
         p = torch.tensor([0.0, 1.0, 0.0], requires_grad=True)
         for order in (0.0, 0.5, 1.0, 2.0, INF):
             value = al.renyi_entropy(p, order)
-            grad, = torch.autograd.grad(value, p)
+            (grad,) = torch.autograd.grad(value, p)
             assert value == 0 and (grad == 0).all()
 
     def test_gradient_is_continuous_through_order_one(self):
         p = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64, requires_grad=True)
-        at_one, = torch.autograd.grad(al.renyi_entropy(p, 1.0), p)
+        (at_one,) = torch.autograd.grad(al.renyi_entropy(p, 1.0), p)
         for delta in (1e-9, -1e-9):
-            near, = torch.autograd.grad(al.renyi_entropy(p, 1.0 + delta), p)
+            (near,) = torch.autograd.grad(al.renyi_entropy(p, 1.0 + delta), p)
             torch.testing.assert_close(near, at_one, rtol=0, atol=1e-8)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -352,34 +378,62 @@ class TestProperties:
     def test_slope_in_log_scale_is_minus_varentropy(self, s):
         s = torch.tensor(s, dtype=torch.float64)
         log_scale = torch.zeros((), dtype=torch.float64, requires_grad=True)
-        slope, = torch.autograd.grad(al.softmax_entropy(s, log_scale.exp()), log_scale)
+        (slope,) = torch.autograd.grad(al.softmax_entropy(s, log_scale.exp()), log_scale)
         torch.testing.assert_close(-slope, al.softmax_varentropy(s), rtol=1e-11, atol=1e-11)
 
 
 X = torch.zeros(2, 3)
 BAD_INPUTS = [
     (lambda: al.log_partition([0.0, 1.0]), TypeError, "scores must be a torch.Tensor, got list"),
-    (lambda: al.softmax_entropy(torch.tensor([1, 2])), TypeError, "scores .* floating-point dtype, got torch.int64"),
-    (lambda: al.log_partition(torch.tensor([0.0, math.nan])), InvalidArgument, r"scores contains NaN \(1 of 2"),
+    (
+        lambda: al.softmax_entropy(torch.tensor([1, 2])),
+        TypeError,
+        "scores .* floating-point dtype, got torch.int64",
+    ),
+    (
+        lambda: al.log_partition(torch.tensor([0.0, math.nan])),
+        InvalidArgument,
+        r"scores contains NaN \(1 of 2",
+    ),
     (lambda: al.softmax_varentropy(torch.tensor([0.0, INF])), InvalidArgument, r"scores must be below \+inf"),
-    (lambda: al.log_partition(torch.zeros(2, 0)), InvalidArgument, "scores must have at least one entry along dim=-1"),
+    (
+        lambda: al.log_partition(torch.zeros(2, 0)),
+        InvalidArgument,
+        "scores must have at least one entry along dim=-1",
+    ),
     (lambda: al.log_partition(X, dim=2), InvalidArgument, "dim=2 is out of range for scores"),
     (lambda: al.log_partition(torch.tensor(1.0)), InvalidArgument, "dim=-1 is out of range for scores"),
     (lambda: al.softmax_entropy(X, "1"), TypeError, "scale must be a real number, got str"),
     (lambda: al.softmax_entropy(X, math.nan), InvalidArgument, "scale must be finite, got nan"),
-    (lambda: al.softmax_entropy(X, torch.tensor([[INF], [1.0]])), InvalidArgument, "scale must be finite, got inf"),
+    (
+        lambda: al.softmax_entropy(X, torch.tensor([[INF], [1.0]])),
+        InvalidArgument,
+        "scale must be finite, got inf",
+    ),
     (lambda: al.softmax_entropy(X, torch.tensor([[1], [2]])), TypeError, "scale .* floating-point dtype"),
-    (lambda: al.softmax_entropy(X, torch.ones(4, 1)), InvalidArgument, r"scale of shape \(4, 1\) does not broadcast"),
+    (
+        lambda: al.softmax_entropy(X, torch.ones(4, 1)),
+        InvalidArgument,
+        r"scale of shape \(4, 1\) does not broadcast",
+    ),
     (lambda: al.softmax_entropy(X, torch.ones(3)), InvalidArgument, "scale must have size 1 along .* dim=-1"),
     (lambda: al.softmax_renyi_entropy(X, -0.5), InvalidArgument, r"order must lie in \[0.0, inf\], got -0.5"),
     (lambda: al.softmax_renyi_entropy(X, math.nan), InvalidArgument, "order must be a number, got nan"),
     (lambda: al.softmax_renyi_entropy(X, "2"), TypeError, "order must be a real number, got str"),
     (lambda: al.renyi_entropy(torch.tensor([0.5, 0.5]), -1), InvalidArgument, "order must lie in"),
     (lambda: al.shannon_entropy([0.5, 0.5]), TypeError, "p must be a torch.Tensor"),
-    (lambda: al.shannon_entropy(torch.tensor([1.5, -0.5])), InvalidArgument, "p must be non-negative, got -0.5"),
+    (
+        lambda: al.shannon_entropy(torch.tensor([1.5, -0.5])),
+        InvalidArgument,
+        "p must be non-negative, got -0.5",
+    ),
     (lambda: al.shannon_entropy(torch.tensor([0.5, math.nan])), InvalidArgument, "p must be finite, got nan"),
     (lambda: al.shannon_entropy(torch.tensor([0.5, 0.25])), InvalidArgument, "p must sum to 1 .* got 0.75"),
-    (lambda: al.shannon_entropy(torch.tensor([0.5, 0.5 + 1e-5])), InvalidArgument, "p must sum to 1 .* got 1.00001"),
+    (
+        lambda: al.shannon_entropy(torch.tensor([0.5, 0.5 + 1e-5])),
+        InvalidArgument,
+        "p must sum to 1 .* got 1.00001",
+    ),
     (lambda: al.shannon_entropy(torch.zeros(3)), InvalidArgument, "p must sum to 1 .* got 0"),
     (lambda: al.shannon_entropy(torch.zeros(0)), InvalidArgument, "p must have at least one entry"),
 ]

@@ -15,7 +15,18 @@ from attnlib.errors import InvalidArgument
 
 INF = math.inf
 EPS = torch.finfo(torch.float64).eps
-PAIRS = [(1, 2), (1, INF), (0.5, 2), (0.25, 0.5), (2, 3), (1, 1.001), (0.01, 50), (0.5, INF), (3, 1), (1e-6, 1)]
+PAIRS = [
+    (1, 2),
+    (1, INF),
+    (0.5, 2),
+    (0.25, 0.5),
+    (2, 3),
+    (1, 1.001),
+    (0.01, 50),
+    (0.5, INF),
+    (3, 1),
+    (1e-6, 1),
+]
 
 
 def mp_norm_mean(x, order):
@@ -45,8 +56,9 @@ def test_s_star_against_mpmath(generator, q, p):
         with mp.workdps(50):
             expected = mp_norm_mean(x.tolist(), q) / mp_norm_mean(x.tolist(), p)
             got = mp.mpf(sparsity.s_star(x, q, p).item())
-            # log S* carries an error of some eps times |log M_q| + |log M_p|, and exp hands it on; a power mean
-            # of order q is 1/q times the log of a sum known to eps, which the share of zeros limits to log(n)/q.
+            # log S* carries an error of some eps times |log M_q| + |log M_p|, and exp hands it on; a power
+            # mean of order q is 1/q times the log of a sum known to eps, which the share of zeros limits to
+            # log(n)/q.
             spread = sum(abs(mp.log(mp_norm_mean(x.tolist(), o) / max(abs(x)).item())) for o in (q, p))
             assert abs(got - expected) <= 8 * EPS * (4 + spread) * expected + 1e-300, (name, got, expected)
 
@@ -110,12 +122,12 @@ class TestEveryMeasure:
 
     def test_gradient_is_orthogonal_to_x_and_zero_at_zeros(self, name):
         x = torch.tensor([3.0, -2.0, 0.0, 0.5, 0.0], dtype=torch.float64, requires_grad=True)
-        grad, = torch.autograd.grad(MEASURES[name](x), x)
+        (grad,) = torch.autograd.grad(MEASURES[name](x), x)
         assert torch.isfinite(grad).all() and (grad[[2, 4]] == 0).all()
         # D2, differentiated: the measure does not change along x.
         assert abs((grad * x).sum().item()) < 1e-15
         scaled = (1e200 * x.detach()).requires_grad_()
-        grad_scaled, = torch.autograd.grad(MEASURES[name](scaled), scaled)
+        (grad_scaled,) = torch.autograd.grad(MEASURES[name](scaled), scaled)
         torch.testing.assert_close(1e200 * grad_scaled, grad, rtol=1e-12, atol=1e-15)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
@@ -150,13 +162,16 @@ class TestIdentities:
         """U6: for q < 1 < p both coefficients are positive."""
         x = torch.tensor(x, dtype=torch.float64)
         prob, log_n = x / x.sum(), math.log(len(x))
-        log_s = ((1 - q) / q * (al.renyi_entropy(prob, q) - log_n)
-                 + (p - 1) / p * (al.renyi_entropy(prob, p) - log_n))
+        log_s = (1 - q) / q * (al.renyi_entropy(prob, q) - log_n) + (p - 1) / p * (
+            al.renyi_entropy(prob, p) - log_n
+        )
         torch.testing.assert_close(sparsity.s_star(x, q, p).log(), log_s, rtol=1e-11, atol=1e-12)
 
     def test_ends_of_the_orders(self, generator):
         p = torch.softmax(torch.randn(5, 31, generator=generator, dtype=torch.float64), -1)
-        torch.testing.assert_close(sparsity.s0(p), torch.exp(al.renyi_entropy(p, INF)) / 31, rtol=1e-13, atol=0)
+        torch.testing.assert_close(
+            sparsity.s0(p), torch.exp(al.renyi_entropy(p, INF)) / 31, rtol=1e-13, atol=0
+        )
         effective = torch.exp(al.renyi_entropy(p, 2))
         torch.testing.assert_close(sparsity.s_star(p), torch.sqrt(effective / 31), rtol=1e-13, atol=0)
         torch.testing.assert_close(sparsity.s_star(p, 1, 1e8), sparsity.s0(p), rtol=1e-6, atol=0)
@@ -174,7 +189,11 @@ X = torch.tensor([1.0, 2.0])
 BAD_INPUTS = [
     (lambda f: f([1.0]), TypeError, "x must be a torch.Tensor, got list"),
     (lambda f: f(torch.tensor([1, 2])), TypeError, "x must have a floating-point dtype, got torch.int64"),
-    (lambda f: f(torch.tensor([[1.0, 0.0], [0.0, 0.0]])), InvalidArgument, "x must have a non-zero entry along dim=-1"),
+    (
+        lambda f: f(torch.tensor([[1.0, 0.0], [0.0, 0.0]])),
+        InvalidArgument,
+        "x must have a non-zero entry along dim=-1",
+    ),
     (lambda f: f(torch.tensor([1.0, math.nan])), InvalidArgument, "x must be finite, got nan"),
     (lambda f: f(torch.tensor([1.0, INF])), InvalidArgument, "x must be finite, got inf"),
     (lambda f: f(torch.zeros(2, 0)), InvalidArgument, "x must have at least one entry along dim=-1"),
@@ -189,13 +208,16 @@ def test_bad_vectors(name, call, error, message):
         call(MEASURES[name])
 
 
-@pytest.mark.parametrize("call, error, message", [
-    (lambda: sparsity.s(X, 0), InvalidArgument, r"p must lie in \(0.0, inf\], got 0.0"),
-    (lambda: sparsity.s(X, "2"), TypeError, "p must be a real number, got str"),
-    (lambda: sparsity.s_star(X, 0, 2), InvalidArgument, r"q must lie in \(0.0, inf\], got 0.0"),
-    (lambda: sparsity.s_star(X, 1, -2), InvalidArgument, r"p must lie in \(0.0, inf\], got -2.0"),
-    (lambda: sparsity.s_star(X, math.nan, 2), InvalidArgument, "q must be a number, got nan"),
-])
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: sparsity.s(X, 0), InvalidArgument, r"p must lie in \(0.0, inf\], got 0.0"),
+        (lambda: sparsity.s(X, "2"), TypeError, "p must be a real number, got str"),
+        (lambda: sparsity.s_star(X, 0, 2), InvalidArgument, r"q must lie in \(0.0, inf\], got 0.0"),
+        (lambda: sparsity.s_star(X, 1, -2), InvalidArgument, r"p must lie in \(0.0, inf\], got -2.0"),
+        (lambda: sparsity.s_star(X, math.nan, 2), InvalidArgument, "q must be a number, got nan"),
+    ],
+)
 def test_bad_orders(call, error, message):
     with pytest.raises(error, match=message):
         call()
