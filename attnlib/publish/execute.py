@@ -4,6 +4,7 @@ A notebook runs again when anything its outputs depend on has changed: its code 
 data it may read, or the versions it runs under. Everything else, prose above all, is merged without a run.
 """
 
+import asyncio
 import hashlib
 import importlib.metadata
 import json
@@ -152,7 +153,8 @@ def _execute_one(root: Path, path: Path, progress) -> Outcome:
     search_path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
     start = time.perf_counter()
     try:
-        client.execute(env={**os.environ, **SINGLE_THREADED, "PYTHONPATH": search_path})
+        # an event loop of its own, closed when done: `client.execute` would leave one open in every thread
+        asyncio.run(client.async_execute(env={**os.environ, **SINGLE_THREADED, "PYTHONPATH": search_path}))
     except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
         seconds = time.perf_counter() - start
         progress.finish(path, seconds, failed=True)

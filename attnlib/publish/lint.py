@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from attnlib.publish import execute
-from attnlib.publish.notebooks import BookError, Page, load, pages, read_page
+from attnlib.publish.notebooks import VERDICTS, BookError, Page, load, pages, read_page
 
 ARTICLE_EXERCISES = 4
 SECTIONS = ("Takeaways", "Exercises", "References", "Cite this chapter")
@@ -151,10 +151,14 @@ def typed_outputs(shelf: Shelf) -> Iterator[str]:
                 yield f"{path}, cell {index}: an output shows a display formula that nothing checked"
 
 
+_TYPED = re.compile("|".join(rf"verdict-{verdict.replace(' ', '-')}\b" for verdict in VERDICTS)
+                    + r"|:name:\s*claim-\S+|\(claim-[\w-]+\)=")
+
+
 def typed_verdicts(shelf: Shelf) -> Iterator[str]:
     """A verdict is printed by its check, never typed."""
     for path in shelf.paths:
-        for found in re.finditer(r"verdict-[a-z-]+|:name:\s*claim-\S+|\(claim-[\w-]+\)=", shelf.prose(path)):
+        for found in _TYPED.finditer(shelf.prose(path)):
             yield f"{path}: a verdict or a claim's anchor is typed by hand: {found[0]!r}"
 
 
