@@ -26,12 +26,14 @@ from attnlib.rows import (
     row_statistics,
     softmax_attention_with_statistics,
 )
+from attnlib.streaming import PartialRows, merge_rows, partial_row_statistics, stream_row_statistics
 
 __all__ = [
     "AttentionWithStatistics",
     "LinearAttentionState",
     "LinearRowStatistics",
     "NormalizedEntropy",
+    "PartialRows",
     "RowEntropy",
     "RowStatistics",
     "axioms",
@@ -40,8 +42,10 @@ __all__ = [
     "linear_attention_stream",
     "linear_row_statistics",
     "log_partition",
+    "merge_rows",
     "normalize_entropy",
     "normalize_entropy_scores",
+    "partial_row_statistics",
     "power_transform",
     "relu2_attention",
     "renyi_entropy",
@@ -55,5 +59,6 @@ __all__ = [
     "softmax_renyi_entropy",
     "softmax_varentropy",
     "sparsity",
+    "stream_row_statistics",
     "theory",
 ]

@@ -41,9 +41,13 @@ class Layout:
         """Rows that see no key at all."""
         return self.visible == 0
 
+    def unfold(self, x: Tensor) -> Tensor:
+        """Give a result of shape (B, H, Lq, ...) its leading dimensions back."""
+        return x.reshape(self.lead + x.shape[2:])
+
     def rows(self, x: Tensor) -> Tensor:
-        """Give a result of shape (B, H, Lq, ...) its leading dimensions and the dtype of the input back."""
-        return x.reshape(self.lead + x.shape[2:]).to(self.dtype)
+        """The same, in the dtype of the input."""
+        return self.unfold(x).to(self.dtype)
 
     def centred(self) -> tuple[Layout, Tensor]:
         """Keys minus their mean over the keys some row sees, and what this takes from each row's logits.

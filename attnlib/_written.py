@@ -12,6 +12,13 @@ from torch import Tensor
 NEAR_ONE = 0.25
 
 
+def power_excess(weight: Tensor, log_weight: Tensor, exponent: Tensor) -> Tensor:
+    """weight (e^exponent - 1) without cancellation where the exponent is small, or overflow where it is not."""
+    small = exponent.abs() < 1
+    return torch.where(small, weight * torch.expm1(exponent.masked_fill(~small, 0)),
+                       (log_weight + exponent).exp() - weight)
+
+
 class WrittenRows:
     """Statistics of rows whose logits are written out; -inf hides a key. Differentiable by autograd."""
 
@@ -43,12 +50,8 @@ class WrittenRows:
         if order == math.inf:
             return self.log_total - (self.top - self.top.detach())
         if abs(order - 1) < NEAR_ONE:
-            # sum p^order - 1, each term without cancellation: p expm1((order - 1) log p) while that is small
-            exponent = (order - 1) * self.log_p
-            small = exponent.abs() < 1
-            terms = torch.where(small, self.p * torch.expm1(exponent.masked_fill(~small, 0)),
-                                (order * self.log_p).exp() - self.p)
-            return torch.log1p(terms.sum(dim=-1)) / (1 - order)
+            excess = power_excess(self.p, self.log_p, (order - 1) * self.log_p).sum(dim=-1)
+            return torch.log1p(excess) / (1 - order)
         powers = (order * self.log_p).masked_fill(~self.shown, -math.inf)
         total = powers.masked_fill(self.empty[..., None], 0).logsumexp(dim=-1)
         return (total / (1 - order)).masked_fill(self.empty, 0)
