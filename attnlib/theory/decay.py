@@ -88,9 +88,9 @@ def sparsity_limit(c) -> Tensor:
 
 
 def _mean_cost(x: Tensor) -> Tensor:
-    """``x / (e^x - 1)``: 1 at 0, 0 at infinity."""
-    bounded = torch.clamp(x, min=torch.finfo(torch.float64).tiny, max=700)
-    return torch.where(x > 700, 0.0, bounded / torch.expm1(bounded))
+    """``x / (e^x - 1)`` for x > 0, 0 at infinity."""
+    cost = x * torch.exp(-x) / -torch.expm1(-x)
+    return torch.where(x.isinf(), 0.0, cost)
 
 
 def entropy(decay, n=None) -> Tensor:
@@ -116,5 +116,7 @@ def entropy(decay, n=None) -> Tensor:
     n = _length(n, rate)
     flat = rate == 0
     rate = torch.where(flat, 1.0, rate)
-    mass = torch.log(torch.expm1(-n * rate) / torch.expm1(-rate))
+    # log(1 - decay^n) - log(1 - decay), whose parts are large and nearly equal for slow decay, tiny for fast
+    mass = torch.where(rate < math.log(2), torch.log(torch.expm1(-n * rate) / torch.expm1(-rate)),
+                       torch.log1p(-torch.exp(-n * rate)) - torch.log1p(-torch.exp(-rate)))
     return torch.where(flat, torch.log(n), mass + _mean_cost(rate) - _mean_cost(n * rate))
