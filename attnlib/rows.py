@@ -152,20 +152,6 @@ def _varentropy_gradient(grad, q, k, lse, entropy, varentropy, layout: Layout) -
     return grad_q, grad_k
 
 
-def check_orders(orders: Iterable[float]) -> tuple[float, ...]:
-    if isinstance(orders, (int, float)) or not isinstance(orders, Iterable):
-        raise TypeError(f"orders must be an iterable of numbers, got {type(orders).__name__}")
-    orders = tuple(orders)
-    for order in orders:
-        real_number("orders", order, low=0, allow_inf=True)
-    return orders
-
-
-def _check_impl(impl: str) -> None:
-    if impl not in ("fused", "blockwise", "reference"):
-        raise InvalidArgument(f"impl must be 'fused', 'blockwise' or 'reference', got {impl!r}")
-
-
 class _Raw(NamedTuple):
     """Results in kernel layout; lse is -inf for rows without keys, ``output`` None where none was asked for."""
 
@@ -257,109 +243,6 @@ def convert(rows: RowStatistics, to: Callable[[Tensor], Tensor]) -> RowStatistic
     renyi = {order: to(value) for order, value in rows.renyi.items()}
     others = {name: to(value) for name, value in rows._asdict().items() if name != "renyi"}
     return RowStatistics(renyi=renyi, **others)
-
-
-def check_orders(orders: Iterable[float]) -> tuple[float, ...]:
-    if isinstance(orders, (int, float)) or not isinstance(orders, Iterable):
-        raise TypeError(f"orders must be an iterable of numbers, got {type(orders).__name__}")
-    orders = tuple(orders)
-    for order in orders:
-        real_number("orders", order, low=0, allow_inf=True)
-    return orders
-
-
-def _check_impl(impl: str) -> None:
-    if impl not in ("fused", "blockwise", "reference"):
-        raise InvalidArgument(f"impl must be 'fused', 'blockwise' or 'reference', got {impl!r}")
-
-
-class _Raw(NamedTuple):
-    """Results in kernel layout; lse is -inf for rows without keys, ``output`` None where none was asked for."""
-
-    output: Tensor | None
-    lse: Tensor
-    entropy: Tensor
-    varentropy: Tensor | None
-    renyi: dict[float, Tensor]
-
-
-def _fused(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
-    layout, shift = layout.centred()
-    how = layout.detached()
-    output, lse, entropy, varentropy = _FusedRows.apply(layout.q, layout.k, layout.v, how, with_varentropy)
-    written = sorted(order for order in orders if order == math.inf or abs(order - 1) < NEAR_ONE)
-    renyi = {}
-    if written:
-        renyi = dict(zip(written, blockwise(
-            replace(layout, v=None), lambda s, _: tuple(map(WrittenRows(s).renyi, written)))))
-    for order in orders.difference(written):
-        at_order = replace(how, scale=order * how.scale)
-        _, log_sum, _, _ = _FusedRows.apply(layout.q, layout.k, None, at_order, False)
-        value = (log_sum - order * lse) / (1 - order)
-        # An entropy is not negative, the rounding of a peaked row's is; the gradient stays as it is.
-        renyi[order] = value + (value.clamp(min=0) - value).detach()
-    return _Raw(output, (lse + shift).masked_fill(layout.empty, -math.inf), entropy, varentropy, renyi)
-
-
-def _write_out(logits: Tensor, v: Tensor | None, orders: list[float],
-               with_varentropy: bool) -> tuple[Tensor, ...]:
-    rows = WrittenRows(logits)
-    output = () if v is None else (rows.p @ v,)
-    variance = (rows.varentropy(),) if with_varentropy else ()
-    return (rows.lse(), rows.entropy(), *map(rows.renyi, orders), *variance, *output)
-
-
-def _name(results: tuple[Tensor, ...], with_output: bool, orders: list[float], with_varentropy: bool) -> _Raw:
-    lse, entropy, *rest = results
-    output = rest.pop() if with_output else None
-    varentropy = rest.pop() if with_varentropy else None
-    return _Raw(output, lse, entropy, varentropy, dict(zip(orders, rest)))
-
-
-def _in_blocks(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
-    layout, shift = layout.centred()
-    listed = sorted(orders)
-    results = blockwise(layout, lambda s, v: _write_out(s, v, listed, with_varentropy))
-    raw = _name(results, layout.v is not None, listed, with_varentropy)
-    return raw._replace(lse=(raw.lse + shift).masked_fill(layout.empty, -math.inf))
-
-
-def _reference(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
-    listed = sorted(orders)
-    results = _write_out(layout.logits(layout.q, layout.k), layout.v, listed, with_varentropy)
-    return _name(results, layout.v is not None, listed, with_varentropy)
-
-
-def evaluate(q, k, v, orders: set[float], with_varentropy: bool, impl: str, *, attn_mask, is_causal, scale,
-              enable_gqa) -> tuple[Layout, _Raw]:
-    if impl not in ("fused", "blockwise", "reference"):
-        raise InvalidArgument(f"impl must be 'fused', 'blockwise' or 'reference', got {impl!r}")
-    how = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    if impl == "reference":
-        layout = resolve(q, k, v, dtype=torch.float64, **how)
-        return layout, _reference(layout, orders, with_varentropy)
-    wide = at_least_float32(q)
-    if impl == "fused":
-        kernels_for(q.device, wide)
-    layout = resolve(q, k, v, dtype=wide, **how)
-    if attn_mask is not None and attn_mask.requires_grad:
-        raise InvalidArgument(f"attn_mask is differentiated by impl='reference' only, got impl={impl!r}")
-    # The kernels return sum p k and not sum p bias: with a bias that varies, the rows are written out in blocks.
-    if impl == "blockwise" or layout.bias_varies:
-        return layout, _in_blocks(layout, orders, with_varentropy)
-    return layout, _fused(layout, orders, with_varentropy)
-
-
-def _collect(layout: Layout, raw: _Raw, orders: tuple[float, ...]) -> RowStatistics:
-    visible = layout.visible.clamp(min=1).to(raw.lse.dtype).expand_as(raw.lse)
-    known = {0.0: visible.log(), 1.0: raw.entropy, **raw.renyi}
-    return RowStatistics(
-        lse=layout.rows(raw.lse),
-        entropy=layout.rows(raw.entropy),
-        renyi={order: layout.rows(known[order]) for order in orders},
-        sparsity=layout.rows((0.5 * (known[2] - visible.log())).exp()),
-        effective_tokens=layout.rows(known[2].exp()),
-        varentropy=layout.rows(raw.varentropy))
 
 
 def check_orders(orders: Iterable[float]) -> tuple[float, ...]:
