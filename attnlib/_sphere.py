@@ -19,6 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attnlib._validate import one_device
 from attnlib.errors import InvalidArgument
 
 # Together these leave at most a few ulp of truncation error at every argument (tests/test_theory_sphere.py).
@@ -90,15 +91,9 @@ def _log_mgf_series(kappa: Tensor, nu: Tensor) -> Tensor:
     return torch.log1p(total)
 
 
-def _align(a: Tensor, b: Tensor) -> list[Tensor]:
-    a = a.to(b.device) if a.ndim == 0 else a
-    b = b.to(a.device) if b.ndim == 0 else b
-    return list(torch.broadcast_tensors(a, b))
-
-
 def statistics(kappa: Tensor, d: Tensor) -> Sphere:
     """Everything about ``cos(theta)`` at ``kappa >= 0`` in ``d >= 2`` dimensions; float64 in, float64 out."""
-    kappa, d = _align(kappa, d)
+    kappa, d = torch.broadcast_tensors(*one_device(kappa, d))
     nu = d / 2 - 1
     steps = max(0, math.ceil(_LOWEST_DEBYE_ORDER - float(nu.min()))) if nu.numel() else 0
     at_zero = kappa == 0
@@ -143,7 +138,7 @@ def statistics(kappa: Tensor, d: Tensor) -> Sphere:
 def _solve(target: Tensor, d: Tensor, start: Callable[[Tensor, Tensor], Tensor],
            value_and_slope: Callable[[Sphere, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
     """The kappa at which an increasing statistic, never above kappa, reaches ``target``; Newton in log kappa."""
-    target, d = _align(target, d)
+    target, d = torch.broadcast_tensors(*one_device(target, d))
     # both statistics grow at least like (d - 1)/2 log kappa, so this bounds the root away from overflow
     far = 2 * target > 600 * (d - 1)
     if far.any():

@@ -79,3 +79,9 @@ def real_tensor(name: str, value, *, low: float = -math.inf, high: float = math.
         left, right = "(" if low_open else "[", ")" if high_open else "]"
         raise InvalidArgument(f"{name} must lie in {left}{low}, {high}{right}, got {x[bad].flatten()[0].item()}")
     return x
+
+
+def one_device(*tensors: Tensor) -> list[Tensor]:
+    """Move 0-d tensors, which may be mere numbers, to where the others are."""
+    device = next((x.device for x in tensors if x.device.type != "cpu"), torch.device("cpu"))
+    return [x.to(device) if x.ndim == 0 else x for x in tensors]

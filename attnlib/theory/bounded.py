@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlib._validate import finite, real_tensor
+from attnlib._validate import finite, one_device, real_tensor
 from attnlib.errors import InvalidArgument
 
 
@@ -91,10 +91,11 @@ def two_valued_entropy(n, m, tau) -> Tensor:
     >>> print(f"{float(two_valued_entropy(512, 105, 1.0)):.9f}")
     5.763850701
     """
-    n, m, span = real_tensor("n", n, low=1), real_tensor("m", m, low=0), _span(tau)
+    n, m, span = one_device(real_tensor("n", n, low=1), real_tensor("m", m, low=0), _span(tau))
     n, m, span = torch.broadcast_tensors(n, m, span)
-    if (m > n).any():
-        raise InvalidArgument(f"m must lie in [0, n], got {m[m > n][0].item()} for n={n[m > n][0].item()}")
+    over = m > n
+    if over.any():
+        raise InvalidArgument(f"m must lie in [0, n], got {m[over][0].item()} for n={n[over][0].item()}")
     low = n - m
     mixed = (m > 0) & (low > 0)
     log_m = torch.log(torch.where(m > 0, m, 1.0))

@@ -10,15 +10,13 @@ import math
 import torch
 from torch import Tensor
 
-from attnlib._validate import real_tensor
+from attnlib._validate import one_device, real_tensor
 
 
-def _log_decay(decay) -> Tensor:
-    return -torch.log(real_tensor("decay", decay, low=0, high=1, low_open=True))
-
-
-def _length(n, like: Tensor) -> Tensor:
-    return torch.full_like(like, math.inf) if n is None else real_tensor("n", n, low=1)
+def _rate_and_length(decay, n) -> list[Tensor]:
+    """``-log decay`` and n, the latter inf for None."""
+    rate = -torch.log(real_tensor("decay", decay, low=0, high=1, low_open=True))
+    return one_device(rate, torch.full_like(rate, math.inf) if n is None else real_tensor("n", n, low=1))
 
 
 def effective_window(decay, n=None) -> Tensor:
@@ -39,8 +37,7 @@ def effective_window(decay, n=None) -> Tensor:
     >>> print(f"{float(effective_window(0.9)):.1f}")
     19.0
     """
-    rate = _log_decay(decay)
-    n = _length(n, rate)
+    rate, n = _rate_and_length(decay, n)
     flat = rate == 0
     half = torch.where(flat, 1.0, rate / 2)
     return torch.where(flat, n, torch.tanh(n * half) / torch.tanh(half))
@@ -112,8 +109,7 @@ def entropy(decay, n=None) -> Tensor:
     >>> print(f"{float(entropy(0.9)):.4f}")
     3.2508
     """
-    rate = _log_decay(decay)
-    n = _length(n, rate)
+    rate, n = _rate_and_length(decay, n)
     flat = rate == 0
     rate = torch.where(flat, 1.0, rate)
     # log(1 - decay^n) - log(1 - decay), whose parts are large and nearly equal for slow decay, tiny for fast

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from attnlib._validate import real_tensor
+from attnlib._validate import one_device, real_tensor
 
 # Steps of the continued fraction below; for t >= 1 the last one moves the result by less than a rounding.
 _FRACTION_STEPS = 250
@@ -58,7 +58,7 @@ def sparsity_exp_finite(gamma, n) -> Tensor:
     >>> print(f"{float(sparsity_exp_finite(10.0, 4096)):.6f}")  # 1 / sqrt(n)
     0.015625
     """
-    gamma, n = real_tensor("gamma", gamma, low=0), real_tensor("n", n, low=1)
+    gamma, n = one_device(real_tensor("gamma", gamma, low=0), real_tensor("n", n, low=1))
     length = torch.log(n)
     critical = torch.sqrt(2 * length)
     return torch.exp(torch.where(gamma < critical / 2, -gamma * gamma / 2,
@@ -82,7 +82,7 @@ def sparsity_identity(beta, gamma) -> Tensor:
     >>> print(f"{float(sparsity_identity(0.0, 1.0)):.6f}")
     0.797885
     """
-    beta, gamma = real_tensor("beta", beta), real_tensor("gamma", gamma, low=0, low_open=True)
+    beta, gamma = one_device(real_tensor("beta", beta), real_tensor("gamma", gamma, low=0, low_open=True))
     r = torch.clamp((beta / gamma).abs(), max=torch.finfo(torch.float64).max)
     norm = torch.hypot(torch.ones_like(r), r)
     return math.sqrt(2 / math.pi) * torch.exp(-r * r / 2) / norm + r / norm * torch.erf(r / math.sqrt(2))
@@ -109,7 +109,7 @@ def sparsity_relu2(beta, gamma) -> Tensor:
     >>> print(f"{float(sparsity_relu2(-30.0, 1.0)):.6e}")
     9.063015e-100
     """
-    beta, gamma = real_tensor("beta", beta), real_tensor("gamma", gamma, low=0, low_open=True)
+    beta, gamma = one_device(real_tensor("beta", beta), real_tensor("gamma", gamma, low=0, low_open=True))
     r = beta / gamma
     return torch.where(r < -1, _relu2_tail(torch.clamp(-r, min=1, max=_TAIL_END)), _relu2_bulk(torch.clamp(r, min=-1)))
 
@@ -158,5 +158,6 @@ def entropy(n, std, order=1.0) -> Tensor:
     >>> print(f"{float(entropy(512, 1.0)):.4f}")
     5.7383
     """
-    n, std, order = real_tensor("n", n, low=1), real_tensor("std", std, low=0), real_tensor("order", order, low=0)
+    n, std, order = one_device(
+        real_tensor("n", n, low=1), real_tensor("std", std, low=0), real_tensor("order", order, low=0))
     return torch.log(n) - order * std * std / 2

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlib import _sphere
-from attnlib._validate import real_tensor
+from attnlib._validate import one_device, real_tensor
 
 
 def log_context(d, scale) -> Tensor:
@@ -19,7 +19,7 @@ def log_context(d, scale) -> Tensor:
     >>> print(f"{float(log_context(4096, 1.0)):.1f}")
     2550.0
     """
-    d, scale = real_tensor("d", d, low=2), real_tensor("scale", scale, low=0)
+    d, scale = one_device(real_tensor("d", d, low=2), real_tensor("scale", scale, low=0))
     return _sphere.statistics(scale * d, d).gap
 
 
@@ -81,5 +81,5 @@ def scale(n, d) -> Tensor:
     >>> print(f"{float(scale(512, 64)) * 64 / math.log(512):.3f}")
     1.054
     """
-    n, d = real_tensor("n", n, low=1), real_tensor("d", d, low=2)
+    n, d = one_device(real_tensor("n", n, low=1), real_tensor("d", d, low=2))
     return _sphere.kappa_for_gap(torch.log(n), d) / d

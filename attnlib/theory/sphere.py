@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from attnlib import _sphere
-from attnlib._validate import real_tensor
+from attnlib._validate import one_device, real_tensor
 from attnlib.errors import UnreachableEntropy
 
 
@@ -33,7 +33,7 @@ def log_mgf(kappa, d) -> Tensor:
     >>> print(f"{float(log_mgf(8.0, 64)):.6f}")
     0.496284
     """
-    kappa, d = real_tensor("kappa", kappa), real_tensor("d", d, low=2)
+    kappa, d = one_device(real_tensor("kappa", kappa), real_tensor("d", d, low=2))
     return _sphere.statistics(kappa.abs(), d).log_mgf
 
 
@@ -46,7 +46,7 @@ def mean_cos(kappa, d) -> Tensor:
     >>> print(f"{float(mean_cos(1.0, 3)):.6f}")  # coth 1 - 1
     0.313035
     """
-    kappa, d = real_tensor("kappa", kappa), real_tensor("d", d, low=2)
+    kappa, d = one_device(real_tensor("kappa", kappa), real_tensor("d", d, low=2))
     return torch.sign(kappa) * _sphere.statistics(kappa.abs(), d).mean_cos
 
 
@@ -70,7 +70,8 @@ def entropy(n, d, scale) -> Tensor:
     >>> print(f"{float(entropy(512, 64, 1 / 8)):.4f}")
     5.7493
     """
-    n, d, scale = real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("scale", scale)
+    n, d, scale = one_device(
+        real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("scale", scale))
     return torch.log(n) - _sphere.statistics((scale * d).abs(), d).loss
 
 
@@ -83,7 +84,7 @@ def varentropy(d, scale) -> Tensor:
     >>> print(f"{float(varentropy(64, 1 / 8)):.4f}")
     0.9567
     """
-    d, scale = real_tensor("d", d, low=2), real_tensor("scale", scale)
+    d, scale = one_device(real_tensor("d", d, low=2), real_tensor("scale", scale))
     return _sphere.statistics((scale * d).abs(), d).variance
 
 
@@ -96,7 +97,7 @@ def sparsity(d, scale) -> Tensor:
     >>> print(f"{float(sparsity(64, 1 / 8)):.4f}")
     0.6215
     """
-    d, scale = real_tensor("d", d, low=2), real_tensor("scale", scale)
+    d, scale = one_device(real_tensor("d", d, low=2), real_tensor("scale", scale))
     kappa = (scale * d).abs()
     return torch.exp(_sphere.statistics(kappa, d).log_mgf - _sphere.statistics(2 * kappa, d).log_mgf / 2)
 
@@ -153,7 +154,7 @@ def laplace_entropy(n, d, scale) -> Tensor:
     >>> print(f"{float(laplace_entropy(512, 64, 1 / 8) - entropy(512, 64, 1 / 8)):.0e}")
     -9e-06
     """
-    n, d = real_tensor("n", n, low=1), real_tensor("d", d, low=1)
+    n, d = one_device(real_tensor("n", n, low=1), real_tensor("d", d, low=1))
     return torch.log(n) - d * rate(scale) - rate_correction(scale)
 
 
@@ -162,8 +163,7 @@ def _loss_to(n: Tensor, entropy: Tensor) -> Tensor:
     loss = torch.log(n) - entropy
     bad = loss < 0
     if bad.any():
-        upper = torch.log(n).expand(loss.shape)[bad][0].item()
-        asked = entropy.expand(loss.shape)[bad][0].item()
+        upper, asked = (torch.broadcast_to(x, bad.shape)[bad][0].item() for x in (torch.log(n), entropy))
         raise UnreachableEntropy(f"entropy must lie in [0, log n] = [0, {upper}], got {asked}",
                                  lower=0.0, upper=upper)
     return loss
@@ -189,7 +189,8 @@ def scale_for_entropy(n, d, entropy) -> Tensor:
     >>> print(f"{float(scale_for_entropy(4096, 64, 2.5)):.4f}")
     0.4890
     """
-    n, d, entropy = real_tensor("n", n, low=1), real_tensor("d", d, low=1), real_tensor("entropy", entropy, low=0)
+    n, d, entropy = one_device(
+        real_tensor("n", n, low=1), real_tensor("d", d, low=1), real_tensor("entropy", entropy, low=0))
     y = _loss_to(n, entropy) / d
     return torch.exp(y) * torch.sqrt(torch.expm1(2 * y))
 
@@ -204,7 +205,8 @@ def exact_scale_for_entropy(n, d, entropy) -> Tensor:
     >>> print(f"{float(scale):.4f} {float(sphere.entropy(4096, 64, scale)):.4f}")
     0.4876 2.5000
     """
-    n, d, entropy = real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("entropy", entropy, low=0)
+    n, d, entropy = one_device(
+        real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("entropy", entropy, low=0))
     return _sphere.kappa_for_loss(_loss_to(n, entropy), d) / d
 
 
