@@ -13,6 +13,9 @@ export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
+# .venv is installed without bytecode: let the first run write what it needs.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup book test test-code test-notebooks test-site execute serve lab record gpu bench clean
 
