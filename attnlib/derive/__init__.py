@@ -11,7 +11,7 @@ from attnlib.derive.over import MaxOver, MinOver
 from attnlib.derive.strategies import Regime, Verified
 
 __all__ = [
-    "Answer", "Definition", "Derivation", "DerivationError", "Domain", "MaxOver", "MinOver", "Refuted", "Regime", "Step",
-    "Undecided", "Verified", "WrongRate", "approx", "check_answer", "define", "eq", "ge", "gt", "indices", "integers", "ladder",
-    "lambdify", "latex", "le", "lt", "simplex", "size", "unfold", "vector",
+    "Answer", "Definition", "Derivation", "DerivationError", "Domain", "MaxOver", "MinOver", "Refuted", "Regime",
+    "Step", "Undecided", "Verified", "WrongRate", "approx", "check_answer", "define", "eq", "ge", "gt", "indices",
+    "integers", "ladder", "lambdify", "latex", "le", "lt", "simplex", "size", "unfold", "vector",
 ]

@@ -44,6 +44,10 @@ def define(name: str, args: Sequence[sp.Symbol], body: sp.Expr, *, latex: Callab
            label: str | None = None) -> Definition:
     """Name a quantity. ``latex`` gets the printed arguments and returns the name as it is shown.
 
+    What the body holds besides ``args`` (a vector, a size, a fixed parameter) stays as it is when the quantity is
+    called; SymPy's ``diff`` takes it for a constant, so make a symbol an argument to differentiate by it. Two
+    definitions may share a name; they stay two quantities.
+
     >>> import sympy as sp
     >>> x = sp.Symbol("x", real=True)
     >>> square = define("square", (x,), x**2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -70,6 +71,8 @@ class Derivation:
 
     ``label`` is the permanent name of the equation on the page. Building it raises ``Refuted`` with a point
     when a step is false, ``Undecided`` when nothing settles it, ``WrongRate`` for an approximation that is not.
+    ``verified`` says of every step how it was established, and ``strategy`` what the whole chain rests on. An
+    equality has no digits to spare: it is compared to ``digits`` digits, 15 at least.
 
     >>> import sympy as sp
     >>> x = sp.Symbol("x", real=True)
@@ -83,8 +86,10 @@ class Derivation:
     """
 
     def __init__(self, label: str, start: sp.Expr, *steps: Step, domain: Domain, digits: int = 50):
-        if not label.startswith("eq-"):
-            raise ValueError(f"the label of an equation starts with 'eq-', got {label!r}")
+        if not re.fullmatch(r"eq(-[a-zA-Z0-9]+)+", label):
+            raise ValueError(f"the label of an equation is 'eq-' and words joined by hyphens, got {label!r}")
+        if digits < 15:
+            raise ValueError(f"digits must be at least 15, got {digits}")
         if not steps:
             raise ValueError("a derivation has at least one step")
         self.label, self.start, self.steps, self.domain = label, sp.sympify(start), steps, domain

@@ -142,7 +142,7 @@ class Domain:
         return tuple(sp.Symbol(f"{base.label}[{k}]", real=True, positive=positive) for k in range(1, n + 1))
 
     def positive_symbols(self) -> dict[sp.Symbol, sp.Dummy]:
-        """Positive stand-ins for the scalars that range over positive numbers only, whatever they are declared to be."""
+        """Positive stand-ins for the scalars that range over positive numbers but are not declared to."""
         return {key: sp.Dummy(key.name, positive=True, integer=key.is_integer) for key in self.scalars
                 if _is_positive(self.ranges[key]) and not key.is_positive}
 

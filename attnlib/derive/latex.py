@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sympy as sp
+from sympy.core.alphabets import greeks
 from sympy.printing.latex import LatexPrinter
 
 from attnlib.derive.definition import definition_of
+from attnlib.derive.over import Over
 
 # names that LaTeX spells as commands, when they are used as function names
-_COMMANDS = ("alpha", "beta", "gamma", "delta", "lambda", "mu", "phi", "Phi", "psi", "rho", "sigma", "tau")
+_CAPITALS = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega")
+_COMMANDS = {*greeks, *_CAPITALS}
 
 
 class BookPrinter(LatexPrinter):
@@ -20,7 +23,7 @@ class BookPrinter(LatexPrinter):
     def _name(self, function, args: list[str]) -> str:
         definition = definition_of(function)
         if definition is None:
-            name, shown = function.__name__, None
+            name = function.__name__
         elif definition.latex is not None:
             return definition.latex(*args)
         else:
@@ -30,7 +33,13 @@ class BookPrinter(LatexPrinter):
 
     def _print_AppliedUndef(self, expr, exp=None):
         text = self._name(expr.func, [self._print(a) for a in expr.args])
-        return text if exp is None else rf"{text}^{{{exp}}}"
+        if exp is None:
+            return text
+        definition = definition_of(expr.func)
+        if definition is not None and definition.latex is not None and ("^" in text or " " in text):
+            # a name of the author's own making may have a superscript already, or end in what it acts on
+            text = rf"\left({text}\right)"
+        return rf"{text}^{{{exp}}}"
 
     def _print_Function(self, expr, exp=None):
         if definition_of(expr.func) is not None:
@@ -77,7 +86,8 @@ class BookPrinter(LatexPrinter):
         for index, low, high in reversed(limits):
             text += rf"\{command}_{{{self._print(index)}={self._print(low)}}}^{{{self._print(high)}}} "
         inner = self._print(body)
-        return text + (rf"\left({inner}\right)" if isinstance(body, sp.Add) else inner)
+        loose = isinstance(body, sp.Add) or body.could_extract_minus_sign()
+        return text + (rf"\left({inner}\right)" if loose else inner)
 
     def _print_Sum(self, expr):
         return self._range("sum", expr)
@@ -89,13 +99,23 @@ class BookPrinter(LatexPrinter):
         base, index = self._print(expr.base), ", ".join(map(self._print, expr.indices))
         return rf"{base}_{{{index}}}"
 
+    def _needs_mul_brackets(self, expr, first=False, last=False):
+        # a bare log or max would seem to act on the factors after it
+        if not last and (isinstance(expr, Over) or (isinstance(expr, sp.log) and _is_bare(expr.args[0]))):
+            return True
+        return super()._needs_mul_brackets(expr, first=first, last=last)
+
     def _print_log(self, expr, exp=None):
         argument = expr.args[0]
         text = self._print(argument)
-        simple = argument.is_Symbol or argument.is_Integer or isinstance(
-            argument, (sp.Sum, sp.Indexed, sp.core.function.AppliedUndef))
-        body = rf"\log {text}" if simple else r"\log" + _parenthesised(text)
+        body = rf"\log {text}" if _is_bare(argument) else r"\log" + _parenthesised(text)
         return body if exp is None else rf"\left({body}\right)^{{{exp}}}"
+
+
+def _is_bare(argument: sp.Expr) -> bool:
+    """Whether a logarithm needs no parentheses around its argument."""
+    return argument.is_Symbol or argument.is_Integer or isinstance(
+        argument, (sp.Sum, sp.Indexed, sp.core.function.AppliedUndef))
 
 
 def _parenthesised(text: str) -> str:

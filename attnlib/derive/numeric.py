@@ -7,13 +7,36 @@ import random
 import mpmath as mp
 import sympy as sp
 from sympy.core.function import AppliedUndef
+from sympy.printing.pycode import MpmathPrinter
 
-from attnlib.derive.domain import Domain, Integers, Simplex
+from attnlib.derive.domain import Domain, Simplex
 from attnlib.derive.errors import Undecided
 from attnlib.derive.instantiate import NotConcrete, at_size
 
 POINT_DIGITS = 110
 GUARD_DIGITS = 60  # carried beyond the digits compared, to absorb cancellation
+
+
+class _Printer(MpmathPrinter):
+    """Sums and products whose ends are arguments; whole numbers stay mpf, for int / int would be a float."""
+
+    def _range(self, function: str, expr) -> str:
+        body, *limits = expr.args
+        loops = [f"for {self._print(index)} in map(mpf, range(int({self._print(low)}), int({self._print(high)}) + 1))"
+                 for index, low, high in reversed(limits)]
+        return f"{function}([{self._print(body)} {' '.join(loops)}])"
+
+    def _print_Sum(self, expr):
+        return self._range("fsum", expr)
+
+    def _print_Product(self, expr):
+        return self._range("fprod", expr)
+
+
+def mpmath_function(arguments: list, expression: sp.Expr):
+    """A concrete expression as a function of mpf numbers, at the precision in force when it is called."""
+    printer = _Printer({"fully_qualified_modules": False, "inline": True, "allow_unknown_functions": True})
+    return sp.lambdify(arguments, expression, "mpmath", printer=printer)
 
 
 class PointEvaluator:
@@ -39,7 +62,7 @@ class PointEvaluator:
         if undefined:
             # a name such as phi or zeta would otherwise be looked up in mpmath and get some value
             raise Undecided(f"nobody defined {', '.join(sorted(map(str, undefined)))}")
-        return sp.lambdify(self.arguments, expression, "mpmath")
+        return mpmath_function(self.arguments, expression)
 
     def sides(self, point: dict, digits: int) -> tuple:
         """Both sides at ``point``: a real and finite number, a complex one as it is, None for no value at all."""
@@ -88,10 +111,7 @@ class PointEvaluator:
 
     def numbers(self, point: dict) -> list:
         """The arguments at ``point``, at the precision in force."""
-        arguments = []
-        for symbol in self.domain.scalars:
-            whole = isinstance(self.domain.ranges[symbol], Integers)
-            arguments.append(int(point[symbol]) if whole else point[symbol])
+        arguments = [point[symbol] for symbol in self.domain.scalars]
         for base in self.domain.vectors:
             entries = list(point[base])
             if isinstance(self.domain.ranges[base], Simplex):

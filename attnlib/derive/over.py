@@ -46,7 +46,10 @@ class Over(sp.Expr):
 
     def _latex(self, printer):
         body, (index, _, _) = self.args
-        return rf"\{self.command}_{{{printer._print(index)}}} " + printer.parenthesize(body, self.precedence, strict=True)
+        inner = printer._print(body)
+        if isinstance(body, sp.Add) or body.could_extract_minus_sign():
+            inner = rf"\left({inner}\right)"
+        return rf"\{self.command}_{{{printer._print(index)}}} {inner}"
 
 
 class MaxOver(Over):

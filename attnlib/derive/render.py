@@ -14,6 +14,8 @@ def _text(words: str) -> str:
     parts = words.split("$")
     if len(parts) % 2 == 0:
         raise ValueError(f"unbalanced $ in {words!r}")
+    if any(part.count("{") != part.count("}") for part in parts):
+        raise ValueError(f"unbalanced braces in {words!r}")
     shown = [r"\text{%s}" % part if k % 2 == 0 else part for k, part in enumerate(parts) if part]
     return "".join(shown)
 

@@ -50,7 +50,7 @@ class Verified:
 
 @dataclass(frozen=True)
 class Regime:
-    """Where an approximation is claimed: ``variable`` runs through ``values`` and the error goes as its power ``order``.
+    """Where an approximation is claimed: along ``values`` of ``variable`` the error goes as its power ``order``.
 
     ``at`` fixes the other symbols of the domain. The powers measured between the last three values must lie
     within ``slack`` of ``order`` (twice that for the earlier one), and the error must shrink along the values: an
@@ -199,7 +199,8 @@ def _agree_in_every_case(evaluator: PointEvaluator, seed: str, digits: int) -> i
             ranked = [(h, p) for p in starts if (h := height(p)) is not None]
             if ranked:
                 best = min(ranked, key=lambda pair: pair[0])
-                tried += _agree_where_defined(evaluator, list(_descend(height, evaluator, *best, improving=True)), digits)
+                path = list(_descend(height, evaluator, *best, improving=True))
+                tried += _agree_where_defined(evaluator, path, digits)
     return tried
 
 
@@ -248,7 +249,7 @@ def _violation(relation: str, evaluator: PointEvaluator, point: dict) -> Refuted
 
 
 def _over(domain: Domain, expression: sp.Expr) -> sp.Expr:
-    """Let SymPy know which symbols are positive throughout the domain, so that it need not be forced to split logs."""
+    """Tell SymPy which symbols are positive throughout the domain, so that no logarithm need be split by force."""
     return expression.xreplace(domain.positive_symbols())
 
 
@@ -282,7 +283,7 @@ def _vanishes(difference: sp.Expr) -> bool:
     if sp.expand(difference) == 0:
         return True
     if difference.has(sp.Sum, sp.Product, Over):
-        # with symbolic ends, SymPy 1.14 rarely gets further, takes seconds, and its simplify can raise StopIteration
+        # with symbolic ends, SymPy 1.14 rarely gets further, takes seconds, and simplify can raise StopIteration
         return False
     ways: list[Callable] = [  # measured: the first settles nearly everything, in the least time
         lambda e: sp.expand(sp.numer(sp.together(e))),

@@ -104,6 +104,7 @@ def _objection(verdict: str, kinds: Sequence[str], condition: str | None, correc
     needs = {
         "holds": [(supported, "nothing supports it"), (not refuted, "there is a counterexample"),
                   (condition is None, "a claim with a condition 'holds under' it"),
+                  (correction is None, "a claim with a correction 'needs correction'"),
                   (any(k in SUPPORTING for k in kinds), "an asymptotic statement is 'approximate'")],
         "holds under": [(bool(condition), "no condition is given"), (supported, "nothing supports it"),
                         (refuted, "no counterexample shows that the condition is needed")],
@@ -117,11 +118,15 @@ def _objection(verdict: str, kinds: Sequence[str], condition: str | None, correc
     return next((problem for met, problem in needs[verdict] if not met), None)
 
 
-@functools.lru_cache(maxsize=None)
-def listed_claims(folder: str | None = None) -> dict[str, dict]:
+def listed_claims(folder: str | Path | None = None) -> dict[str, dict]:
     """The book's list of claims, ``{id: {"statement": ..., "chapter": ...}}``, from the files in ``claims/``."""
+    return _listed((Path(folder) if folder else _claims_folder()).resolve())
+
+
+@functools.lru_cache(maxsize=None)
+def _listed(folder: Path) -> dict[str, dict]:
     listed: dict[str, dict] = {}
-    for path in sorted((Path(folder) if folder else _claims_folder()).glob("*.toml")):
+    for path in sorted(folder.glob("*.toml")):
         with path.open("rb") as file:
             content = tomllib.load(file)
         for claim_id, statement in content["claims"].items():

@@ -10,7 +10,9 @@ import math
 from dataclasses import dataclass
 
 import torch
+from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
+from attnlib.derive.derivation import Derivation
 from attnlib.ledger import run
 
 SUPPORTING = ("proof", "ladder", "digits", "bound", "checked", "measured")
@@ -38,13 +40,16 @@ class Evidence:
 
 def proved(derivation, text: str | None = None) -> Evidence:
     """A derivation that verified itself. It counts as what its weakest step rests on."""
+    if not isinstance(derivation, Derivation):
+        raise TypeError(f"derivation must be a Derivation, which proves itself, got {type(derivation).__name__}")
     kind = _KIND_OF_STRATEGY[derivation.strategy]
     how = derivation.verified[-1].detail if len(derivation.verified) == 1 else f"weakest step: {kind}"
-    return Evidence(kind, f"{text or 'derived'} ({{eq}}`{derivation.label}`; {how})")
+    return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}")
 
 
 def measured(text: str, error, *, below: float) -> Evidence:
     """A measured error and its bound; prints ``error < bound``. ``error`` may be a tensor: its largest entry counts."""
+    _finite_bounds(below=below)
     value = _largest(error)
     run.note(text, value, below=below)
     if not value < below:
@@ -54,6 +59,7 @@ def measured(text: str, error, *, below: float) -> Evidence:
 
 def between(text: str, value, low: float, high: float) -> Evidence:
     """A measured quantity, shown as the interval that it must fall in."""
+    _finite_bounds(low=low, high=high)
     value = _number(value)
     run.note(text, value, low=low, high=high)
     if not low <= value <= high:
@@ -62,8 +68,12 @@ def between(text: str, value, low: float, high: float) -> Evidence:
 
 
 def checked(text: str, holds) -> Evidence:
-    """A yes-or-no check; a tensor of booleans must be true everywhere."""
-    outcome = bool(torch.as_tensor(holds).all())
+    """A yes-or-no check; a tensor of booleans must be true everywhere.
+
+    >>> checked("squares are not negative", torch.tensor([-1.0, 2.0])**2 >= 0).kind
+    'checked'
+    """
+    outcome = _truth(holds)
     run.note(text, float(outcome))
     if not outcome:
         raise EvidenceFailed(f"{text}: does not hold")
@@ -76,9 +86,11 @@ def attacked(text: str, margin, *, trials: int) -> Evidence:
     if margins.numel() < 1 or trials < 1:
         raise ValueError("an attack has at least one trial")
     smallest = float(margins.min())
-    run.note(text, smallest, trials=trials)
+    if not math.isfinite(smallest):
+        raise EvidenceFailed(f"{text}: a margin must be a number, got {smallest}")
     if not smallest >= 0:
         raise EvidenceFailed(f"{text}: violated by {-smallest:.6g}")
+    run.note(text, smallest, trials=trials)
     return Evidence("bound", f"{text} (no violation in {trials} trials)")
 
 
@@ -86,9 +98,9 @@ def counterexample(text: str, *, stated, found, apart: float) -> Evidence:
     """Where a claim fails: what it says and what is the case, further apart than ``apart``."""
     stated, found = _number(stated), _number(found)
     gap = abs(stated - found)
-    run.note(text, gap, above=apart)
     if not apart > 0:
         raise ValueError(f"apart must be positive, got {apart}")
+    run.note(text, gap, above=apart)
     if not gap > apart:
         raise EvidenceFailed(f"{text}: stated {stated:.6g} and found {found:.6g} are within {apart:g}")
     return Evidence("counterexample", f"{text}: stated and found differ by more than {apart:g}")
@@ -96,7 +108,7 @@ def counterexample(text: str, *, stated, found, apart: float) -> Evidence:
 
 def violates(text: str, holds) -> Evidence:
     """A single case in which a yes-or-no claim does not hold."""
-    if bool(torch.as_tensor(holds).all()):
+    if _truth(holds):
         raise EvidenceFailed(f"{text}: the claim holds here, so this is no counterexample")
     run.note(text, 0.0)
     return Evidence("counterexample", text)
@@ -105,6 +117,22 @@ def violates(text: str, holds) -> Evidence:
 def source(key: str, text: str) -> Evidence:
     """Something the article or a paper reports, which we did not measure. ``key`` is its entry in the bibliography."""
     return Evidence("source", f"{text} {{cite}}`{key}`")
+
+
+def _truth(holds) -> bool:
+    """Whether every entry is true; a number is no truth value, since NaN would count as true."""
+    outcome = torch.as_tensor(bool(holds) if isinstance(holds, (BooleanTrue, BooleanFalse)) else holds)
+    if outcome.dtype != torch.bool:
+        raise TypeError(f"holds must be true or false, got {outcome.dtype}")
+    if outcome.numel() < 1:
+        raise ValueError("holds has no entries: nothing was checked")
+    return bool(outcome.all())
+
+
+def _finite_bounds(**bounds: float) -> None:
+    for name, bound in bounds.items():
+        if not math.isfinite(bound):
+            raise ValueError(f"{name} must be finite, got {bound}")
 
 
 def _number(x) -> float:

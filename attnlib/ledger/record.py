@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import linecache
+import math
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -46,14 +50,13 @@ def code_cells(notebook: Path) -> list[str]:
 def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print) -> dict:
     """Run every code cell of ``notebooks`` on ``device``; the record, or the first failure as it was raised."""
     name = device_name(device)
-    os.environ["ATTNLIB_DEVICE"] = device
-    os.environ.setdefault("MPLBACKEND", "agg")
     chapters = []
     for path in notebooks:
         started = time.perf_counter()
         torch.manual_seed(seed)
         run.collect()
-        _execute(path)
+        with _environment(ATTNLIB_DEVICE=device, MPLBACKEND="agg"):
+            _execute(path)
         notes, claims = run.collect()
         seconds = time.perf_counter() - started
         chapters.append({"chapter": path.stem, "seconds": round(seconds, 2), "claims": claims, "checks": notes})
@@ -66,33 +69,76 @@ def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print)
 
 
 def validate(data: dict) -> None:
-    """Raise if a record does not have the form that ``record`` writes."""
-    if missing := KEYS - set(data):
-        raise ValueError(f"the record lacks {sorted(missing)}")
-    if unknown := set(data) - KEYS:
-        raise ValueError(f"the record has unknown keys {sorted(unknown)}")
+    """Raise ``ValueError`` if a record does not have the form that ``record`` writes, or holds a failed check."""
+    _keys("the record", data, KEYS)
     if data["schema"] != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}, got {data['schema']}")
-    if len(data["digest"]) != 64 or set(data["digest"]) - set("0123456789abcdef"):
+    if not re.fullmatch("[0-9a-f]{64}", str(data["digest"])):
         raise ValueError(f"digest must be a sha256 in hexadecimal, got {data['digest']!r}")
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(data["date"])):
+        raise ValueError(f"date must be year-month-day, got {data['date']!r}")
+    if data["commit"] is not None and not re.fullmatch("[0-9a-f]{40}", str(data["commit"])):
+        raise ValueError(f"commit must be a full one or null, got {data['commit']!r}")
     for chapter in data["chapters"]:
+        _keys("a chapter", chapter, {"chapter", "seconds", "claims", "checks"})
         for check in chapter["checks"]:
-            value, low, high = check["value"], check.get("low"), check.get("high")
-            if "below" in check and not value < check["below"]:
-                raise ValueError(f"{chapter['chapter']}: {check['check']} is {value}, not below {check['below']}")
-            if low is not None and not low <= value <= high:
-                raise ValueError(f"{chapter['chapter']}: {check['check']} is {value}, not in [{low}, {high}]")
+            _keys(f"a check of {chapter['chapter']}", check, {"check", "value"},
+                  {"below", "above", "low", "high", "trials", "claim"})
+            if problem := _failure(check):
+                raise ValueError(f"{chapter['chapter']}: {check['check']} is {check['value']}, {problem}")
+
+
+def _keys(what: str, entry: dict, required: set[str], allowed: set[str] = frozenset()) -> None:
+    if missing := required - set(entry):
+        raise ValueError(f"{what} lacks {sorted(missing)}")
+    if unknown := set(entry) - required - allowed:
+        raise ValueError(f"{what} has unknown keys {sorted(unknown)}")
+
+
+def _failure(check: dict) -> str | None:
+    """What is wrong with a recorded number; None where it kept the bounds recorded with it."""
+    value = check["value"]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return "not a finite number"
+    if "below" in check and not value < check["below"]:
+        return f"not below {check['below']}"
+    if "above" in check and not value > check["above"]:
+        return f"not above {check['above']}"
+    if "low" in check and not check["low"] <= value <= check["high"]:
+        return f"not in [{check['low']}, {check['high']}]"
+    return None
 
 
 def device_name(device: str) -> str:
     """The device in words; raises ``NoSuchDevice`` where there is none."""
-    if torch.device(device).type == "cuda":
-        if not torch.cuda.is_available():
-            raise NoSuchDevice("no CUDA device is available to torch on this machine: nothing was recorded")
-        return torch.cuda.get_device_name(device)
-    if torch.device(device).type != "cpu":
-        raise NoSuchDevice(f"device must be cpu or cuda, got {device!r}")
-    return _processor()
+    try:
+        wanted = torch.device(device)
+    except RuntimeError:
+        wanted = None
+    if wanted is None or wanted.type not in ("cpu", "cuda"):
+        raise NoSuchDevice(f"device must be cpu or cuda, got {device!r}: nothing was recorded")
+    if wanted.type == "cpu":
+        return _processor()
+    if not torch.cuda.is_available():
+        raise NoSuchDevice("no CUDA device is available to torch on this machine: nothing was recorded")
+    if (wanted.index or 0) >= torch.cuda.device_count():
+        raise NoSuchDevice(f"torch sees {torch.cuda.device_count()} CUDA devices, not {device!r}: nothing was recorded")
+    return torch.cuda.get_device_name(wanted)
+
+
+@contextlib.contextmanager
+def _environment(**variables: str):
+    """Set environment variables for a while."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _execute(path: Path) -> None:
@@ -101,7 +147,9 @@ def _execute(path: Path) -> None:
     os.chdir(path.parent)
     try:
         for number, code in enumerate(code_cells(path), start=1):
-            exec(compile(code, f"{path.name}, code cell {number}", "exec"), namespace)
+            name = f"{path.name}, code cell {number}"
+            linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)  # for the traceback
+            exec(compile(code, name, "exec"), namespace)
     finally:
         os.chdir(folder)
         if "matplotlib.pyplot" in sys.modules:
@@ -134,7 +182,7 @@ def _commit(folder: Path) -> tuple[str | None, bool | None]:
         return subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True).stdout
 
     try:
-        changed = git("status", "--porcelain", "--", "attnlib", "book", ":!book/recorded")
+        changed = git("status", "--porcelain", "--", ":(top)attnlib", ":(top)book", ":(top,exclude)book/recorded")
         return git("rev-parse", "HEAD").strip(), bool(changed.strip())
     except (OSError, subprocess.CalledProcessError):
         return None, None
@@ -160,7 +208,8 @@ def main(arguments) -> int:
     out = Path(arguments.out or book / "recorded") / f"{torch.device(arguments.device).type}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_suffix(".tmp")
-    temporary.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(out)
     print(f"recorded {sum(len(c['checks']) for c in data['chapters'])} checks on {data['device_name']} in {out}")
     return 0
