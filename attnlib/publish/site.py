@@ -78,6 +78,12 @@ def _stack() -> dict[str, str]:
                                              "pydata-sphinx-theme", "sphinx-design", "sphinx-exercise")}
 
 
+def _sphinx_state(root: Path) -> int | None:
+    """When Sphinx last built the ordinary site, by whatever command: `jupyter-book build .` writes it too."""
+    environment = root / "_build" / ".doctrees" / "environment.pickle"
+    return environment.stat().st_mtime_ns if environment.is_file() else None
+
+
 def build(root: Path, *, executed: bool = True, strict: bool = False, out=sys.stdout) -> Path:
     """Build the site; return its front page.
 
@@ -89,7 +95,7 @@ def build(root: Path, *, executed: bool = True, strict: bool = False, out=sys.st
     now = {"pages": _digest(files), "frame": _frame(files)}
     before = json.loads(state.read_text()) if state.is_file() else {}
     front = html / "index.html"
-    if not strict and before == now and front.is_file():
+    if not strict and before == {**now, "sphinx": _sphinx_state(root)} and front.is_file():
         print(f"the site is up to date: {front}", file=out)
         return front
     if strict and base.is_dir():
@@ -101,7 +107,7 @@ def build(root: Path, *, executed: bool = True, strict: bool = False, out=sys.st
     source.mkdir(parents=True, exist_ok=True)
     stage(files, source)
     run_jupyter_book(source, base if strict else root, strict=strict)
-    state.write_text(json.dumps(now))
+    state.write_text(json.dumps({**now, "sphinx": _sphinx_state(root)}))
     print(f"the site is built: {front}", file=out)
     return front
 
@@ -110,7 +116,10 @@ def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> Non
     """``jupyter-book build``, in this process; raises `BookError` when it fails."""
     import click
     from jupyter_book.cli.main import main
+    from sphinx.util.console import nocolor
 
+    if not sys.stderr.isatty():
+        nocolor()
     arguments = ["build", str(source), "--path-output", str(output), "-q"]
     if strict:
         arguments += ["-W", "--keep-going", "-n"]
