@@ -27,17 +27,27 @@ from attnlib.rows import (
     softmax_attention_with_statistics,
 )
 from attnlib.streaming import PartialRows, merge_rows, partial_row_statistics, stream_row_statistics
+from attnlib.temperature import (
+    EntropyTemperature,
+    TargetedAttention,
+    entropy_targeted_attention,
+    entropy_temperature,
+)
 
 __all__ = [
     "AttentionWithStatistics",
+    "EntropyTemperature",
     "LinearAttentionState",
     "LinearRowStatistics",
     "NormalizedEntropy",
     "PartialRows",
     "RowEntropy",
     "RowStatistics",
+    "TargetedAttention",
     "axioms",
     "decay_attention",
+    "entropy_targeted_attention",
+    "entropy_temperature",
     "linear_attention",
     "linear_attention_stream",
     "linear_row_statistics",

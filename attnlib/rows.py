@@ -209,24 +209,29 @@ def _reference(layout: Layout, orders: set[float], with_varentropy: bool) -> _Ra
     return _name(results, layout.v is not None, listed, with_varentropy)
 
 
-def evaluate(q, k, v, orders: set[float], with_varentropy: bool, impl: str, *, attn_mask, is_causal, scale,
-              enable_gqa) -> tuple[Layout, _Raw]:
+def evaluate(layout: Layout, orders: set[float], with_varentropy: bool, impl: str) -> _Raw:
+    """lse, entropy and whatever else is asked for of every row of a layout resolved for ``impl``."""
+    if impl == "reference":
+        return _reference(layout, orders, with_varentropy)
+    # The kernels return sum p k and not sum p bias: rows with a bias that varies are written out in blocks.
+    if impl == "blockwise" or layout.bias_varies:
+        return _in_blocks(layout, orders, with_varentropy)
+    return _fused(layout, orders, with_varentropy)
+
+
+def resolve_for(impl: str, q: Tensor, k: Tensor, v: Tensor | None, *, attn_mask: Tensor | None, is_causal: bool,
+                scale, enable_gqa: bool) -> Layout:
+    """Check the arguments and bring them into the layout and the dtype that ``impl`` computes in."""
     if impl not in ("fused", "blockwise", "reference"):
         raise InvalidArgument(f"impl must be 'fused', 'blockwise' or 'reference', got {impl!r}")
-    how = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
-    if impl == "reference":
-        layout = resolve(q, k, v, dtype=torch.float64, **how)
-        return layout, _reference(layout, orders, with_varentropy)
-    wide = at_least_float32(q)
+    dtype = torch.float64 if impl == "reference" else at_least_float32(q)
     if impl == "fused":
-        kernels_for(q.device, wide)
-    layout = resolve(q, k, v, dtype=wide, **how)
-    if attn_mask is not None and attn_mask.requires_grad:
+        kernels_for(q.device, dtype)
+    layout = resolve(q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
+                     dtype=dtype)
+    if impl != "reference" and attn_mask is not None and attn_mask.requires_grad:
         raise InvalidArgument(f"attn_mask is differentiated by impl='reference' only, got impl={impl!r}")
-    # The kernels return sum p k and not sum p bias: with a bias that varies, the rows are written out in blocks.
-    if impl == "blockwise" or layout.bias_varies:
-        return layout, _in_blocks(layout, orders, with_varentropy)
-    return layout, _fused(layout, orders, with_varentropy)
+    return layout
 
 
 def collect(raw, visible: Tensor, orders: tuple[float, ...]) -> RowStatistics:
@@ -271,8 +276,9 @@ def row_entropy(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_cau
     >>> bool(torch.allclose(row_entropy(q, k).entropy, torch.full((2, 3), 5.0).log()))
     True
     """
-    layout, raw = evaluate(q, k, None, set(), False, impl, attn_mask=attn_mask, is_causal=is_causal,
-                            scale=scale, enable_gqa=enable_gqa)
+    layout = resolve_for(impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
+                         enable_gqa=enable_gqa)
+    raw = evaluate(layout, set(), False, impl)
     return RowEntropy(layout.rows(raw.lse), layout.rows(raw.entropy))
 
 
@@ -315,8 +321,9 @@ def row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_
     True
     """
     orders = check_orders(orders)
-    layout, raw = evaluate(q, k, None, {2.0, *orders} - {0, 1}, True, impl, attn_mask=attn_mask,
-                            is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+    layout = resolve_for(impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
+                         enable_gqa=enable_gqa)
+    raw = evaluate(layout, {2.0, *orders} - {0, 1}, True, impl)
     return convert(collect(raw, layout.visible, orders), layout.rows)
 
 
@@ -340,7 +347,8 @@ def softmax_attention_with_statistics(q: Tensor, k: Tensor, v: Tensor, *, attn_m
     """
     orders = check_orders(orders)
     floating_tensor("v", v)
-    layout, raw = evaluate(q, k, v, {2.0, *orders} - {0, 1}, True, impl, attn_mask=attn_mask,
-                            is_causal=is_causal, scale=scale, enable_gqa=enable_gqa)
+    layout = resolve_for(impl, q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
+                         enable_gqa=enable_gqa)
+    raw = evaluate(layout, {2.0, *orders} - {0, 1}, True, impl)
     return AttentionWithStatistics(layout.rows(raw.output),
                                    convert(collect(raw, layout.visible, orders), layout.rows))

@@ -18,7 +18,7 @@ from torch import Tensor
 from attnlib._validate import floating_tensor, real_number
 from attnlib._written import NEAR_ONE, power_excess
 from attnlib.errors import InvalidArgument
-from attnlib.rows import RowStatistics, check_orders, collect, convert, evaluate
+from attnlib.rows import RowStatistics, check_orders, collect, convert, evaluate, resolve_for
 
 __all__ = ["PartialRows", "merge_rows", "partial_row_statistics", "stream_row_statistics"]
 
@@ -148,8 +148,9 @@ def partial_row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = N
         raise TypeError("scale must be a number here, since no part knows the number of all keys: "
                         "pass rule(n, d)")
     orders = dict.fromkeys((*check_orders(orders), 2.0))
-    layout, raw = evaluate(q, k, None, set(orders) - {0, 1}, True, impl, attn_mask=attn_mask, is_causal=False,
-                           scale=scale, enable_gqa=enable_gqa)
+    layout = resolve_for(impl, q, k, None, attn_mask=attn_mask, is_causal=False, scale=scale,
+                         enable_gqa=enable_gqa)
+    raw = evaluate(layout, set(orders) - {0, 1}, True, impl)
     rows = convert(collect(raw, layout.visible, tuple(orders)), layout.unfold)
     visible = layout.unfold(layout.visible.expand(raw.lse.shape))
     return PartialRows(rows.lse, rows.entropy, rows.varentropy, rows.renyi, visible)
