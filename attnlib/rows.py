@@ -83,7 +83,7 @@ class _FusedRows(torch.autograd.Function):
             out, lse = out.masked_fill(layout.empty[..., None], 0), lse.masked_fill(layout.empty, 0)
         width = 0 if v is None else v.shape[-1]
         output, mean_key = out[..., :width], out[..., width:]
-        entropy = (lse - layout.scale * (q * mean_key).sum(dim=-1)).clamp(min=0)
+        entropy = (lse - layout.scale * _dot(q, mean_key)).clamp(min=0)
         varentropy = None
         if with_varentropy:
             varentropy = _varentropy(q, k, mean_key, lse, layout)
@@ -123,6 +123,11 @@ class _FusedRows(torch.autograd.Function):
         return grad_q, grad_k, grad_v, None, None
 
 
+def _dot(x: Tensor, y: Tensor) -> Tensor:
+    """Row by row, without the product in between, which would be as large as the kernel's own output."""
+    return torch.einsum("...d,...d->...", x, y)
+
+
 def _varentropy(q, k, mean_key, lse, layout: Layout) -> Tensor:
     """Var_p of the logits: q . dq of one backward call with V = K, dO = q, since dq is then scale Cov_p(k) q.
 
@@ -133,8 +138,7 @@ def _varentropy(q, k, mean_key, lse, layout: Layout) -> Tensor:
     grad_q, _, _ = kernels_for(q.device, q.dtype).backward(
         q, pad(q, one_column), pad(k, one_column, value=1.0), k, mean_key, lse,
         layout.bias, layout.is_causal, layout.scale)
-    mean_score = (q * mean_key).sum(dim=-1)
-    centred = (q * grad_q[..., :-1]).sum(dim=-1) - mean_score * grad_q[..., -1]
+    centred = _dot(q, grad_q[..., :-1]) - _dot(q, mean_key) * grad_q[..., -1]
     return (layout.scale * centred).clamp(min=0)
 
 
