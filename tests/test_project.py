@@ -74,10 +74,13 @@ def test_the_version_is_one():
     assert PROJECT["version"] == CITATION["version"] == changelog
 
 
-@pytest.mark.parametrize("schema, file", [
-    ("vendor.citation-file-format", "CITATION.cff"),
-    ("vendor.github-workflows", ".github/workflows/book.yml"),
-])
+@pytest.mark.parametrize(
+    "schema, file",
+    [
+        ("vendor.citation-file-format", "CITATION.cff"),
+        ("vendor.github-workflows", ".github/workflows/book.yml"),
+    ],
+)
 def test_files_follow_their_published_schema(schema, file):
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(ROOT / file)]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -103,8 +106,10 @@ def test_continuous_integration_runs_what_the_readme_says():
 
 
 def test_every_make_command_the_documents_name_exists():
-    text = "".join((ROOT / name).read_text(encoding="utf-8")
-                   for name in ("README.md", "CONTRIBUTING.md", "book/index.md", "book/how-to-read.md"))
+    text = "".join(
+        (ROOT / name).read_text(encoding="utf-8")
+        for name in ("README.md", "CONTRIBUTING.md", "book/index.md", "book/how-to-read.md")
+    )
     targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
     named = set(re.findall(r"(?:`|^ *)make ([a-z]+)", text, re.M))
     assert named and named <= targets
@@ -112,20 +117,29 @@ def test_every_make_command_the_documents_name_exists():
 
 def test_an_old_python_is_told_so_in_one_line(tmp_path):
     old = tmp_path / "python3.9"
-    old.write_text("#!/bin/sh\nexec " + sys.executable + ' -c "import sys; sys.version_info = (3, 9, 1); '
-                   'sys.argv = [\'-c\']; exec(\\"\\"\\"$2\\"\\"\\")"\n')
+    old.write_text(
+        "#!/bin/sh\nexec " + sys.executable + ' -c "import sys; sys.version_info = (3, 9, 1); '
+        'sys.argv = [\'-c\']; exec(\\"\\"\\"$2\\"\\"\\")"\n'
+    )
     old.chmod(0o755)
-    done = subprocess.run(["make", "-C", str(ROOT), f"PYTHON={old}", f"VENV={tmp_path}/venv", "setup"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), f"PYTHON={old}", f"VENV={tmp_path}/venv", "setup"],
+        capture_output=True,
+        text=True,
+    )
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode != 0
-    assert said == [f"error: this book needs Python 3.11 or newer; {old} is 3.9. "
-                    "Name another: make PYTHON=python3.12 ..."]
+    assert said == [
+        f"error: this book needs Python 3.11 or newer; {old} is 3.9. Name another: make PYTHON=python3.12 ..."
+    ]
 
 
 def test_a_missing_python_is_told_so_in_one_line(tmp_path):
-    done = subprocess.run(["make", "-C", str(ROOT), "PYTHON=no-such-python", f"VENV={tmp_path}/venv", "setup"],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), "PYTHON=no-such-python", f"VENV={tmp_path}/venv", "setup"],
+        capture_output=True,
+        text=True,
+    )
     said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
     assert done.returncode != 0
     assert said == ["error: no no-such-python here; name one: make PYTHON=/path/to/python3 ..."]
@@ -138,15 +152,22 @@ NUMERICS = sorted((ROOT / "attnlib").glob("*.py")) + sorted((ROOT / "attnlib" / 
 def test_imports_point_one_way(path):
     """Book -> ledger, derive -> theory -> numerics: nothing numerical imports what stands on it."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else \
-            [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names = (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
         for name in names:
             assert not name.startswith(("attnlib.derive", "attnlib.ledger", "attnlib.publish")), name
 
 
 def test_importing_attnlib_brings_in_torch_alone():
-    code = ("import sys, torch; before = set(sys.modules); import attnlib; "
-            "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))")
+    code = (
+        "import sys, torch; before = set(sys.modules); import attnlib; "
+        "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     brought = {name for name in done.stdout.split() if name not in sys.stdlib_module_names}
     assert brought <= {"attnlib", "torch"}
@@ -163,6 +184,8 @@ def tracked_text_files():
 
 
 def test_no_committed_file_names_the_machine_it_was_made_on():
-    places = re.compile(r"(?<![\w.])/(?:home|root|Users|opt|work)/\w|file://(?!\{)|(?:" + "py" + r"pi|pythonhosted)\.org")
+    places = re.compile(
+        r"(?<![\w.])/(?:home|root|Users|opt|work)/\w|file:/" + "/|py" + r"pi\.org|python" + r"hosted\.org"
+    )
     found = [(name, match[0]) for name, text in tracked_text_files() for match in places.finditer(text)]
     assert found == []

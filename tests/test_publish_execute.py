@@ -44,23 +44,41 @@ def rewrite(file: Path, text: str = "x = 2\n"):
     file.write_text(text)
 
 
-@pytest.mark.parametrize("change, stale", [
-    (lambda root, lib: None, False),
-    (lambda root, lib: write_notebook(root / ONE, "print('one')", "1 + 1", prose="# Other words"), False),
-    (lambda root, lib: write_notebook(root / ONE, "print('one')", "1 + 2"), True),
-    (lambda root, lib: write_notebook(root / ONE, "1 + 1", "print('one')"), True),
-    (lambda root, lib: write_notebook(root / TWO, "2"), False),
-    (lambda root, lib: rewrite(lib / "rows.py"), True),
-    (lambda root, lib: rewrite(lib / "derive/render.py"), True),
-    (lambda root, lib: rewrite(lib / "new.py"), True),
-    (lambda root, lib: (lib / "rows.py").rename(lib / "columns.py"), True),
-    (lambda root, lib: rewrite(lib / "publish/site.py"), False),
-    (lambda root, lib: rewrite(root / "book/claims/one.toml", "chapter = 'one'"), True),
-    (lambda root, lib: rewrite(root / "book/claims/two.toml", "chapter = 'two'"), False),
-    (lambda root, lib: rewrite(root / "book/recorded/cpu.json", "{}"), True),
-    (lambda root, lib: rewrite(root / "book/data/table.csv", "1,2"), True),
-], ids=["nothing", "prose", "code", "order", "other notebook", "library", "derive", "new module", "renamed module",
-        "book tooling", "own claims", "other claims", "recorded run", "data"])
+@pytest.mark.parametrize(
+    "change, stale",
+    [
+        (lambda root, lib: None, False),
+        (lambda root, lib: write_notebook(root / ONE, "print('one')", "1 + 1", prose="# Other words"), False),
+        (lambda root, lib: write_notebook(root / ONE, "print('one')", "1 + 2"), True),
+        (lambda root, lib: write_notebook(root / ONE, "1 + 1", "print('one')"), True),
+        (lambda root, lib: write_notebook(root / TWO, "2"), False),
+        (lambda root, lib: rewrite(lib / "rows.py"), True),
+        (lambda root, lib: rewrite(lib / "derive/render.py"), True),
+        (lambda root, lib: rewrite(lib / "new.py"), True),
+        (lambda root, lib: (lib / "rows.py").rename(lib / "columns.py"), True),
+        (lambda root, lib: rewrite(lib / "publish/site.py"), False),
+        (lambda root, lib: rewrite(root / "book/claims/one.toml", "chapter = 'one'"), True),
+        (lambda root, lib: rewrite(root / "book/claims/two.toml", "chapter = 'two'"), False),
+        (lambda root, lib: rewrite(root / "book/recorded/cpu.json", "{}"), True),
+        (lambda root, lib: rewrite(root / "book/data/table.csv", "1,2"), True),
+    ],
+    ids=[
+        "nothing",
+        "prose",
+        "code",
+        "order",
+        "other notebook",
+        "library",
+        "derive",
+        "new module",
+        "renamed module",
+        "book tooling",
+        "own claims",
+        "other claims",
+        "recorded run",
+        "data",
+    ],
+)
 def test_what_makes_a_notebook_stale(root, package, change, stale):
     before = execute.notebook_key(root, ONE, package)
     change(root, package)
@@ -107,6 +125,7 @@ def test_a_failure_names_notebook_cell_and_traceback_and_the_others_still_run(ro
     assert not execute.is_current(root, ONE)
     with pytest.raises(BookError, match="one.ipynb has not been executed"):
         from attnlib.publish.site import staged_files
+
         (root / "_config.yml").write_text("")
         staged_files(root, executed=True)
 
@@ -129,13 +148,19 @@ def test_normalizing_strips_what_differs_between_equal_runs():
     def notebook(noise):
         cell = new_code_cell("print(1)", metadata={"tags": ["hide-input"], **noise})
         cell.id = "same"
-        cell.outputs = [nbformat.v4.new_output("stream", text=text) for text in (["a"] if noise else ["a", "b"])]
+        cell.outputs = [
+            nbformat.v4.new_output("stream", text=text) for text in (["a"] if noise else ["a", "b"])
+        ]
         if noise:
             cell.outputs[0].text = "ab"
-        metadata = {"kernelspec": {"name": "my-env", "display_name": "mine", "language": "python"}} if noise else {}
+        metadata = (
+            {"kernelspec": {"name": "my-env", "display_name": "mine", "language": "python"}} if noise else {}
+        )
         return new_notebook(cells=[cell], metadata=metadata)
 
-    one = notebook({"execution": {"iopub.status.busy": "2026-01-01"}, "collapsed": True, "papermill": {"duration": 1}})
+    one = notebook(
+        {"execution": {"iopub.status.busy": "2026-01-01"}, "collapsed": True, "papermill": {"duration": 1}}
+    )
     two = notebook({})
     execute.normalize(one)
     execute.normalize(two)

@@ -1,4 +1,4 @@
-"""The website, built from the fixture book with every warning an error: what is on it, and what it never asks for."""
+"""The website, built from the fixture book with every warning an error, and what it never asks for."""
 
 import re
 import shutil
@@ -65,12 +65,17 @@ def test_equations_are_numbered_and_reached_from_other_pages(html):
     assert 'href="8823-attention-scale.html#equation-eq-entropy"' in ledger
 
 
-@pytest.mark.parametrize("number, verdict", list(enumerate(
-    ["holds", "holds-under", "approximate", "needs-correction", "false", "empirical"], start=1)))
+@pytest.mark.parametrize(
+    "number, verdict",
+    list(
+        enumerate(["holds", "holds-under", "approximate", "needs-correction", "false", "empirical"], start=1)
+    ),
+)
 def test_claims_have_their_anchor_and_verdict_and_the_ledger_links_to_them(html, number, verdict):
     page, ledger = read(html, CHAPTER), read(html, "book/ledger.html")
-    assert re.search(rf'class="[^"]*claim verdict-{verdict}[^"]*admonition[^"]*" id="claim-8823-c{number}"', page) or \
-        re.search(rf'class="[^"]*admonition claim verdict-{verdict}[^"]*" id="claim-8823-c{number}"', page)
+    assert re.search(
+        rf'class="[^"]*claim verdict-{verdict}[^"]*admonition[^"]*" id="claim-8823-c{number}"', page
+    ) or re.search(rf'class="[^"]*admonition claim verdict-{verdict}[^"]*" id="claim-8823-c{number}"', page)
     assert f'href="8823-attention-scale.html#claim-8823-c{number}"' in ledger
     assert f'class="verdict verdict-{verdict}"' in ledger
 
@@ -93,7 +98,7 @@ def test_the_card_shows_the_article_the_skills_and_the_claims(html):
     page = read(html, CHAPTER)
     assert "从熵不变性看Attention的Scale操作" in page and "https://kexue.fm/archives/8823" in page
     assert "say where 0.24 comes from and where it fails." in page
-    assert '1 needs correction' in page and 'href="#claim-8823-c4"' in page
+    assert "1 needs correction" in page and 'href="#claim-8823-c4"' in page
 
 
 def test_figures_have_alt_text_caption_and_permalink(html):
@@ -118,10 +123,27 @@ def pages_of(html: Path) -> list[Path]:
 class Loads(HTMLParser):
     """Every address that a browser fetches by itself when it opens a page."""
 
-    FETCHED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "embed": "src",
-               "object": "data", "link": "href"}
-    RELATIONS = {"stylesheet", "preload", "prefetch", "preconnect", "dns-prefetch", "modulepreload", "icon",
-                 "shortcut", "manifest"}
+    FETCHED = {
+        "script": "src",
+        "img": "src",
+        "iframe": "src",
+        "source": "src",
+        "video": "src",
+        "embed": "src",
+        "object": "data",
+        "link": "href",
+    }
+    RELATIONS = {
+        "stylesheet",
+        "preload",
+        "prefetch",
+        "preconnect",
+        "dns-prefetch",
+        "modulepreload",
+        "icon",
+        "shortcut",
+        "manifest",
+    }
 
     def __init__(self, text):
         super().__init__()
@@ -173,7 +195,10 @@ def test_what_a_page_fetches_is_there(html):
 
 
 def test_the_detector_of_outside_requests_can_see_them():
-    page = '<script src="https://a.b/x.js"></script><link rel="stylesheet" href="//a.b/y.css"><a href="https://c.d">'
+    page = (
+        '<script src="https://a.b/x.js"></script><link rel="stylesheet" href="//a.b/y.css">'
+        '<a href="https://c.d">'
+    )
     assert external(Loads(page).found) == ["https://a.b/x.js", "//a.b/y.css"]
     assert external(Loads('<link rel="canonical" href="https://a.b/">').found) == []
 
@@ -188,7 +213,9 @@ def test_without_an_address_nothing_points_to_one(html):
 def test_with_an_address_buttons_canonical_link_and_citation_point_to_it(addressed):
     page = read(addressed, CHAPTER)
     assert f"{REPOSITORY}" in page and "8823-attention-scale.ipynb" in page
-    assert "colab.research.google.com/github/nobody/attention/blob/main/book/8823-attention-scale.ipynb" in page
+    assert (
+        "colab.research.google.com/github/nobody/attention/blob/main/book/8823-attention-scale.ipynb" in page
+    )
     assert "mybinder.org/v2/gh/nobody/attention/main" in page
     assert f'<link rel="canonical" href="{SITE}/{CHAPTER}"' in page
     assert f"{SITE}/{CHAPTER}" in re.sub(r"<[^>]+>", "", page)
@@ -203,7 +230,10 @@ def test_search_is_offered_once(html):
 
 def test_an_address_must_be_one(tmp_path):
     (tmp_path / "book").mkdir()
-    for text, complaint in [("site: example.org", "site must start with https://"), ("home: x", "unknown keys")]:
+    for text, complaint in [
+        ("site: example.org", "site must start with https://"),
+        ("home: x", "unknown keys"),
+    ]:
         (tmp_path / "book/address.yml").write_text(text)
         with pytest.raises(BookError, match=complaint):
             read_address(tmp_path)
@@ -215,7 +245,9 @@ def test_theme_options_are_empty_without_a_repository():
 
 def test_a_citation_names_edition_and_address():
     edition = read_edition(ROOT)
-    bibtex, text = chapter_citation(edition, Address(site=SITE), docname="book/x-y", title="*X* and $\\lambda$")
+    bibtex, text = chapter_citation(
+        edition, Address(site=SITE), docname="book/x-y", title="*X* and $\\lambda$"
+    )
     assert bibtex.startswith("@incollection{attention-derived-x-y,\n") and bibtex.endswith("\n}")
     assert bibtex.count("{") == bibtex.count("}")
     assert f"version {edition.version}" in bibtex and f"version {edition.version}" in text

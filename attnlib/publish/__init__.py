@@ -1,1 +1,1 @@
-"""From notebooks to the published book: execute, lint, stage, build. Run with ``python -m attnlib.publish``."""
+"""From notebooks to the published book: execute, lint, stage, build. ``python -m attnlib.publish``."""

@@ -26,7 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     check = commands.add_parser("lint", help="check what a book must have")
     check.add_argument("--executed", action="store_true", help="look at the last run, not the stored outputs")
 
-    commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt, for an edition")
+    commands.add_parser(
+        "permalinks", help="add the present permalinks to book/permalinks.txt, for an edition"
+    )
 
     whole = commands.add_parser("book", help="execute, check and build")
     whole.add_argument("--jobs", type=int, help="notebooks at a time (default: one a core)")
@@ -61,8 +63,10 @@ def _execute(root: Path, options) -> int:
             if not outcome.error and execute.store_outputs(root, outcome.path):
                 print(f"  stored the outputs of {outcome.path}")
     if failed:
-        print(f"\n{len(failed)} of {len(outcomes)} notebooks failed: "
-              + ", ".join(str(outcome.path) for outcome in failed))
+        print(
+            f"\n{len(failed)} of {len(outcomes)} notebooks failed: "
+            + ", ".join(str(outcome.path) for outcome in failed)
+        )
     return 1 if failed else 0
 
 
@@ -78,8 +82,10 @@ def _book(root: Path, jobs: int | None) -> int:
     outcomes = execute.execute(root, jobs=jobs)
     failed = [outcome for outcome in outcomes if outcome.error]
     if failed:
-        print(f"\n{len(failed)} of {len(outcomes)} notebooks failed; the site was not built: "
-              + ", ".join(str(outcome.path) for outcome in failed))
+        print(
+            f"\n{len(failed)} of {len(outcomes)} notebooks failed; the site was not built: "
+            + ", ".join(str(outcome.path) for outcome in failed)
+        )
         return 1
     if _lint(root, executed=True):
         print("the site was not built")

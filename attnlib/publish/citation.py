@@ -26,8 +26,10 @@ class Edition:
 def read_edition(root: Path) -> Edition:
     """The edition that CITATION.cff describes."""
     data = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
-    names = [author.get("name") or f"{author['given-names']} {author['family-names']}"
-             for author in data["authors"]]
+    names = [
+        author.get("name") or f"{author['given-names']} {author['family-names']}"
+        for author in data["authors"]
+    ]
     return Edition(data["title"], " and ".join(names), str(data["version"]), str(data["date-released"]))
 
 

@@ -60,11 +60,21 @@ def sources_digest(package: Path | None = None) -> str:
 def notebook_key(root: Path, path: Path, package: Path | None = None) -> str:
     """The SHA-256 of everything the outputs of one notebook depend on."""
     notebook = load(root / path)
-    code = [[cell["source"], sorted(cell.get("metadata", {}).get("tags", []))]
-            for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    files = [file for folder in DATA_FOLDERS for file in sorted((root / "book" / folder).rglob("*")) if file.is_file()]
+    code = [
+        [cell["source"], sorted(cell.get("metadata", {}).get("tags", []))]
+        for cell in notebook["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    files = [
+        file
+        for folder in DATA_FOLDERS
+        for file in sorted((root / "book" / folder).rglob("*"))
+        if file.is_file()
+    ]
     files += (root / "book" / "claims").glob(f"{path.stem}.toml")
-    data = {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    data = {
+        file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
     payload = [code, data, versions(), sources_digest(package)]
     return hashlib.sha256(json.dumps(payload, sort_keys=True).encode()).hexdigest()
 
@@ -96,8 +106,9 @@ def is_current(root: Path, path: Path) -> bool:
     return bool(record) and executed_path(root, path).is_file() and record["key"] == notebook_key(root, path)
 
 
-def execute(root: Path, *, jobs: int | None = None, force: bool = False, only: list[str] | None = None,
-            out=sys.stdout) -> list[Outcome]:
+def execute(
+    root: Path, *, jobs: int | None = None, force: bool = False, only: list[str] | None = None, out=sys.stdout
+) -> list[Outcome]:
     """Execute what is out of date, `jobs` notebooks at a time (default: one a core).
 
     All notebooks are tried, whatever fails; a failed one leaves nothing that could be taken for a result.
@@ -144,10 +155,15 @@ def _execute_one(root: Path, path: Path, progress) -> Outcome:
         current["cell"] = cell_index
         progress.update(path, sum(i <= cell_index for i in code_cells), len(code_cells))
 
-    client = NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3",
-                            extra_arguments=["--log-level=ERROR"],  # a kernel warns that it talks TCP to localhost
-                            resources={"metadata": {"path": str((root / path).parent)}},
-                            on_cell_start=on_cell_start, record_timing=False)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        extra_arguments=["--log-level=ERROR"],  # a kernel warns that it talks TCP to localhost
+        resources={"metadata": {"path": str((root / path).parent)}},
+        on_cell_start=on_cell_start,
+        record_timing=False,
+    )
     # The kernel must import the very attnlib whose sources are in the key.
     library = str(Path(attnlib.__file__).parents[1])
     search_path = os.pathsep.join(filter(None, [library, os.environ.get("PYTHONPATH")]))
@@ -163,8 +179,17 @@ def _execute_one(root: Path, path: Path, progress) -> Outcome:
     normalize(notebook)
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
-    record.write_text(json.dumps({"key": key, "seconds": round(seconds, 2), "versions": versions(),
-                                  "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}, indent=1))
+    record.write_text(
+        json.dumps(
+            {
+                "key": key,
+                "seconds": round(seconds, 2),
+                "versions": versions(),
+                "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            },
+            indent=1,
+        )
+    )
     progress.finish(path, seconds)
     return Outcome(path, seconds=seconds)
 
@@ -216,17 +241,32 @@ class _Progress:
             print(f"\r\x1b[K  running: {state}"[:110], end="", file=self.out, flush=True)
 
 
-CELL_NOISE = ("execution", "ExecuteTime", "papermill", "vscode", "scrolled", "collapsed", "jupyter", "trusted",
-              "jp-MarkdownHeadingCollapsed")
+CELL_NOISE = (
+    "execution",
+    "ExecuteTime",
+    "papermill",
+    "vscode",
+    "scrolled",
+    "collapsed",
+    "jupyter",
+    "trusted",
+    "jp-MarkdownHeadingCollapsed",
+)
 
 
 def normalize(notebook) -> None:
     """Strip, in place, what differs between two equal runs: timing, editor state, split streams, ids."""
-    notebook.metadata = type(notebook.metadata)({
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python",
-                          "pygments_lexer": "ipython3"},
-    })
+    notebook.metadata = type(notebook.metadata)(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {
+                "file_extension": ".py",
+                "mimetype": "text/x-python",
+                "name": "python",
+                "pygments_lexer": "ipython3",
+            },
+        }
+    )
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     taken: set[str] = set()
     for cell in notebook.cells:

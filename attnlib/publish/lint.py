@@ -96,9 +96,11 @@ _DISPLAY = re.compile(
     r"\$\$(?P<dollars>.+?)\$\$"
     r"|\\\[(?P<brackets>.+?)\\\]"
     r"|^(?P<fence>`{3,}|:{3,})\{math\}[^\n]*\n(?P<directive>.*?)^(?P=fence)[ \t]*$"
-    r"|^[ \t]*\\begin\{(?P<env>align|equation|gather|multline|eqnarray|alignat|flalign)(?P<star>\*?)\}(?P<ams>.*?)"
+    r"|^[ \t]*\\begin\{(?P<env>align|equation|gather|multline|eqnarray|alignat|flalign)(?P<star>\*?)\}"
+    r"(?P<ams>.*?)"
     r"\\end\{(?P=env)(?P=star)\}",
-    re.M | re.S)
+    re.M | re.S,
+)
 
 
 def display_formulas(text: str) -> list[str]:
@@ -109,7 +111,9 @@ def display_formulas(text: str) -> list[str]:
     """
     found = []
     for match in _DISPLAY.finditer(text):
-        body = next(match[name] for name in ("dollars", "brackets", "directive", "ams") if match[name] is not None)
+        body = next(
+            match[name] for name in ("dollars", "brackets", "directive", "ams") if match[name] is not None
+        )
         body = re.sub(r"^:\w[^\n]*\n", "", body, flags=re.M)  # a directive's options
         found.append(_uniform(body))
     return found
@@ -124,7 +128,9 @@ def handwritten_formulas(shelf: Shelf) -> Iterator[str]:
     listed = shelf.data("handwritten-formulas.yml") or []
     unused = {}
     for entry in listed:
-        if set(entry) != {"page", "formula", "why"} or not all(str(value).strip() for value in entry.values()):
+        if set(entry) != {"page", "formula", "why"} or not all(
+            str(value).strip() for value in entry.values()
+        ):
             yield f"handwritten-formulas.yml: an entry needs page, formula and why: {entry}"
             continue
         unused[entry["page"], _uniform(entry["formula"])] = entry
@@ -133,8 +139,10 @@ def handwritten_formulas(shelf: Shelf) -> Iterator[str]:
         name = path.with_suffix("").as_posix()
         for formula in display_formulas(shelf.prose(path)):
             if (name, formula) not in known:
-                yield (f"{path}: a display formula is typed by hand: {formula!r}. Let a checked object show it, "
-                       "or list it with its reason in book/handwritten-formulas.yml")
+                yield (
+                    f"{path}: a display formula is typed by hand: {formula!r}. Let a checked object show it, "
+                    "or list it with its reason in book/handwritten-formulas.yml"
+                )
             unused.pop((name, formula), None)
     for name, formula in unused:
         yield f"handwritten-formulas.yml lists a formula that {name} does not have: {formula!r}"
@@ -151,8 +159,10 @@ def typed_outputs(shelf: Shelf) -> Iterator[str]:
                 yield f"{path}, cell {index}: an output shows a display formula that nothing checked"
 
 
-_TYPED = re.compile("|".join(rf"verdict-{verdict.replace(' ', '-')}\b" for verdict in VERDICTS)
-                    + r"|:name:\s*claim-\S+|\(claim-[\w-]+\)=")
+_TYPED = re.compile(
+    "|".join(rf"verdict-{verdict.replace(' ', '-')}\b" for verdict in VERDICTS)
+    + r"|:name:\s*claim-\S+|\(claim-[\w-]+\)="
+)
 
 
 def typed_verdicts(shelf: Shelf) -> Iterator[str]:
@@ -175,8 +185,12 @@ def chapter_parts(shelf: Shelf) -> Iterator[str]:
                 yield f"{path}: the chapter has no section '## {section}'"
         if "{cite-chapter}" not in prose:
             yield f"{path}: '## Cite this chapter' needs the directive {{cite-chapter}}"
-        exercises = re.findall(r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", prose, re.M)
-        solutions = re.findall(r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)\s*\n((?:\s*:\w+:[^\n]*\n)*)", prose, re.M)
+        exercises = re.findall(
+            r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", prose, re.M
+        )
+        solutions = re.findall(
+            r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)\s*\n((?:\s*:\w+:[^\n]*\n)*)", prose, re.M
+        )
         for label in sorted(set(exercises) - {label for label, _ in solutions}):
             yield f"{path}: exercise {label} has no solution"
         for label, options in solutions:
@@ -185,7 +199,7 @@ def chapter_parts(shelf: Shelf) -> Iterator[str]:
         if not page.card or not page.card.get("article"):
             continue
         if len(exercises) < ARTICLE_EXERCISES:
-            yield f"{path}: {len(exercises)} labelled exercises; an article's chapter has {ARTICLE_EXERCISES} or more"
+            yield f"{path}: {len(exercises)} labelled exercises, fewer than {ARTICLE_EXERCISES}"
         article = articles.get(page.card["article"])
         if article is None:
             yield f"{path}: article {page.card['article']} is not in articles.yml"
@@ -198,7 +212,9 @@ def chapter_parts(shelf: Shelf) -> Iterator[str]:
 def figures(shelf: Shelf) -> Iterator[str]:
     """Every figure has a text for those who cannot see it, a caption, and a name to link to."""
     for path, index, cell in shelf.code_cells():
-        if not any(mime.startswith("image/") for output in cell.get("outputs", []) for mime in output.get("data", {})):
+        if not any(
+            mime.startswith("image/") for output in cell.get("outputs", []) for mime in output.get("data", {})
+        ):
             continue
         shown = cell.get("metadata", {}).get("mystnb", {})
         figure = shown.get("figure", {})
@@ -233,8 +249,11 @@ def permalinks_of(shelf: Shelf) -> list[str]:
 
 
 def _anchors(page: Page) -> list[str]:
-    return ([claim["anchor"] for claim in page.claims]
-            + [f"equation-{equation['label']}" for equation in page.equations] + page.figures)
+    return (
+        [claim["anchor"] for claim in page.claims]
+        + [f"equation-{equation['label']}" for equation in page.equations]
+        + page.figures
+    )
 
 
 def permalinks(shelf: Shelf) -> Iterator[str]:
@@ -263,8 +282,9 @@ def publish_permalinks(root: Path) -> list[str]:
     known = published_permalinks(root)
     new = [line for line in permalinks_of(Shelf.read(root)) if line not in set(known)]
     header = "# Permalinks of published editions. They may be added to, never removed.\n"
-    (root / "book" / "permalinks.txt").write_text(header + "".join(f"{line}\n" for line in known + new),
-                                                  encoding="utf-8")
+    (root / "book" / "permalinks.txt").write_text(
+        header + "".join(f"{line}\n" for line in known + new), encoding="utf-8"
+    )
     return new
 
 
@@ -312,13 +332,26 @@ def strays(shelf: Shelf) -> Iterator[str]:
     """No page lies in the book without being part of it."""
     for file in sorted((shelf.root / "book").rglob("*")):
         relative = file.relative_to(shelf.root)
-        if file.suffix in (".ipynb", ".md") and relative not in shelf.paths and \
-                not any(part.startswith((".", "_")) for part in relative.parts):
+        if (
+            file.suffix in (".ipynb", ".md")
+            and relative not in shelf.paths
+            and not any(part.startswith((".", "_")) for part in relative.parts)
+        ):
             yield f"{relative} is not in _toc.yml"
 
 
-CHECKS = (handwritten_formulas, typed_outputs, typed_verdicts, chapter_parts, figures, claims, permalinks,
-          unchecked_cells, stored_notebooks, strays)
+CHECKS = (
+    handwritten_formulas,
+    typed_outputs,
+    typed_verdicts,
+    chapter_parts,
+    figures,
+    claims,
+    permalinks,
+    unchecked_cells,
+    stored_notebooks,
+    strays,
+)
 
 
 def check_book(root: Path, *, executed: bool = False, checks: Iterable = CHECKS) -> list[str]:

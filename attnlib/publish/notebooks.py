@@ -109,7 +109,9 @@ def read_page(path: Path, docname: str) -> Page:
     return page
 
 
-_CARD = re.compile(r"^(?P<fence>`{3,}|:{3,})\{chapter-card\}[ \t]*\n(?P<body>.*?)^(?P=fence)\s*$", re.M | re.S)
+_CARD = re.compile(
+    r"^(?P<fence>`{3,}|:{3,})\{chapter-card\}[ \t]*\n(?P<body>.*?)^(?P=fence)\s*$", re.M | re.S
+)
 
 
 def _card(markdown: list[str], path: Path) -> dict | None:

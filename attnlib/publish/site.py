@@ -22,8 +22,11 @@ def staged_files(root: Path, *, executed: bool) -> dict[str, bytes]:
     With `executed` the outputs are those of the last run under ``_build/executed`` and their durations go
     along; without, they are the ones stored in the notebooks.
     """
-    files = {name: (root / name).read_bytes() for name in ("_config.yml", "_toc.yml", "pyproject.toml",
-                                                           "CITATION.cff") if (root / name).is_file()}
+    files = {
+        name: (root / name).read_bytes()
+        for name in ("_config.yml", "_toc.yml", "pyproject.toml", "CITATION.cff")
+        if (root / name).is_file()
+    }
     for path in sorted((root / "book").rglob("*")):
         relative = path.relative_to(root)
         if path.is_file() and not SKIPPED.intersection(relative.parts) and relative.as_posix() != RUNS_FILE:
@@ -33,7 +36,9 @@ def staged_files(root: Path, *, executed: bool) -> dict[str, bytes]:
         for path in notebook_paths(root):
             record = execute.run_record(root, path)
             if record is None:
-                raise BookError(f"{path} has not been executed; run `python -m attnlib.publish execute` first")
+                raise BookError(
+                    f"{path} has not been executed; run `python -m attnlib.publish execute` first"
+                )
             merged = execute.with_outputs(root, path)
             files[path.as_posix()] = json.dumps(merged, ensure_ascii=False, indent=1).encode()
             runs[path.with_suffix("").as_posix()] = {k: record[k] for k in ("seconds", "date", "versions")}
@@ -42,7 +47,7 @@ def staged_files(root: Path, *, executed: bool) -> dict[str, bytes]:
 
 
 def stage(files: dict[str, bytes], target: Path) -> None:
-    """Make `target` hold exactly `files`, touching only what differs, so that Sphinx rereads no more than that."""
+    """Make `target` hold exactly `files`, touching only what differs, so that Sphinx rereads just that."""
     for path in sorted(target.rglob("*"), reverse=True):
         if path.is_file() and path.relative_to(target).as_posix() not in files:
             path.unlink()
@@ -62,9 +67,12 @@ def _digest(files: dict[str, bytes]) -> str:
 
 def _frame(files: dict[str, bytes]) -> str:
     """What shapes every page: configuration, templates, styles, the build's own code and its versions."""
-    shaping = {name: content for name, content in files.items()
-               if name in ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml")
-               or name.startswith(("book/_static/", "book/_templates/"))}
+    shaping = {
+        name: content
+        for name, content in files.items()
+        if name in ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml")
+        or name.startswith(("book/_static/", "book/_templates/"))
+    }
     for path in Path(__file__).parent.rglob("*.py"):
         shaping[f"publish/{path.name}"] = path.read_bytes()
     shaping["versions"] = json.dumps(_stack()).encode()
@@ -74,8 +82,18 @@ def _frame(files: dict[str, bytes]) -> str:
 def _stack() -> dict[str, str]:
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("jupyter-book", "Sphinx", "myst-nb", "sphinx-book-theme",
-                                             "pydata-sphinx-theme", "sphinx-design", "sphinx-exercise")}
+    return {
+        name: version(name)
+        for name in (
+            "jupyter-book",
+            "Sphinx",
+            "myst-nb",
+            "sphinx-book-theme",
+            "pydata-sphinx-theme",
+            "sphinx-design",
+            "sphinx-exercise",
+        )
+    }
 
 
 def _sphinx_state(root: Path) -> int | None:
@@ -90,7 +108,11 @@ def build(root: Path, *, executed: bool = True, strict: bool = False, out=sys.st
     With `strict` it is built from nothing, apart from the ordinary build, and any warning is an error.
     """
     base = root / "_build" / ("strict" if strict else "")
-    source, html, state = base / "source", base / "_build" / "html" if strict else base / "html", base / "site.json"
+    source, html, state = (
+        base / "source",
+        base / "_build" / "html" if strict else base / "html",
+        base / "site.json",
+    )
     files = staged_files(root, executed=executed)
     now = {"pages": _digest(files), "frame": _frame(files)}
     before = json.loads(state.read_text()) if state.is_file() else {}
@@ -125,7 +147,7 @@ def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> Non
         arguments += ["-W", "--keep-going", "-n"]
     try:
         with warnings.catch_warnings():
-            # A Sphinx extension looks at every object in memory and so touches a deprecated name inside torch.
+            # A Sphinx extension looks at every object in memory and touches a deprecated name of torch.
             warnings.filterwarnings("ignore", message=".*torch.distributed.reduce_op", category=FutureWarning)
             with contextlib.redirect_stdout(io.StringIO()):  # its banners; what goes wrong is on stderr
                 status = main(arguments, standalone_mode=False)

@@ -1,7 +1,7 @@
-"""The Sphinx side of the book: directives filled from the notebooks' own records, and a site that stands alone.
+"""The Sphinx side of the book: directives filled from the notebooks' records, a site that stands alone.
 
-The directives (`DIRECTIVES`) print nothing that was typed for them: what they show is read, at build time, from
-the outputs the notebooks carry, from the recorded runs, from CITATION.cff and from the book's address.
+The directives (`DIRECTIVES`) print nothing that was typed for them: what they show is read, at build time,
+from the outputs the notebooks carry, from the recorded runs, from CITATION.cff and from the book's address.
 """
 
 import json
@@ -18,7 +18,15 @@ from sphinx.util.docutils import SphinxDirective
 
 from attnlib.publish.address import read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
-from attnlib.publish.notebooks import CLAIM_MIME, EQUATION_MIME, VERDICTS, Page, notebook_paths, parse_card, read_page
+from attnlib.publish.notebooks import (
+    CLAIM_MIME,
+    EQUATION_MIME,
+    VERDICTS,
+    Page,
+    notebook_paths,
+    parse_card,
+    read_page,
+)
 from attnlib.publish.site import RUNS_FILE
 
 ERRATA_VERDICTS = ("needs correction", "false", "holds under", "approximate")
@@ -29,13 +37,17 @@ class Book:
 
     def __init__(self, root: Path):
         self.root = root
-        self.pages = [read_page(root / path, path.with_suffix("").as_posix()) for path in notebook_paths(root)]
+        self.pages = [
+            read_page(root / path, path.with_suffix("").as_posix()) for path in notebook_paths(root)
+        ]
         self.address = read_address(root)
         self.edition = read_edition(root)
         runs = root / RUNS_FILE
         self.runs = json.loads(runs.read_text(encoding="utf-8")) if runs.is_file() else {}
-        self.recorded = [json.loads(path.read_text(encoding="utf-8"))
-                         for path in sorted((root / "book" / "recorded").glob("*.json"))]
+        self.recorded = [
+            json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted((root / "book" / "recorded").glob("*.json"))
+        ]
         self.articles = yaml.safe_load((root / "book" / "articles.yml").read_text(encoding="utf-8"))
 
     def page(self, docname: str) -> Page | None:
@@ -45,8 +57,14 @@ class Book:
         """The files whose change makes a page stale that shows one chapter, or (None) the whole book."""
         chosen = [page for page in self.pages if docname in (None, page.docname)]
         return [self.root / f"{page.docname}.ipynb" for page in chosen] + [
-            path for path in [self.root / RUNS_FILE, self.root / "book" / "articles.yml",
-                              *sorted((self.root / "book" / "recorded").glob("*.json"))] if path.is_file()]
+            path
+            for path in [
+                self.root / RUNS_FILE,
+                self.root / "book" / "articles.yml",
+                *sorted((self.root / "book" / "recorded").glob("*.json")),
+            ]
+            if path.is_file()
+        ]
 
 
 class BookDirective(SphinxDirective):
@@ -75,15 +93,27 @@ class BookDirective(SphinxDirective):
 
     def link_to_claim(self, claim: dict, label: str | None = None) -> nodes.Node:
         reference = addnodes.pending_xref(
-            "", refdomain="std", reftype="ref", reftarget=claim["anchor"].lower(), refexplicit=True, refwarn=True,
-            refdoc=self.env.docname)
+            "",
+            refdomain="std",
+            reftype="ref",
+            reftarget=claim["anchor"].lower(),
+            refexplicit=True,
+            refwarn=True,
+            refdoc=self.env.docname,
+        )
         reference += nodes.inline("", label or claim["id"], classes=["std", "std-ref"])
         return reference
 
     def link_to_page(self, docname: str, label: str) -> nodes.Node:
         reference = addnodes.pending_xref(
-            "", refdomain="std", reftype="doc", reftarget=f"/{docname}", refexplicit=True, refwarn=True,
-            refdoc=self.env.docname)
+            "",
+            refdomain="std",
+            reftype="doc",
+            reftarget=f"/{docname}",
+            refexplicit=True,
+            refwarn=True,
+            refdoc=self.env.docname,
+        )
         reference += nodes.inline("", "", *self.inline(label))
         return reference
 
@@ -106,7 +136,9 @@ def as_blocks(content) -> list[nodes.Node]:
     if isinstance(content, str):
         return [nodes.paragraph("", content)]
     content = list(content) if isinstance(content, (list, tuple)) else [content]
-    if content and all(isinstance(node, (nodes.Inline, nodes.Text, addnodes.pending_xref)) for node in content):
+    if content and all(
+        isinstance(node, (nodes.Inline, nodes.Text, addnodes.pending_xref)) for node in content
+    ):
         return [nodes.paragraph("", "", *content)]
     return content
 
@@ -139,14 +171,20 @@ class ChapterCard(BookDirective):
         page = self.book.page(self.env.docname)
         box = nodes.container(classes=["chapter-card"])
         if card.get("article"):
-            box += nodes.paragraph("", "", *self.inline(
-                f"Article {card['article']} · {card['date']} · [{card['title_zh']}]({card['link']})"
-            ), classes=["card-source"])
+            box += nodes.paragraph(
+                "",
+                "",
+                *self.inline(
+                    f"Article {card['article']} · {card['date']} · [{card['title_zh']}]({card['link']})"
+                ),
+                classes=["card-source"],
+            )
             box += nodes.paragraph("", card["title_en"], classes=["card-title"])
         box += nodes.paragraph("", "", *self.inline(card["verdict"]), classes=["card-verdict"])
         box += nodes.paragraph("", "After this chapter you can", classes=["card-can"])
-        box += nodes.bullet_list("", *[nodes.list_item("", nodes.paragraph("", "", *self.inline(item)))
-                                       for item in card["can"]])
+        box += nodes.bullet_list(
+            "", *[nodes.list_item("", nodes.paragraph("", "", *self.inline(item))) for item in card["can"]]
+        )
         claims = page.claims if page else []
         for verdict, number in counted(claims):
             line = nodes.paragraph(classes=["card-claims"])
@@ -157,9 +195,12 @@ class ChapterCard(BookDirective):
             box += line
         if self.env.docname in self.book.runs:
             run = self.book.runs[self.env.docname]
-            box += nodes.paragraph("", f"Every line below ran in {duration(run['seconds'])} "
-                                   f"when this page was built, with torch {run['versions']['torch']}.",
-                                   classes=["card-run"])
+            box += nodes.paragraph(
+                "",
+                f"Every line below ran in {duration(run['seconds'])} "
+                f"when this page was built, with torch {run['versions']['torch']}.",
+                classes=["card-run"],
+            )
         return [box]
 
 
@@ -170,17 +211,32 @@ class Articles(BookDirective):
         self.depend()
         rows = []
         for article in self.book.articles:
-            page = next((p for p in self.book.pages if p.card and p.card.get("article") == article["id"]), None)
-            title = self.link_to_page(page.docname, article["title_en"]) if page else nodes.Text(article["title_en"])
+            page = next(
+                (p for p in self.book.pages if p.card and p.card.get("article") == article["id"]), None
+            )
+            title = (
+                self.link_to_page(page.docname, article["title_en"])
+                if page
+                else nodes.Text(article["title_en"])
+            )
             name = nodes.paragraph("", "", title)
-            original = nodes.paragraph("", "", *self.inline(
-                f"[{article['title_zh']}]({article['link']}), {article['date']}"), classes=["article-original"])
+            original = nodes.paragraph(
+                "",
+                "",
+                *self.inline(f"[{article['title_zh']}]({article['link']}), {article['date']}"),
+                classes=["article-original"],
+            )
             claims = [claim for claim in page.claims if claim["article"] == article["id"]] if page else []
             tally: list[nodes.Node] = []
             for verdict, number in counted(claims):
                 tally += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
-            rows.append([article["id"], [name, original],
-                         tally or nodes.inline("", "in preparation", classes=["in-preparation"])])
+            rows.append(
+                [
+                    article["id"],
+                    [name, original],
+                    tally or nodes.inline("", "in preparation", classes=["in-preparation"]),
+                ]
+            )
         return [self.table(["Article", "Chapter", "Its claims"], rows, "articles")]
 
 
@@ -190,8 +246,11 @@ class ClaimCounts(BookDirective):
     def run(self):
         self.depend()
         claims = [claim for page in self.book.pages for claim in page.claims]
-        derivations = sum(any(step["strategy"] != "definition" for step in equation["steps"])
-                          for page in self.book.pages for equation in page.equations)
+        derivations = sum(
+            any(step["strategy"] != "definition" for step in equation["steps"])
+            for page in self.book.pages
+            for equation in page.equations
+        )
         line = nodes.paragraph(classes=["claim-counts"])
         line += nodes.Text(f"{derivations} derivations proved, {len(claims)} claims checked: ")
         for verdict, number in counted(claims):
@@ -210,22 +269,30 @@ class ClaimList(BookDirective):
         self.depend()
         found = []
         for page in self.book.pages:
-            claims = [claim for claim in page.claims if claim["verdict"] in self.verdicts
-                      and self.options.get("article") in (None, claim["article"])]
+            claims = [
+                claim
+                for claim in page.claims
+                if claim["verdict"] in self.verdicts
+                and self.options.get("article") in (None, claim["article"])
+            ]
             if not claims:
                 continue
             if "article" not in self.options:
                 found.append(nodes.rubric("", "", self.link_to_page(page.docname, page.title)))
-            found.append(self.table(["Claim", "Statement", "Evidence"],
-                                    [self.row(claim) for claim in claims], "ledger"))
+            found.append(
+                self.table(
+                    ["Claim", "Statement", "Evidence"], [self.row(claim) for claim in claims], "ledger"
+                )
+            )
         return found or [nodes.paragraph("", self.none)]
 
     def row(self, claim: dict) -> list:
         evidence = nodes.bullet_list(classes=["evidence"])
         for item in claim["evidence"]:
             kind = nodes.emphasis("", item["kind"])
-            evidence += nodes.list_item("", nodes.paragraph("", "", kind, nodes.Text(": "),
-                                                            *self.inline(item["text"])))
+            evidence += nodes.list_item(
+                "", nodes.paragraph("", "", kind, nodes.Text(": "), *self.inline(item["text"]))
+            )
         name = nodes.paragraph("", "", self.link_to_claim(claim))
         verdict = nodes.paragraph("", "", badge(claim["verdict"]))
         return [[name, verdict], self.statement(claim), evidence]
@@ -276,8 +343,9 @@ class RunAnywhere(BookDirective):
         if not repository:
             return []
         return self.markdown(
-            "The rocket above each chapter opens it on Binder or Colab. On Colab, run this in a cell of its own "
-            f"first:\n\n```\n%pip install \"attnlib[theory] @ git+{repository}\"\n```\n")
+            "The rocket above each chapter opens it on Binder or Colab. On Colab, run this in a cell of "
+            f'its own first:\n\n```\n%pip install "attnlib[theory] @ git+{repository}"\n```\n'
+        )
 
 
 class Errata(ClaimList):
@@ -307,23 +375,42 @@ class RecordedRuns(BookDirective):
 
     def one(self, run: dict, current: str) -> list[nodes.Node]:
         facts = {
-            "Device": run["device_name"], "Driver": run["driver"] or "none", "torch": run["torch"],
-            "Python": run["python"], "dtype": run["dtype"], "Seed": str(run["seed"]), "Date": run["date"],
+            "Device": run["device_name"],
+            "Driver": run["driver"] or "none",
+            "torch": run["torch"],
+            "Python": run["python"],
+            "dtype": run["dtype"],
+            "Seed": str(run["seed"]),
+            "Date": run["date"],
             "Commit": (run["commit"] or "unknown")[:12] + (", with local changes" if run["modified"] else ""),
             "Sources": run["digest"][:12],
         }
         fields = nodes.field_list(classes=["run-facts"])
         for name, value in facts.items():
-            fields += nodes.field("", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value)))
+            fields += nodes.field(
+                "", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value))
+            )
         blocks: list[nodes.Node] = []
         if run["digest"] != current:
-            blocks.append(nodes.paragraph("", "Stale: attnlib has changed since this run.", classes=["stale"]))
+            blocks.append(
+                nodes.paragraph("", "Stale: attnlib has changed since this run.", classes=["stale"])
+            )
         else:
-            blocks.append(nodes.paragraph("", "Current: made with the sources this book is built from.",
-                                          classes=["current"]))
+            blocks.append(
+                nodes.paragraph(
+                    "", "Current: made with the sources this book is built from.", classes=["current"]
+                )
+            )
         blocks.append(fields)
-        rows = [[chapter["chapter"], str(len(chapter["claims"])), str(len(chapter["checks"])),
-                 duration(chapter["seconds"])] for chapter in run["chapters"]]
+        rows = [
+            [
+                chapter["chapter"],
+                str(len(chapter["claims"])),
+                str(len(chapter["checks"])),
+                duration(chapter["seconds"]),
+            ]
+            for chapter in run["chapters"]
+        ]
         blocks.append(self.table(["Chapter", "Claims", "Checks", "Time"], rows, "recorded"))
         for chapter in run["chapters"]:
             blocks.append(self.checks(chapter))
@@ -332,12 +419,23 @@ class RecordedRuns(BookDirective):
     def checks(self, chapter: dict) -> nodes.Node:
         rows = []
         for check in chapter["checks"]:
-            bounds = [f"{sign} {check[key]:.4g}" for key, sign in
-                      (("below", "<"), ("above", ">"), ("low", "≥"), ("high", "≤")) if key in check]
-            rows.append([check.get("claim", ""), self.markdown(check["check"]), f"{check['value']:.4g}",
-                         ", ".join(bounds)])
+            bounds = [
+                f"{sign} {check[key]:.4g}"
+                for key, sign in (("below", "<"), ("above", ">"), ("low", "≥"), ("high", "≤"))
+                if key in check
+            ]
+            rows.append(
+                [
+                    check.get("claim", ""),
+                    self.markdown(check["check"]),
+                    f"{check['value']:.4g}",
+                    ", ".join(bounds),
+                ]
+            )
         box = nodes.container(classes=["checks"])
-        box += nodes.raw("", f"<details><summary>{chapter['chapter']}: what was measured</summary>", format="html")
+        box += nodes.raw(
+            "", f"<details><summary>{chapter['chapter']}: what was measured</summary>", format="html"
+        )
         box += self.table(["Claim", "Check", "Measured", "Bound"], rows, "checks")
         box += nodes.raw("", "</details>", format="html")
         return box
@@ -349,9 +447,13 @@ class CiteChapter(BookDirective):
     def run(self):
         page = self.book.page(self.env.docname)
         title = page.title if page else self.book.edition.title
-        bibtex, text = chapter_citation(self.book.edition, self.book.address, docname=self.env.docname, title=title)
-        return [nodes.paragraph("", text, classes=["citation-text"]),
-                nodes.literal_block(bibtex, bibtex, language="bibtex", classes=["citation-bibtex"])]
+        bibtex, text = chapter_citation(
+            self.book.edition, self.book.address, docname=self.env.docname, title=title
+        )
+        return [
+            nodes.paragraph("", text, classes=["citation-text"]),
+            nodes.literal_block(bibtex, bibtex, language="bibtex", classes=["citation-bibtex"]),
+        ]
 
 
 class RunOn(BookDirective):
@@ -361,13 +463,25 @@ class RunOn(BookDirective):
         self.depend()
         runs = self.book.runs
         if not runs:
-            return [nodes.paragraph("", "This site was built from the outputs stored in the notebooks; "
-                                    "`make book` runs them and fills in this table.")]
+            return [
+                nodes.paragraph(
+                    "",
+                    "This site was built from the outputs stored in the notebooks; "
+                    "`make book` runs them and fills in this table.",
+                )
+            ]
         rows = []
         for page in self.book.pages:
             run = runs[page.docname]
-            rows.append([[self.link_to_page(page.docname, page.title)], run["date"].replace("T", " ").rstrip("Z"),
-                         duration(run["seconds"]), f"{run['versions']['python']}", run["versions"]["torch"]])
+            rows.append(
+                [
+                    [self.link_to_page(page.docname, page.title)],
+                    run["date"].replace("T", " ").rstrip("Z"),
+                    duration(run["seconds"]),
+                    f"{run['versions']['python']}",
+                    run["versions"]["torch"],
+                ]
+            )
         return [self.table(["Chapter", "Ran (UTC)", "Time", "Python", "torch"], rows, "runs")]
 
 
