@@ -143,10 +143,11 @@ def _environment(**variables: str):
 
 def _execute(path: Path) -> None:
     namespace = {"__name__": "__main__"}
+    cells = code_cells(path)  # before leaving the folder that a relative path is relative to
     folder = Path.cwd()
     os.chdir(path.parent)
     try:
-        for number, code in enumerate(code_cells(path), start=1):
+        for number, code in enumerate(cells, start=1):
             name = f"{path.name}, code cell {number}"
             linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)  # for the traceback
             exec(compile(code, name, "exec"), namespace)
