@@ -184,7 +184,8 @@ def _normalize(
 class _Root(torch.autograd.Function):
     """gamma(u, target), differentiated implicitly: H(softmax(gamma u)) = target.
 
-    With ``p = softmax(gamma u)``, ``dH/dgamma = -gamma Var_p[u]`` and ``dH/du = -gamma^2 p (u - E_p[u])``.
+    With ``v = gamma u`` and ``p = softmax(v)``, ``dH/dgamma = -Var_p[v] / gamma`` and
+    ``dH/du = -gamma p (v - E_p[v])``.
     """
 
     @staticmethod
@@ -202,15 +203,19 @@ class _Root(torch.autograd.Function):
     def backward(ctx, grad: Tensor, _):
         u, visible, gamma = ctx.saved_tensors
         gamma = gamma.unsqueeze(-1)
-        weights = torch.where(visible, torch.exp(gamma * u), 0.0)
+        # Beyond -10^4 the weight is 0 in any dtype; 0 times infinity would be NaN.
+        v = (gamma * u).clamp(min=-1e4)
+        weights = torch.where(visible, torch.exp(v), 0.0)
         total = weights.sum(-1, keepdim=True)
         p = weights / torch.where(total > 0, total, 1.0)
-        deviation = torch.where(p > 0, u - (p * u).sum(-1, keepdim=True), 0.0)
-        variance = (p * deviation.square()).sum(-1, keepdim=True)
+        deviation = v - (p * v).sum(-1, keepdim=True)
+        varentropy = (p * deviation.square()).sum(-1, keepdim=True)
         # A row without spread keeps its entropy at every gamma; its gamma = 1 is a convention, and constant.
-        spread = variance > 0
-        per_variance = torch.where(spread, grad.unsqueeze(-1) / torch.where(spread, variance, 1.0), 0.0)
-        return -gamma * p * deviation * per_variance, None, -(per_variance / gamma).squeeze(-1), None
+        spread = varentropy > 0
+        per_entropy = torch.where(
+            spread, -gamma * grad.unsqueeze(-1) / torch.where(spread, varentropy, 1.0), 0.0
+        )
+        return gamma * p * deviation * per_entropy, None, per_entropy.squeeze(-1), None
 
 
 def _solve(
@@ -285,15 +290,16 @@ def _solve(
 
 def _excess(t: Tensor, below: Tensor, m: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """H - log m, free of cancellation, and the varentropy, at gamma = e^x."""
-    gamma = x.exp()
-    weights = torch.exp(-gamma.unsqueeze(-1) * t).mul_(below)
+    # Beyond 10^4 the weight is 0 in any dtype; 0 times infinity would be NaN.
+    energy = (x.exp().unsqueeze(-1) * t).clamp_(max=1e4)
+    weights = torch.exp(-energy).mul_(below)
     beside = weights.sum(-1) / m
     z = m * (1 + beside)
-    weighted = weights.mul_(t)
+    weighted = weights.mul_(energy)
     mean = weighted.sum(-1) / z
-    # Cancels little: t is 0 at the peak, whose probability is at least 1/k, so Var >= E[t^2] / k.
-    variance = weighted.mul_(t).sum(-1) / z - mean.square()
-    return torch.log1p(beside) + gamma * mean, gamma.square() * variance
+    # Cancels little: the energy is 0 at the peak, whose probability is at least 1/k, so Var >= E[energy^2]/k.
+    varentropy = weighted.mul_(energy).sum(-1) / z - mean.square()
+    return torch.log1p(beside) + mean, varentropy
 
 
 def _newton_step(excess: Tensor, error: Tensor, varentropy: Tensor, goal: Tensor, span: Tensor) -> Tensor:

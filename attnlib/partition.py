@@ -312,6 +312,9 @@ def log_weights(p: Tensor, dim: int) -> Tensor:
             f"p must sum to 1 along dim={dim} within {tolerance:.1e}, "
             f"got {total[off].flatten()[0].item():.17g}"
         )
-    positive = q > 0
     peak = q.detach().amax(dim, keepdim=True)
-    return torch.where(positive, torch.log(torch.where(positive, q / peak, 1.0)), -math.inf)
+    # q - peak is exact for q > peak / 2; the logarithm of a rounded ratio would lose the gap to a near tie.
+    near, positive = q > 0.5 * peak, q > 0
+    log_near = torch.log1p(torch.where(near, (q - peak) / peak, 0.0))
+    log_far = torch.log(torch.where(positive & ~near, q / peak, 1.0))
+    return torch.where(positive, torch.where(near, log_near, log_far), -math.inf)

@@ -43,6 +43,9 @@ def test_mixed_suite_never_fails_and_takes_at_most_20_iterations():
         ((0.26, 0.25, 0.25, 0.24), 0.5, None),
         ((0.99, 0.01), 0.474081, None),
         ((0.4, 0.4, 0.1, 0.1, 0.0), math.log(2) + 1e-3, None),
+        # Nearly tied: gamma is 1e12, and the gap must be that of p as stored.
+        ((0.5 + 2.0**-40, 0.5 - 2.0**-40), 0.3, None),
+        ((0.25 + 3 * 2.0**-44, 0.25 - 2.0**-44, 0.25 - 2.0**-44, 0.25 - 2.0**-44), 1.2, None),
     ],
 )
 def test_against_mpmath(p, target, gamma):
@@ -68,6 +71,22 @@ PLATEAUS = [
     (0, -1e-12, -1e12),
     (0, -1e-12, -1e-6, -1, -1e6, -1e12),
 ]
+
+
+def test_the_guards_bound_the_iterations(generator):
+    """Gaps over many decades: without halved steps Newton takes 69, without the bracket too it is lost."""
+    for decades, most in [(6, 20), (60, 20), (300, 24)]:
+        for flat in (0, 300):
+            exponent = torch.rand(400, 6, generator=generator, dtype=torch.float64) * decades
+            gaps = 10 ** (exponent - exponent.mean(-1, keepdim=True))
+            level = 1 + 1e-3 * torch.rand(400, flat, generator=generator, dtype=torch.float64)
+            s = -torch.cat([torch.zeros_like(gaps[:, :1]), gaps, gaps[:, -1:] * level], -1)
+            share = 0.01 + 0.98 * torch.rand(400, generator=generator, dtype=torch.float64)
+            target = share * math.log(s.shape[-1])
+            result = al.normalize_entropy_scores(s, target)
+            assert result.iterations.max() <= most
+            reached = al.softmax_entropy(s, result.gamma.unsqueeze(-1))
+            torch.testing.assert_close(reached, target, rtol=40 * EPS, atol=0)
 
 
 @pytest.mark.parametrize("scores", PLATEAUS)
