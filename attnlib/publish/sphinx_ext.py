@@ -279,23 +279,27 @@ class ClaimList(BookDirective):
                 continue
             if "article" not in self.options:
                 found.append(nodes.rubric("", "", self.link_to_page(page.docname, page.title)))
-            found.append(
-                self.table(
-                    ["Claim", "Statement", "Evidence"], [self.row(claim) for claim in claims], "ledger"
-                )
-            )
+            rows = [[self.heading(claim), self.statement(claim), self.evidence(claim)] for claim in claims]
+            found.append(self.table(["Claim", "Statement", "Evidence"], rows, "ledger"))
         return found or [nodes.paragraph("", self.none)]
 
-    def row(self, claim: dict) -> list:
-        evidence = nodes.bullet_list(classes=["evidence"])
-        for item in claim["evidence"]:
+    def heading(self, claim: dict) -> list[nodes.Node]:
+        return [
+            nodes.paragraph("", "", self.link_to_claim(claim)),
+            nodes.paragraph("", "", badge(claim["verdict"])),
+        ]
+
+    def evidence(self, claim: dict) -> nodes.Node:
+        listed = nodes.bullet_list(classes=["evidence"])
+        for item in filter(lambda item: self.shows(claim, item), claim["evidence"]):
             kind = nodes.emphasis("", item["kind"])
-            evidence += nodes.list_item(
+            listed += nodes.list_item(
                 "", nodes.paragraph("", "", kind, nodes.Text(": "), *self.inline(item["text"]))
             )
-        name = nodes.paragraph("", "", self.link_to_claim(claim))
-        verdict = nodes.paragraph("", "", badge(claim["verdict"]))
-        return [[name, verdict], self.statement(claim), evidence]
+        return listed
+
+    def shows(self, claim: dict, evidence: dict) -> bool:
+        return True
 
     def statement(self, claim: dict) -> list[nodes.Node]:
         blocks = self.markdown(claim["statement"])
@@ -314,8 +318,9 @@ class QuotedClaims(ClaimList):
     def run(self):
         self.depend()
         checked = {claim["id"]: claim for page in self.book.pages for claim in page.claims}
-        rows = [self.row(checked[name]) for name in self.arguments[0].split() if name in checked]
-        return [self.table(["Claim", "Statement", "Evidence"], rows, "ledger")] if rows else []
+        quoted = [checked[name] for name in self.arguments[0].split() if name in checked]
+        rows = [[self.heading(claim), self.statement(claim)] for claim in quoted]
+        return [self.table(["Claim", "What was found"], rows, "quoted")] if rows else []
 
 
 class VerdictLegend(BookDirective):
@@ -353,6 +358,11 @@ class Errata(ClaimList):
 
     verdicts = ERRATA_VERDICTS
     none = "No claim checked so far needs a correction or a condition."
+
+    def shows(self, claim: dict, evidence: dict) -> bool:
+        """What speaks against the claim as it was written: a counterexample, or the size of its error."""
+        against = {"measured", "asymptotic"} if claim["verdict"] == "approximate" else {"counterexample"}
+        return evidence["kind"] in against
 
 
 class RecordedRuns(BookDirective):
