@@ -260,7 +260,7 @@ def check(
     }
 
 
-def _transfers(x: Tensor) -> Tensor:
+def _transfers(x: Tensor) -> tuple[Tensor, Tensor]:
     """Robin Hood moves between all pairs of distinct values, by shares of the largest move allowed."""
     values, first = _distinct(x)
     rich, poor = torch.triu_indices(len(values), len(values), offset=1).flip(0)
@@ -276,8 +276,8 @@ def _transfers(x: Tensor) -> Tensor:
         unit = x.repeat(int(whole.sum()), 1)
         unit.scatter_add_(1, rich[whole].unsqueeze(1), -torch.ones_like(unit[:, :1]))
         unit.scatter_add_(1, poor[whole].unsqueeze(1), torch.ones_like(unit[:, :1]))
-        return torch.cat([unit, moved.flatten(0, 1)])
-    return moved.flatten(0, 1)
+        return x.unsqueeze(0), torch.cat([unit, moved.flatten(0, 1)])
+    return x.unsqueeze(0), moved.flatten(0, 1)
 
 
 def _distinct(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -288,18 +288,18 @@ def _distinct(x: Tensor) -> tuple[Tensor, Tensor]:
     return values, position
 
 
-def _multiples(x: Tensor) -> Tensor:
-    return torch.tensor([1 / 3, 7.0, 1e-100, 1e100], dtype=x.dtype)[:, None] * x
+def _multiples(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.unsqueeze(0), torch.tensor([1 / 3, 7.0, 1e-6, 1e6], dtype=x.dtype)[:, None] * x
 
 
-def _tides(x: Tensor) -> Tensor:
+def _tides(x: Tensor) -> tuple[Tensor, Tensor]:
     if (x == x[0]).all():
-        return x.new_empty(0, len(x))
-    return x + torch.tensor([1.0, 0.1, 10.0], dtype=x.dtype)[:, None] * x.mean()
+        return x.unsqueeze(0), x.new_empty(0, len(x))
+    return x.unsqueeze(0), x + torch.tensor([1.0, 0.1, 10.0], dtype=x.dtype)[:, None] * x.mean()
 
 
-def _clones(x: Tensor) -> Tensor:
-    return x.repeat(2).unsqueeze(0)
+def _clones(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.unsqueeze(0), x.repeat(2).unsqueeze(0)
 
 
 def _riches(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -308,13 +308,13 @@ def _riches(x: Tensor) -> tuple[Tensor, Tensor]:
     return x + 16 * grown, x + 64 * grown
 
 
-def _births(x: Tensor) -> Tensor:
-    return torch.cat([x, x.new_zeros(1)]).unsqueeze(0)
+def _births(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x.unsqueeze(0), torch.cat([x, x.new_zeros(1)]).unsqueeze(0)
 
 
 def _search(
     axiom: str,
-    moves: Callable[[Tensor], Tensor | tuple[Tensor, Tensor]],
+    moves: Callable[[Tensor], tuple[Tensor, Tensor]],
     measure: Measure,
     x: Tensor | None,
     generator: torch.Generator | None,
@@ -325,16 +325,18 @@ def _search(
     *,
     expected: int,
 ) -> Counterexample | None:
-    """First move whose change of S has not the ``expected`` sign (+1 up, -1 down, 0 none)."""
+    """First move whose change of S has not the ``expected`` sign (+1 up, -1 down, 0 none).
+
+    ``moves`` maps a vector to the vectors before and after each move, the former one row if they are the same.
+    """
     if not callable(measure):
         raise TypeError(f"measure must be callable, got {type(measure).__name__}")
     rtol = real_number("rtol", rtol, low=0.0)
     for vector in _vectors(x, generator, trials):
-        after = moves(vector)
-        before, after = after if isinstance(after, tuple) else (vector.expand(len(after), -1), after)
+        before, after = moves(vector)
         if len(after) == 0:
             continue
-        value_before = _values(measure, before if axiom == "P1" else vector.unsqueeze(0)).expand(len(after))
+        value_before = _values(measure, before).expand(len(after))
         value_after = _values(measure, after)
         change = value_after - value_before
         if larger_is_sparser:
@@ -348,14 +350,13 @@ def _search(
             broken = expected * change < -resolution
         if broken.any():
             i = int(torch.nonzero(broken)[0])
-            return Counterexample(
-                axiom, before[i].clone(), after[i].clone(), value_before[i].item(), value_after[i].item()
-            )
+            moved = before.expand(len(after), -1)[i].clone(), after[i].clone()
+            return Counterexample(axiom, *moved, value_before[i].item(), value_after[i].item())
     return None
 
 
 def _sizeable(before: Tensor, after: Tensor) -> Tensor:
-    if before.shape != after.shape:
+    if before.shape[-1] != after.shape[-1]:
         return torch.ones(len(after), dtype=torch.bool)
     return (after - before).abs().amax(-1) >= 1e-3 * before.amax(-1)
 

@@ -74,7 +74,11 @@ PLATEAUS = [
 
 
 def test_the_guards_bound_the_iterations(generator):
-    """Gaps over many decades: without halved steps Newton takes 69, without the bracket too it is lost."""
+    """Gaps over many decades, and a row with a shoulder on which unguarded Newton steps grow long."""
+    flat = torch.linspace(4.048, 4.052, 300, dtype=torch.float64)
+    s = -torch.cat([torch.tensor([0.0, 0.0244, 0.149, 0.754, 89.95], dtype=torch.float64), flat])
+    shoulder = al.normalize_entropy_scores(s, torch.linspace(0.1, 5.7, 200, dtype=torch.float64))
+    assert shoulder.iterations.max() <= 12
     for decades, most in [(6, 20), (60, 20), (300, 24)]:
         for flat in (0, 300):
             exponent = torch.rand(400, 6, generator=generator, dtype=torch.float64) * decades
@@ -118,6 +122,17 @@ def test_long_float32_row():
         rtol=32 * torch.finfo(torch.float32).eps,
         atol=0,
     )
+
+
+def test_finfo_min_as_mask():
+    """A finite score so low that gamma times its gap overflows has no weight, and no gradient."""
+    lowest = torch.finfo(torch.float32).min
+    s = torch.tensor([0.0, -1e-3, -2e-3, lowest], requires_grad=True)
+    p, gamma, _ = al.normalize_entropy_scores(s, 0.8)
+    without = al.normalize_entropy_scores(s.detach()[:3], 0.8)
+    torch.testing.assert_close((p[:3], gamma), (without.p, without.gamma), rtol=1e-5, atol=0)
+    grad, = torch.autograd.grad(p[0] + gamma, s)
+    assert p[3] == 0 and grad[3] == 0 and torch.isfinite(grad).all()
 
 
 def test_float32_plateaus():
