@@ -86,9 +86,9 @@ FAULTS = {
         "typed by hand: 'verdict-holds'",
     ),
     "no card": (replace("{chapter-card}", "{note}"), "the chapter has no {chapter-card}"),
-    "another title in the card": (
-        replace("title_en: Attention's scale", "title_en: The scale"),
-        "the card's title_en is",
+    "another date in the card": (
+        replace("date: 2021-12-21", "date: 2021-12-22"),
+        "the card's date is '2021-12-22'",
     ),
     "no takeaways": (replace("## Takeaways", "## Summary"), "no section '## Takeaways'"),
     "no references": (replace("## References", "### References"), "no section '## References'"),
@@ -217,6 +217,12 @@ def test_a_published_permalink_may_not_vanish(root):
     assert lint.check_book(root) == [
         "the published permalink book/8823-attention-scale#fig-line has vanished"
     ]
+
+
+def test_a_page_listed_twice_is_found(root):
+    toc = root / "_toc.yml"
+    toc.write_text(toc.read_text() + "      - file: book/ledger\n")
+    assert lint.check_book(root) == ["_toc.yml lists book/ledger twice"]
 
 
 def test_a_page_outside_the_table_of_contents_is_found(root):

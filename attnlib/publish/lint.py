@@ -204,7 +204,7 @@ def chapter_parts(shelf: Shelf) -> Iterator[str]:
         if article is None:
             yield f"{path}: article {page.card['article']} is not in articles.yml"
             continue
-        for key in ("title_zh", "title_en", "date", "link"):
+        for key in ("title_zh", "date", "link"):
             if page.card[key] != article[key]:
                 yield f"{path}: the card's {key} is {page.card[key]!r}, articles.yml has {article[key]!r}"
 

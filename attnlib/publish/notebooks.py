@@ -22,7 +22,8 @@ class BookError(Exception):
 def pages(root: Path) -> list[Path]:
     """Every page of ``_toc.yml``, in reading order, as paths relative to `root`.
 
-    An entry that names no file raises: a chapter that silently drops out is worse than a failed build.
+    An entry that names no file, or a file twice, raises: a chapter that silently drops out is worse than a
+    failed build.
     """
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
     names: list[str] = []
@@ -41,6 +42,8 @@ def pages(root: Path) -> list[Path]:
     collect(toc)
     found = []
     for name in names:
+        if names.count(name) > 1:
+            raise BookError(f"_toc.yml lists {name} twice")
         for suffix in ("", ".ipynb", ".md"):
             path = root / f"{name}{suffix}"
             if path.is_file():

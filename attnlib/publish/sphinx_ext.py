@@ -215,7 +215,7 @@ class Articles(BookDirective):
                 (p for p in self.book.pages if p.card and p.card.get("article") == article["id"]), None
             )
             title = (
-                self.link_to_page(page.docname, article["title_en"])
+                self.link_to_page(page.docname, page.title)
                 if page
                 else nodes.Text(article["title_en"])
             )
