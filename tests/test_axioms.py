@@ -80,6 +80,13 @@ def test_random_search_refutes_d1_outside_q_1_p_and_nothing_else(q, p):
     )
 
 
+def test_long_vectors_are_thinned(generator):
+    x = torch.rand(2000, generator=generator, dtype=torch.float64)
+    assert axioms.check(star(1, 2), x) == dict.fromkeys(AXIOMS)
+    x[:3] = vector(400, 300, 0)
+    assert axioms.robin_hood(star(2, 3), x) is not None
+
+
 def test_two_entries_never_refute_d1(generator):
     x = torch.rand(200, 2, generator=generator, dtype=torch.float64)
     for q, p in [(2, 3), (0.25, 0.5)]:

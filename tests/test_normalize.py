@@ -131,7 +131,7 @@ def test_finfo_min_as_mask():
     p, gamma, _ = al.normalize_entropy_scores(s, 0.8)
     without = al.normalize_entropy_scores(s.detach()[:3], 0.8)
     torch.testing.assert_close((p[:3], gamma), (without.p, without.gamma), rtol=1e-5, atol=0)
-    grad, = torch.autograd.grad(p[0] + gamma, s)
+    (grad,) = torch.autograd.grad(p[0] + gamma, s)
     assert p[3] == 0 and grad[3] == 0 and torch.isfinite(grad).all()
 
 
