@@ -194,9 +194,9 @@ def bill_gates(
 ) -> Counterexample | None:
     """P1: from some amount on, more in one entry lowers S.
 
-    Tried for an entry of each value (of 32 values at most), at 16 and 64 times the sum of the vector added to it: by then S must fall. With
-    ``strict``, a vector with a single non-zero entry refutes every scale-free measure. Arguments, result and
-    errors as for :func:`robin_hood`.
+    Tried for an entry of each value (of 32 values at most), at 16 and 64 times the sum of the vector added to
+    it: by then S must fall. With ``strict``, a vector with a single non-zero entry refutes every scale-free
+    measure. Arguments, result and errors as for :func:`robin_hood`.
 
     Source: 9595-C10, P1.
 
