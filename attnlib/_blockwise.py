@@ -77,8 +77,9 @@ class _Blockwise(torch.autograd.Function):
             b, h, _i = block
             cuts = [block, (b, h), (b, h)]
             with torch.enable_grad():
-                parts = [None if x is None else x[cut].detach().requires_grad_()
-                         for x, cut in zip((q, k, v), cuts)]
+                parts = [
+                    None if x is None else x[cut].detach().requires_grad_() for x, cut in zip((q, k, v), cuts)
+                ]
                 results = ctx.function(ctx.layout.logits(*parts[:2], block), parts[2])
             present = [j for j, part in enumerate(parts) if part is not None]
             gradients = torch.autograd.grad(results, [parts[j] for j in present], [g[block] for g in grads])
@@ -88,5 +89,5 @@ class _Blockwise(torch.autograd.Function):
 
 
 def blockwise(layout: Layout, function: RowFunction) -> tuple[Tensor, ...]:
-    """Apply ``function(logits, v)`` to blocks of rows; its results are (..., rows, *). Recomputed backward."""
+    """Apply ``function(logits, v)`` block by block, again in the backward pass; results (..., rows, *)."""
     return _Blockwise.apply(layout.q, layout.k, layout.v, layout.detached(), function)

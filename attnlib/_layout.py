@@ -17,7 +17,7 @@ _EVERYTHING = (slice(None),) * 3
 
 @dataclass(frozen=True)
 class Layout:
-    """Checked arguments in kernel layout. Logits are ``scale * q k^T + bias``, cut above the diagonal if causal.
+    """Checked arguments in kernel layout. Logits are ``scale * q k^T + bias``, the future cut off if causal.
 
     ``q`` (B, H, Lq, d), ``k`` (B, H, Lk, d) and ``v`` (B, H, Lk, dv) have the computing dtype; a scale that
     varies from row to row, or is not positive, is already multiplied into ``q`` and ``scale`` is 1 then.
@@ -88,8 +88,9 @@ class Layout:
         """The masked logits of one block, written out; ``q`` and ``k`` are that block's own."""
         scores = self.scale * (q @ k.mT)
         if self.bias is not None:
-            part = (every if size == 1 else cut
-                    for every, cut, size in zip(_EVERYTHING, block, self.bias.shape))
+            part = (
+                every if size == 1 else cut for every, cut, size in zip(_EVERYTHING, block, self.bias.shape)
+            )
             scores = scores + self.bias[tuple(part)]
         if self.is_causal:
             first = block[2].start or 0
@@ -128,7 +129,9 @@ def _check_inputs(q: Tensor, k: Tensor, v: Tensor | None) -> None:
 def _expand_groups(name: str, x: Tensor, heads: int) -> Tensor:
     if x.ndim < 3 or heads % x.shape[-3]:
         raise InvalidArgument(
-            f"enable_gqa needs the {heads} heads of q to be a multiple of those of {name}, got {tuple(x.shape)}")
+            f"enable_gqa needs the {heads} heads of q to be a multiple of those of {name}, "
+            f"got {name} of shape {tuple(x.shape)}"
+        )
     return x.repeat_interleave(heads // x.shape[-3], dim=-3)
 
 
@@ -142,9 +145,9 @@ def _lead(q: Tensor, k: Tensor, v: Tensor | None) -> tuple[int, ...]:
 
 
 def _fold(x: Tensor, lead: tuple[int, ...], trailing: int) -> Tensor:
-    """View ``x`` as (B, H, ...) with ``trailing`` dimensions kept; size-1 leading dimensions stay unexpanded."""
+    """View ``x`` as (B, H, ...), ``trailing`` dimensions kept; leading ones of size 1 stay unexpanded."""
     x = x.reshape((1,) * (len(lead) + trailing - x.ndim) + x.shape)
-    own, rest = x.shape[: len(lead)], x.shape[len(lead):]
+    own, rest = x.shape[: len(lead)], x.shape[len(lead) :]
     if len(lead) <= 2:
         return x.reshape((1,) * (2 - len(lead)) + x.shape)
     if all(size == 1 for size in own[:-1]):
@@ -175,7 +178,7 @@ def _check_mask(attn_mask, lead: tuple[int, ...], q: Tensor, k: Tensor) -> Tenso
 
 
 def _visible_counts(allowed: Tensor | None, is_causal: bool, n_q: int, n_k: int, device) -> int | Tensor:
-    """Keys each row sees: an int if all rows agree by construction, else a tensor broadcasting to (..., Lq)."""
+    """Keys each row sees: an int where all rows see all keys, else a tensor broadcasting to (..., Lq)."""
     last = torch.arange(n_q, device=device).clamp(max=n_k - 1)
     if allowed is None:
         return last + 1 if is_causal else n_k
@@ -202,8 +205,17 @@ def _row_scale(scale, counts: int | Tensor, d: int, dtype: torch.dtype) -> float
     return value
 
 
-def resolve(q: Tensor, k: Tensor, v: Tensor | None = None, *, attn_mask: Tensor | None, is_causal: bool,
-            scale, enable_gqa: bool, dtype: torch.dtype | None = None) -> Layout:
+def resolve(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor | None = None,
+    *,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale,
+    enable_gqa: bool,
+    dtype: torch.dtype | None = None,
+) -> Layout:
     """Check the arguments and bring them into kernel layout.
 
     ``dtype`` is the computing dtype; by default that of the input, or float32 where a half-precision query
@@ -234,7 +246,8 @@ def resolve(q: Tensor, k: Tensor, v: Tensor | None = None, *, attn_mask: Tensor 
             factor = factor.to(compute).expand(*lead, n_q)
         except RuntimeError:
             raise InvalidArgument(
-                f"scale(n, d) of shape {tuple(factor.shape)} does not broadcast to {lead + (n_q,)}") from None
+                f"scale(n, d) of shape {tuple(factor.shape)} does not broadcast to {lead + (n_q,)}"
+            ) from None
         q = q * factor[..., None]
     elif folded:
         # The kernels multiply after cutting to -inf, so a factor <= 0 would turn hidden keys into NaN.
@@ -251,6 +264,14 @@ def resolve(q: Tensor, k: Tensor, v: Tensor | None = None, *, attn_mask: Tensor 
         counts = torch.full((1,), counts, device=q.device)
     counts = counts.expand(*counts.shape[:-1], n_q)
     return Layout(
-        q=_fold(q, lead, 2), k=_fold(k, lead, 2), v=None if v is None else _fold(v, lead, 2),
-        bias=bias, bias_varies=bias_varies, is_causal=is_causal, scale=1.0 if folded else factor,
-        visible=_fold(counts, lead, 1), lead=lead, dtype=given)
+        q=_fold(q, lead, 2),
+        k=_fold(k, lead, 2),
+        v=None if v is None else _fold(v, lead, 2),
+        bias=bias,
+        bias_varies=bias_varies,
+        is_causal=is_causal,
+        scale=1.0 if folded else factor,
+        visible=_fold(counts, lead, 1),
+        lead=lead,
+        dtype=given,
+    )

@@ -13,10 +13,11 @@ NEAR_ONE = 0.25
 
 
 def power_excess(weight: Tensor, log_weight: Tensor, exponent: Tensor) -> Tensor:
-    """weight (e^exponent - 1) without cancellation where the exponent is small, or overflow where it is not."""
+    """weight (e^exponent - 1) without cancellation where the exponent is small, or overflow elsewhere."""
     small = exponent.abs() < 1
-    return torch.where(small, weight * torch.expm1(exponent.masked_fill(~small, 0)),
-                       (log_weight + exponent).exp() - weight)
+    return torch.where(
+        small, weight * torch.expm1(exponent.masked_fill(~small, 0)), (log_weight + exponent).exp() - weight
+    )
 
 
 class WrittenRows:

@@ -11,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import pad, scaled_dot_product_attention
 
 from attnlib._blockwise import blockwise
-from attnlib._fused import kernels_for
+from attnlib._fused import kernels_for, unit_stride
 from attnlib._layout import Layout, at_least_float32, resolve
 from attnlib._validate import finite, floating_tensor, real_number
 from attnlib._written import WrittenRows
@@ -27,33 +27,46 @@ def attend(layout: Layout) -> Tensor:
     q, k, v = layout.q, layout.k, layout.v
     # Unequal head sizes would send PyTorch to its n x n implementation.
     width = max(q.shape[-1], v.shape[-1])
-    q, k, wide = (x if x.shape[-1] == width else pad(x, (0, width - x.shape[-1])) for x in (q, k, v))
+    q, k, wide = (
+        unit_stride(x) if x.shape[-1] == width else pad(x, (0, width - x.shape[-1])) for x in (q, k, v)
+    )
     bias, is_causal = layout.bias, layout.is_causal
     if bias is not None:
-        bias = bias.expand(*bias.shape[:-2], q.shape[-2], k.shape[-2])
+        bias = unit_stride(bias.expand(*bias.shape[:-2], q.shape[-2], k.shape[-2]))
         if is_causal:
             future = torch.ones(bias.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
             bias, is_causal = bias.masked_fill(future, -math.inf), False
     with sdpa_kernel(_FUSED):
-        output = scaled_dot_product_attention(q, k, wide, attn_mask=bias, is_causal=is_causal,
-                                              scale=layout.scale)[..., : v.shape[-1]]
+        output = scaled_dot_product_attention(
+            q, k, wide, attn_mask=bias, is_causal=is_causal, scale=layout.scale
+        )[..., : v.shape[-1]]
     return output if layout.bias is None else output.masked_fill(layout.empty[..., None], 0)
 
 
-def softmax_attention(q: Tensor, k: Tensor, v: Tensor, *, attn_mask: Tensor | None = None,
-                      is_causal: bool = False, scale: float | Callable | None = None,
-                      enable_gqa: bool = False, impl: str = "fused") -> Tensor:
+def softmax_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | Callable | None = None,
+    enable_gqa: bool = False,
+    impl: str = "fused",
+) -> Tensor:
     """softmax(scale * q k^T) v by PyTorch's fused kernels, with a scale that may depend on the visible keys.
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n, dv) in
-    the dtype and on the device of q. ``attn_mask`` (boolean, True = visible, or added to the logits), ``is_causal``
-    (top-left aligned) and ``enable_gqa`` are those of ``scaled_dot_product_attention``; a mask may be combined with
-    ``is_causal``. A row that sees no key has output 0 and gradient 0.
+    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n,
+    dv) in the dtype and on the device of q. ``attn_mask`` (boolean, True = visible, or added to the
+    logits), ``is_causal`` (top-left aligned) and ``enable_gqa`` are those of
+    ``scaled_dot_product_attention``; a mask may be combined with ``is_causal``. A row that sees no key has
+    output 0 and gradient 0.
 
-    ``scale`` is None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row sees: row
-    i of a causal layer gets n = i + 1, a padded or packed row its own count; n is an int where all rows see all keys and a
-    tensor broadcasting to (..., heads, n) otherwise. A constant scale goes to the kernel; one that varies from row to row
-    is multiplied into q, in float32 at least, and the call then runs in that dtype.
+    ``scale`` is None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each
+    row sees: row i of a causal layer gets n = i + 1, a padded or packed row its own count; n is an int
+    where all rows see all keys and a tensor broadcasting to (..., heads, n) otherwise. A constant scale
+    goes to the kernel; one that varies from row to row is multiplied into q, in float32 at least, and the
+    call then runs in that dtype.
 
     ``impl='reference'`` forms the matrix in float64. Raises ``TypeError`` or
     :class:`~attnlib.errors.InvalidArgument` naming the argument.
@@ -91,14 +104,23 @@ def _relu2_rows(logits: Tensor, v: Tensor, by_sum: bool) -> Tensor:
     return (weight @ v) / total.masked_fill(total == 0, 1)
 
 
-def relu2_attention(q: Tensor, k: Tensor, v: Tensor, *, normalize: str | int, attn_mask: Tensor | None = None,
-                    is_causal: bool = False, scale: float | Callable | None = None, enable_gqa: bool = False,
-                    impl: str = "blockwise") -> Tensor:
+def relu2_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    normalize: str | int,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | Callable | None = None,
+    enable_gqa: bool = False,
+    impl: str = "blockwise",
+) -> Tensor:
     """Squared-ReLU attention, sum_j relu(scale q.k_j)^2 v_j over a normaliser, without the n x n matrix.
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n, dv)
-    in the dtype and on the device of q, computed in float32 at least. Masks, ``is_causal``, ``scale`` and
-    ``enable_gqa`` are those of :func:`softmax_attention`.
+    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n,
+    dv) in the dtype and on the device of q, computed in float32 at least. Masks, ``is_causal``, ``scale``
+    and ``enable_gqa`` are those of :func:`softmax_attention`.
 
     ``normalize`` is what each row is divided by: ``"length"``, the number of keys it sees; ``"sum"``, the sum
     of its weights (the scale then cancels); or a positive int, the same for every row. A row none of whose
@@ -124,15 +146,25 @@ def relu2_attention(q: Tensor, k: Tensor, v: Tensor, *, normalize: str | int, at
     if impl not in ("blockwise", "reference"):
         raise InvalidArgument(f"impl must be 'blockwise' or 'reference', got {impl!r}")
     floating_tensor("v", v)
-    layout = resolve(q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
-                     dtype=torch.float64 if impl == "reference" else at_least_float32(q))
+    layout = resolve(
+        q,
+        k,
+        v,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        dtype=torch.float64 if impl == "reference" else at_least_float32(q),
+    )
     by_sum = normalize == "sum"
     if impl == "reference":
         output = _relu2_rows(layout.logits(layout.q, layout.k), layout.v, by_sum)
     else:
         if attn_mask is not None and attn_mask.requires_grad:
-            raise InvalidArgument("attn_mask is differentiated by impl='reference' only, got impl='blockwise'")
-        output, = blockwise(layout, lambda s, v: (_relu2_rows(s, v, by_sum),))
+            raise InvalidArgument(
+                "attn_mask is differentiated by impl='reference' only, got impl='blockwise'"
+            )
+        (output,) = blockwise(layout, lambda s, v: (_relu2_rows(s, v, by_sum),))
     if normalize == "length":
         output = output / layout.visible.clamp(min=1)[..., None]
     elif not by_sum:
@@ -167,9 +199,9 @@ def _decayed_sum(v: Tensor, decay: Tensor) -> Tensor:
 def decay_attention(v: Tensor, decay: float | Tensor, *, impl: str = "chunked") -> Tensor:
     """Causal attention with the fixed weights a_j = decay^(i-j), sum_{j <= i} decay^(i-j) v_j, in O(n d).
 
-    Shapes: v (..., heads, n, d); ``decay`` in (0, 1] is a number or a tensor broadcasting to (..., heads). The
-    output has the shape, dtype and device of v; half precision is computed in float32. The weights are those
-    of a linear recurrence and are not normalised: row i sums to (1 - decay^i) / (1 - decay), or to i.
+    Shapes: v (..., heads, n, d); ``decay`` in (0, 1] is a number or a tensor broadcasting to (..., heads).
+    The output has the shape, dtype and device of v; half precision is computed in float32. The weights are
+    those of a linear recurrence and are not normalised: row i sums to (1 - decay^i) / (1 - decay), or to i.
 
     ``impl='chunked'`` never forms the matrix; ``'reference'`` does, in float64. Differentiable in both
     arguments. Raises ``TypeError`` or :class:`~attnlib.errors.InvalidArgument` naming the argument.
@@ -197,11 +229,14 @@ def decay_attention(v: Tensor, decay: float | Tensor, *, impl: str = "chunked") 
         try:
             decay = decay.to(dtype).expand(v.shape[:-2])
         except RuntimeError:
-            raise InvalidArgument(f"decay of shape {tuple(decay.shape)} does not broadcast to the leading "
-                                  f"dimensions of v, {tuple(v.shape[:-2])}") from None
+            raise InvalidArgument(
+                f"decay of shape {tuple(decay.shape)} does not broadcast to the leading "
+                f"dimensions of v, {tuple(v.shape[:-2])}"
+            ) from None
     else:
-        decay = torch.tensor(real_number("decay", decay, low=0, high=1, low_open=True),
-                             dtype=dtype, device=v.device)
+        decay = torch.tensor(
+            real_number("decay", decay, low=0, high=1, low_open=True), dtype=dtype, device=v.device
+        )
     if impl == "reference":
         position = torch.arange(v.shape[-2])
         return (_powers(decay, position[:, None] - position) @ v.to(dtype)).to(v.dtype)

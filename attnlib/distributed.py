@@ -15,31 +15,41 @@ __all__ = ["sharded_row_statistics"]
 
 
 @torch.no_grad()
-def sharded_row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None,
-                           scale: float | None = None, enable_gqa: bool = False,
-                           orders: Iterable[float] = (2.0,), impl: str = "fused",
-                           group: dist.ProcessGroup | None = None) -> RowStatistics:
+def sharded_row_statistics(
+    q: Tensor,
+    k: Tensor,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    orders: Iterable[float] = (2.0,),
+    impl: str = "fused",
+    group: dist.ProcessGroup | None = None,
+) -> RowStatistics:
     """Statistics of rows whose keys are spread over the processes of ``group``, the same on each.
 
-    Every process passes the same queries q (..., heads, n, d) and its own keys k (..., heads, m, d), with
-    a mask for those; m may differ. Only sums and maxima over (..., heads, n) are exchanged, never keys.
+    Every process passes the same queries q (..., heads, n, d) and its own keys k (..., heads, m, d), with a
+    mask for those; m may differ. Only sums and maxima over (..., heads, n) are exchanged, never keys.
     ``scale`` must be a number: pass ``rule(n, d)`` with the number n of all keys. The results are as
-    :func:`attnlib.row_statistics` gives for all keys, in the dtype and on the device of q; not differentiable.
+    :func:`attnlib.row_statistics` gives for all keys, in the dtype and on the device of q; not
+    differentiable.
 
     Raises what :func:`attnlib.row_statistics` raises, and ``ValueError`` where no process group was started.
 
     Source: U1-U4 by the chain rule over groups.
     """
     orders = check_orders(orders)
-    part = partial_row_statistics(q, k, attn_mask=attn_mask, scale=scale, enable_gqa=enable_gqa, orders=orders,
-                                  impl=impl)
+    part = partial_row_statistics(
+        q, k, attn_mask=attn_mask, scale=scale, enable_gqa=enable_gqa, orders=orders, impl=impl
+    )
 
     def reduced(x: Tensor, operation) -> Tensor:
         x = x.contiguous().clone()
         dist.all_reduce(x, op=operation, group=group)
         return x
 
-    rows = combine(part, lambda x: reduced(x, dist.ReduceOp.SUM),
-                   lambda x: reduced(x, dist.ReduceOp.MAX)).statistics()
+    rows = combine(
+        part, lambda x: reduced(x, dist.ReduceOp.SUM), lambda x: reduced(x, dist.ReduceOp.MAX)
+    ).statistics()
     rows = rows._replace(renyi={order: rows.renyi[order] for order in orders})
     return convert(rows, lambda x: x.to(q.dtype))

@@ -14,8 +14,13 @@ from attnlib._layout import Layout, at_least_float32, resolve
 from attnlib._validate import finite, floating_tensor
 from attnlib.errors import InvalidArgument
 
-__all__ = ["LinearAttentionState", "LinearRowStatistics", "linear_attention", "linear_attention_stream",
-           "linear_row_statistics"]
+__all__ = [
+    "LinearAttentionState",
+    "LinearRowStatistics",
+    "linear_attention",
+    "linear_attention_stream",
+    "linear_row_statistics",
+]
 
 _CHUNK = 128
 
@@ -43,7 +48,9 @@ def _features(feature_map: Callable[[Tensor], Tensor], name: str, x: Tensor) -> 
     out = feature_map(x)
     if not isinstance(out, Tensor) or out.shape[:-1] != x.shape[:-1]:
         shape = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise InvalidArgument(f"feature_map({name}) must have shape {tuple(x.shape[:-1])} + (r,), got {shape}")
+        raise InvalidArgument(
+            f"feature_map({name}) must have shape {tuple(x.shape[:-1])} + (r,), got {shape}"
+        )
     finite(f"feature_map({name})", out)
     return out
 
@@ -53,8 +60,10 @@ def _weights_over_keys(layout: Layout) -> Tensor | None:
     if layout.bias is None:
         return None
     if layout.bias.shape[-2] != 1:
-        raise InvalidArgument("attn_mask must be the same for all rows, of shape (..., 1, m), for "
-                              "impl='linear'; name impl='reference' for other masks")
+        raise InvalidArgument(
+            "attn_mask must be the same for all rows, of shape (..., 1, m), for "
+            "impl='linear'; name impl='reference' for other masks"
+        )
     if layout.bias_varies:
         raise InvalidArgument("attn_mask must hide keys only: True/False, or 0/-inf")
     return (layout.bias > -math.inf).to(layout.q.dtype).mT
@@ -64,8 +73,9 @@ def _ratio(total: Tensor, weight: Tensor) -> Tensor:
     """Weighted sums over their weight; a row of zero weight throughout is 0, any other is an error."""
     nothing = weight == 0
     if (nothing[..., None] & (total != 0)).any():
-        raise InvalidArgument("feature_map gives a row whose weights cancel to a sum of 0, "
-                              "by which it cannot be normalised")
+        raise InvalidArgument(
+            "feature_map gives a row whose weights cancel to a sum of 0, by which it cannot be normalised"
+        )
     return total / weight.masked_fill(nothing, 1)[..., None]
 
 
@@ -89,15 +99,23 @@ def _with_ones(v: Tensor) -> Tensor:
     return torch.cat([v, v.new_ones(v.shape[:-1] + (1,))], dim=-1)
 
 
-def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, feature_map: Callable[[Tensor], Tensor],
-                     attn_mask: Tensor | None = None, is_causal: bool = False, enable_gqa: bool = False,
-                     impl: str = "linear") -> Tensor:
+def linear_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    feature_map: Callable[[Tensor], Tensor],
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    enable_gqa: bool = False,
+    impl: str = "linear",
+) -> Tensor:
     """Linear attention, sum_j phi(q).phi(k_j) v_j / sum_j phi(q).phi(k_j), in O(n d^2).
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n, dv)
-    in the dtype and on the device of q, computed in float32 at least. ``feature_map`` takes (..., d) to
-    (..., r) and is applied to q and to k. ``attn_mask`` may hide keys from all rows alike (shape (..., 1, m));
-    masks that differ from row to row need ``impl='reference'``, which forms the matrix in float64.
+    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n,
+    dv) in the dtype and on the device of q, computed in float32 at least. ``feature_map`` takes (..., d) to
+    (..., r) and is applied to q and to k. ``attn_mask`` may hide keys from all rows alike (shape (..., 1,
+    m)); masks that differ from row to row need ``impl='reference'``, which forms the matrix in float64.
     ``is_causal`` is top-left aligned and works in chunks.
 
     A row all of whose weights are zero, as of one that sees no key, has output 0. A row whose weights cancel
@@ -135,12 +153,20 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, *, feature_map: Callable[[
 def _resolve(q, k, v, attn_mask, is_causal, enable_gqa, impl) -> Layout:
     if v is not None:
         floating_tensor("v", v)
-    return resolve(q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=1.0, enable_gqa=enable_gqa,
-                   dtype=torch.float64 if impl == "reference" else at_least_float32(q))
+    return resolve(
+        q,
+        k,
+        v,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=1.0,
+        enable_gqa=enable_gqa,
+        dtype=torch.float64 if impl == "reference" else at_least_float32(q),
+    )
 
 
 def _prefix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """The causal sums for any two lengths: rows beyond the last key see all keys, keys beyond the rows none."""
+    """Causal sums for any two lengths: rows beyond the last key see all keys, keys beyond the rows none."""
     n_q, n_k = q.shape[-2], k.shape[-2]
     k, v = (pad(x[..., :n_q, :], (0, 0, 0, max(0, n_q - n_k))) for x in (k, v))
     start = k.new_zeros(k.shape[:-2] + (k.shape[-1], v.shape[-1]))
@@ -156,8 +182,14 @@ def _dense_weights(layout: Layout, phi_q: Tensor, phi_k: Tensor) -> Tensor:
     return weights.tril() if layout.is_causal else weights
 
 
-def linear_attention_stream(q: Tensor, k: Tensor, v: Tensor, *, feature_map: Callable[[Tensor], Tensor],
-                            state: LinearAttentionState | None = None) -> tuple[Tensor, LinearAttentionState]:
+def linear_attention_stream(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    feature_map: Callable[[Tensor], Tensor],
+    state: LinearAttentionState | None = None,
+) -> tuple[Tensor, LinearAttentionState]:
     """Causal linear attention over the next tokens of a sequence, with the state it keeps of the past.
 
     Shapes: q, k (..., heads, n, d), v (..., heads, n, dv) for n new tokens, one or many; the output is
@@ -177,8 +209,9 @@ def linear_attention_stream(q: Tensor, k: Tensor, v: Tensor, *, feature_map: Cal
     """
     layout = _resolve(q, k, v, None, True, False, "linear")
     if layout.q.shape[-2] != layout.k.shape[-2]:
-        raise InvalidArgument(f"q and k must hold the same tokens, got {layout.q.shape[-2]} and "
-                              f"{layout.k.shape[-2]}")
+        raise InvalidArgument(
+            f"q and k must hold the same tokens, got {layout.q.shape[-2]} and {layout.k.shape[-2]}"
+        )
     phi_q, phi_k = _features(feature_map, "q", layout.q), _features(feature_map, "k", layout.k)
     values = _with_ones(layout.v)
     shape = phi_k.shape[:-2] + (phi_k.shape[-1], values.shape[-1])
@@ -188,8 +221,10 @@ def linear_attention_stream(q: Tensor, k: Tensor, v: Tensor, *, feature_map: Cal
         expected = layout.lead + shape[2:]
         joined = torch.cat([state.kv, state.z[..., None]], dim=-1)
         if joined.shape != expected:
-            raise InvalidArgument(f"state must have kv of shape {(*expected[:-1], expected[-1] - 1)}, "
-                                  f"got {tuple(state.kv.shape)}")
+            raise InvalidArgument(
+                f"state must have kv of shape {(*expected[:-1], expected[-1] - 1)}, "
+                f"got {tuple(state.kv.shape)}"
+            )
         start = joined.to(phi_k).reshape(shape)
     total, end = _causal_sum(phi_q, phi_k, values, start)
     end = end.reshape(layout.lead + end.shape[2:])
@@ -197,9 +232,15 @@ def linear_attention_stream(q: Tensor, k: Tensor, v: Tensor, *, feature_map: Cal
     return output, LinearAttentionState(kv=end[..., :-1], z=end[..., -1])
 
 
-def linear_row_statistics(q: Tensor, k: Tensor, *, feature_map: Callable[[Tensor], Tensor],
-                          is_causal: bool = False, enable_gqa: bool = False,
-                          impl: str = "linear") -> LinearRowStatistics:
+def linear_row_statistics(
+    q: Tensor,
+    k: Tensor,
+    *,
+    feature_map: Callable[[Tensor], Tensor],
+    is_causal: bool = False,
+    enable_gqa: bool = False,
+    impl: str = "linear",
+) -> LinearRowStatistics:
     """Sparsity and effective tokens of the rows of linear attention, exact in O(n d^2).
 
     With weights a_j = phi(q).phi(k_j) >= 0, sum a^2 = phi(q)^T (sum phi(k) phi(k)^T) phi(q); effective tokens
@@ -239,8 +280,9 @@ def linear_row_statistics(q: Tensor, k: Tensor, *, feature_map: Callable[[Tensor
             second = (phi_q * (phi_q @ (phi_k.mT @ phi_k))).sum(dim=-1)
     nothing = second == 0
     effective = (first.square() / second.masked_fill(nothing, 1)).masked_fill(nothing, 1)
-    return LinearRowStatistics(sparsity=layout.rows((effective / layout.visible).sqrt()),
-                               effective_tokens=layout.rows(effective))
+    return LinearRowStatistics(
+        sparsity=layout.rows((effective / layout.visible).sqrt()), effective_tokens=layout.rows(effective)
+    )
 
 
 def _largest(x: Tensor, dims: tuple[int, ...]) -> Tensor:

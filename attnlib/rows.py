@@ -1,9 +1,9 @@
 """Entropy, Renyi entropies, sparsity and varentropy of every attention row, without the n x n matrix.
 
 With the keys as values, a fused attention kernel returns the log-sum-exp F of a row and o = sum p k, hence
-H = F - scale q.o. Its backward pass with V = K and dO = -scale g q has dS = -g p (s - m), which is exactly the
-gradient of H; with dO = q it returns scale Cov(k) q, hence the variance of the logits. F at alpha * scale gives
-the Renyi entropy of order alpha. Claims U1 to U4 and U7 of the book.
+H = F - scale q.o. Its backward pass with V = K and dO = -scale g q has dS = -g p (s - m), which is exactly
+the gradient of H; with dO = q it returns scale Cov(k) q, hence the variance of the logits. F at alpha * scale
+gives the Renyi entropy of order alpha. Claims U1 to U4 and U7 of the book.
 """
 
 from __future__ import annotations
@@ -24,17 +24,24 @@ from attnlib._validate import floating_tensor, real_number
 from attnlib._written import NEAR_ONE, WrittenRows
 from attnlib.errors import InvalidArgument
 
-__all__ = ["AttentionWithStatistics", "RowEntropy", "RowStatistics", "row_entropy", "row_statistics",
-           "softmax_attention_with_statistics"]
+__all__ = [
+    "AttentionWithStatistics",
+    "RowEntropy",
+    "RowStatistics",
+    "row_entropy",
+    "row_statistics",
+    "softmax_attention_with_statistics",
+]
 
 
 class RowStatistics(NamedTuple):
     """Statistics of every row p of softmax attention, each of shape (..., heads, n), entropies in nats.
 
     ``lse`` is log sum exp of the logits, ``entropy`` Shannon's, ``renyi`` maps each requested order to the
-    Renyi entropy, ``sparsity`` is S*_{1,2} = sqrt(effective_tokens / keys the row sees), ``effective_tokens`` is
-    1 / sum p^2 = exp(H_2), ``varentropy`` the variance of log p under p. A row that sees no key has lse -inf and
-    otherwise counts as concentrated on a single key: entropies 0, effective tokens 1, sparsity 1, varentropy 0.
+    Renyi entropy, ``sparsity`` is S*_{1,2} = sqrt(effective_tokens / keys the row sees), ``effective_tokens``
+    1 / sum p^2 = exp(H_2), ``varentropy`` the variance of log p under p. A row that sees no key has lse -inf
+    and otherwise counts as concentrated on a single key: entropies 0, effective tokens 1, sparsity 1,
+    varentropy 0.
     """
 
     lse: Tensor
@@ -99,22 +106,26 @@ class _FusedRows(torch.autograd.Function):
         layout = ctx.layout
         if layout.bias is not None:
             grad_output, grad_lse, grad_entropy, grad_varentropy = (
-                g if g is None else g.masked_fill(layout.empty.reshape(layout.empty.shape + (1,) * (g.ndim - 3)), 0)
-                for g in (grad_output, grad_lse, grad_entropy, grad_varentropy))
+                g if g is None else g.masked_fill(layout.empty[(...,) + (None,) * (g.ndim - 3)], 0)
+                for g in (grad_output, grad_lse, grad_entropy, grad_varentropy)
+            )
         columns = []
         if grad_output is not None and v is not None:
             columns.append((v, grad_output, output))
         if grad_entropy is not None:
             columns.append((k, -layout.scale * grad_entropy[..., None] * q, mean_key))
         if grad_lse is not None:
-            columns.append((k.new_ones(k.shape[:-1] + (1,)), grad_lse[..., None],
-                            torch.zeros_like(grad_lse)[..., None]))
+            columns.append(
+                (k.new_ones(k.shape[:-1] + (1,)), grad_lse[..., None], torch.zeros_like(grad_lse)[..., None])
+            )
         grad_q, grad_k, grad_v = torch.zeros_like(q), torch.zeros_like(k), None
         if columns:
-            values, grad_out, out = (torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
-                                     for parts in zip(*columns))
+            values, grad_out, out = (
+                torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0] for parts in zip(*columns)
+            )
             grad_q, grad_k, grad_values = kernels_for(q.device, q.dtype).backward(
-                grad_out, q, k, values, out, lse, layout.bias, layout.is_causal, layout.scale)
+                grad_out, q, k, values, out, lse, layout.bias, layout.is_causal, layout.scale
+            )
             if grad_output is not None and v is not None:
                 grad_v = grad_values[..., : v.shape[-1]]
         if grad_varentropy is not None:
@@ -131,13 +142,21 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
 def _varentropy(q, k, mean_key, lse, layout: Layout) -> Tensor:
     """Var_p of the logits: q . dq of one backward call with V = K, dO = q, since dq is then scale Cov_p(k) q.
 
-    The column of ones beside K returns sum p (s - m), zero but for rounding; taking m times it off makes a sum
-    over p (s - m) s into one over p (s - m)^2, so that a peaked row does not lose its digits.
+    The column of ones beside K returns sum p (s - m), zero but for rounding; taking m times it off makes a
+    sum over p (s - m) s into one over p (s - m)^2, so that a peaked row does not lose its digits.
     """
     one_column = (0, 1)
     grad_q, _, _ = kernels_for(q.device, q.dtype).backward(
-        q, pad(q, one_column), pad(k, one_column, value=1.0), k, mean_key, lse,
-        layout.bias, layout.is_causal, layout.scale)
+        q,
+        pad(q, one_column),
+        pad(k, one_column, value=1.0),
+        k,
+        mean_key,
+        lse,
+        layout.bias,
+        layout.is_causal,
+        layout.scale,
+    )
     centred = _dot(q, grad_q[..., :-1]) - _dot(q, mean_key) * grad_q[..., -1]
     return (layout.scale * centred).clamp(min=0)
 
@@ -149,15 +168,19 @@ def _varentropy_gradient(grad, q, k, lse, entropy, varentropy, layout: Layout) -
         b, h, i = block
         log_p = layout.logits(q[b, h, i], k[b, h], block) - lse[block][..., None]
         deviation = (log_p + entropy[block][..., None]).masked_fill(log_p == -math.inf, 0)
-        grad_scores = layout.scale * grad[block][..., None] * log_p.exp() * (
-            deviation.square() + 2 * deviation - varentropy[block][..., None])
+        grad_scores = (
+            layout.scale
+            * grad[block][..., None]
+            * log_p.exp()
+            * (deviation.square() + 2 * deviation - varentropy[block][..., None])
+        )
         grad_q[block] = grad_scores @ k[b, h]
         grad_k[b, h] += grad_scores.mT @ q[b, h, i]
     return grad_q, grad_k
 
 
 class _Raw(NamedTuple):
-    """Results in kernel layout; lse is -inf for rows without keys, ``output`` None where none was asked for."""
+    """Results in kernel layout; lse is -inf in rows without keys, ``output`` None where not asked for."""
 
     output: Tensor | None
     lse: Tensor
@@ -173,8 +196,12 @@ def _fused(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
     written = sorted(order for order in orders if order == math.inf or abs(order - 1) < NEAR_ONE)
     renyi = {}
     if written:
-        renyi = dict(zip(written, blockwise(
-            replace(layout, v=None), lambda s, _: tuple(map(WrittenRows(s).renyi, written)))))
+        renyi = dict(
+            zip(
+                written,
+                blockwise(replace(layout, v=None), lambda s, _: tuple(map(WrittenRows(s).renyi, written))),
+            )
+        )
     for order in orders.difference(written):
         at_order = replace(how, scale=order * how.scale)
         _, log_sum, _, _ = _FusedRows.apply(layout.q, layout.k, None, at_order, False)
@@ -184,8 +211,9 @@ def _fused(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
     return _Raw(output, (lse + shift).masked_fill(layout.empty, -math.inf), entropy, varentropy, renyi)
 
 
-def _write_out(logits: Tensor, v: Tensor | None, orders: list[float],
-               with_varentropy: bool) -> tuple[Tensor, ...]:
+def _write_out(
+    logits: Tensor, v: Tensor | None, orders: list[float], with_varentropy: bool
+) -> tuple[Tensor, ...]:
     rows = WrittenRows(logits)
     output = () if v is None else (rows.p @ v,)
     variance = (rows.varentropy(),) if with_varentropy else ()
@@ -223,16 +251,26 @@ def evaluate(layout: Layout, orders: set[float], with_varentropy: bool, impl: st
     return _fused(layout, orders, with_varentropy)
 
 
-def resolve_for(impl: str, q: Tensor, k: Tensor, v: Tensor | None, *, attn_mask: Tensor | None, is_causal: bool,
-                scale, enable_gqa: bool) -> Layout:
+def resolve_for(
+    impl: str,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor | None,
+    *,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale,
+    enable_gqa: bool,
+) -> Layout:
     """Check the arguments and bring them into the layout and the dtype that ``impl`` computes in."""
     if impl not in ("fused", "blockwise", "reference"):
         raise InvalidArgument(f"impl must be 'fused', 'blockwise' or 'reference', got {impl!r}")
     dtype = torch.float64 if impl == "reference" else at_least_float32(q)
     if impl == "fused":
         kernels_for(q.device, dtype)
-    layout = resolve(q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
-                     dtype=dtype)
+    layout = resolve(
+        q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa, dtype=dtype
+    )
     if impl != "reference" and attn_mask is not None and attn_mask.requires_grad:
         raise InvalidArgument(f"attn_mask is differentiated by impl='reference' only, got impl={impl!r}")
     return layout
@@ -242,9 +280,14 @@ def collect(raw, visible: Tensor, orders: tuple[float, ...]) -> RowStatistics:
     """The public statistics from lse, entropy, varentropy and the Renyi entropies (order 2 among them)."""
     log_visible = visible.clamp(min=1).to(raw.lse.dtype).expand_as(raw.lse).log()
     known = {0: log_visible, 1: raw.entropy, **raw.renyi}
-    return RowStatistics(raw.lse, raw.entropy, {order: known[order] for order in orders},
-                         sparsity=(0.5 * (known[2] - log_visible)).exp(), effective_tokens=known[2].exp(),
-                         varentropy=raw.varentropy)
+    return RowStatistics(
+        raw.lse,
+        raw.entropy,
+        {order: known[order] for order in orders},
+        sparsity=(0.5 * (known[2] - log_visible)).exp(),
+        effective_tokens=known[2].exp(),
+        varentropy=raw.varentropy,
+    )
 
 
 def convert(rows: RowStatistics, to: Callable[[Tensor], Tensor]) -> RowStatistics:
@@ -263,10 +306,17 @@ def check_orders(orders: Iterable[float]) -> tuple[float, ...]:
     return orders
 
 
-def row_entropy(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_causal: bool = False,
-                scale: float | Callable | None = None, enable_gqa: bool = False,
-                impl: str = "fused") -> RowEntropy:
-    """Log-sum-exp and entropy of every row of softmax(scale * q k^T), for the price of one fused attention call.
+def row_entropy(
+    q: Tensor,
+    k: Tensor,
+    *,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | Callable | None = None,
+    enable_gqa: bool = False,
+    impl: str = "fused",
+) -> RowEntropy:
+    """Log-sum-exp and entropy of every row of softmax(scale * q k^T), for the price of one attention call.
 
     Arguments, errors and dtypes are those of :func:`row_statistics`, of which this is the cheap part: the
     kernel's output with V = K is sum p k, and H = lse - scale q . (sum p k).
@@ -280,37 +330,47 @@ def row_entropy(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_cau
     >>> bool(torch.allclose(row_entropy(q, k).entropy, torch.full((2, 3), 5.0).log()))
     True
     """
-    layout = resolve_for(impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
-                         enable_gqa=enable_gqa)
+    layout = resolve_for(
+        impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+    )
     raw = evaluate(layout, set(), False, impl)
     return RowEntropy(layout.rows(raw.lse), layout.rows(raw.entropy))
 
 
-def row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_causal: bool = False,
-                   scale: float | Callable | None = None, enable_gqa: bool = False,
-                   orders: Iterable[float] = (2.0,), impl: str = "fused") -> RowStatistics:
-    """Entropy, Renyi entropies, sparsity and varentropy of every row of softmax(scale * q k^T), without the matrix.
+def row_statistics(
+    q: Tensor,
+    k: Tensor,
+    *,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | Callable | None = None,
+    enable_gqa: bool = False,
+    orders: Iterable[float] = (2.0,),
+    impl: str = "fused",
+) -> RowStatistics:
+    """Entropies, sparsity and varentropy of every row of softmax(scale * q k^T), without the matrix.
 
-    Shapes: q (..., heads, n, d) and k (..., heads, m, d); each result (..., heads, n), entropies in nats, in the
-    dtype and on the device of q. Half precision is computed in float32 and rounded once at the end. float32
-    carries the rounding of the logits, a few eps times the largest once the keys are centred, and that of its
-    sums, which grows with the number of keys and is worst for small heads (5e-4 nats of entropy were measured
-    at 65,536 keys, d = 8): pass float64 where that is too coarse, or the keys in blocks to
+    Shapes: q (..., heads, n, d) and k (..., heads, m, d); each result (..., heads, n), entropies in nats,
+    in the dtype and on the device of q. Half precision is computed in float32 and rounded once at the end.
+    float32 carries the rounding of the logits, a few eps times the largest once the keys are centred, and
+    that of its sums, which grows with the number of keys and is worst for small heads (5e-4 nats of entropy
+    were measured at 65,536 keys, d = 8): pass float64 where that is too coarse, or the keys in blocks to
     :func:`~attnlib.streaming.stream_row_statistics`. Entropies are clamped at 0 against rounding.
 
     ``attn_mask`` (boolean, True = visible, or added to the logits), ``is_causal`` (top-left aligned; may be
-    combined with a mask) and ``enable_gqa`` are those of ``scaled_dot_product_attention``. ``scale`` is None for
-    1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row sees, as an int where all
-    rows see all keys and as a tensor broadcasting to (..., heads, n) otherwise. ``orders`` are the Renyi orders
-    wanted, in [0, inf]; 0, 1 and inf are the limits.
+    combined with a mask) and ``enable_gqa`` are those of ``scaled_dot_product_attention``. ``scale`` is None
+    for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row sees, as an int
+    where all rows see all keys and as a tensor broadcasting to (..., heads, n) otherwise. ``orders`` are the
+    Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
 
-    ``impl='fused'`` uses the attention kernels of the device (CPU, CUDA); rows are written out in blocks of bounded
-    size only for what no kernel returns: orders within 0.25 of 1 or infinite, the gradient of the varentropy,
-    and masks with finite non-zero entries. ``'blockwise'`` does so for everything, on any device;
-    ``'reference'`` forms the whole matrix in float64. Differentiable once in q and k (also in a floating
-    ``attn_mask`` with ``'reference'``).
+    ``impl='fused'`` uses the attention kernels of the device (CPU; CUDA in float32 and below, not yet run on
+    such a machine). It writes rows out, in blocks of bounded size, only for what no kernel returns: orders
+    within 0.25 of 1 or infinite, the gradient of the varentropy, and masks with finite non-zero entries.
+    ``'blockwise'`` does so for everything, on any device; ``'reference'`` forms the whole matrix in float64.
+    Differentiable once in q and k (with ``'reference'`` as often as wanted, and in a floating ``attn_mask``).
 
-    A row that sees no key has lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, gradient 0.
+    A row that sees no key has lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, and
+    gradient 0.
 
     Raises ``TypeError`` or :class:`~attnlib.errors.InvalidArgument` naming the argument.
 
@@ -325,21 +385,30 @@ def row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None, is_
     True
     """
     orders = check_orders(orders)
-    layout = resolve_for(impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
-                         enable_gqa=enable_gqa)
+    layout = resolve_for(
+        impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+    )
     raw = evaluate(layout, {2.0, *orders} - {0, 1}, True, impl)
     return convert(collect(raw, layout.visible, orders), layout.rows)
 
 
-def softmax_attention_with_statistics(q: Tensor, k: Tensor, v: Tensor, *, attn_mask: Tensor | None = None,
-                                      is_causal: bool = False, scale: float | Callable | None = None,
-                                      enable_gqa: bool = False, orders: Iterable[float] = (2.0,),
-                                      impl: str = "fused") -> AttentionWithStatistics:
+def softmax_attention_with_statistics(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | Callable | None = None,
+    enable_gqa: bool = False,
+    orders: Iterable[float] = (2.0,),
+    impl: str = "fused",
+) -> AttentionWithStatistics:
     """Softmax attention and the statistics of its rows, sharing the kernel calls forward and backward.
 
     Arguments, errors and dtypes are those of :func:`row_statistics`; v is (..., heads, m, dv) and the output
-    (..., heads, n, dv). Values and keys go through the kernel side by side, so output, lse and entropy take one
-    forward and one backward call together. A row that sees no key has output 0.
+    (..., heads, n, dv). Values and keys go through the kernel side by side, so output, lse and entropy take
+    one forward and one backward call together. A row that sees no key has output 0.
 
     Source: U1-U4, U7.
 
@@ -351,8 +420,10 @@ def softmax_attention_with_statistics(q: Tensor, k: Tensor, v: Tensor, *, attn_m
     """
     orders = check_orders(orders)
     floating_tensor("v", v)
-    layout = resolve_for(impl, q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
-                         enable_gqa=enable_gqa)
+    layout = resolve_for(
+        impl, q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+    )
     raw = evaluate(layout, {2.0, *orders} - {0, 1}, True, impl)
-    return AttentionWithStatistics(layout.rows(raw.output),
-                                   convert(collect(raw, layout.visible, orders), layout.rows))
+    return AttentionWithStatistics(
+        layout.rows(raw.output), convert(collect(raw, layout.visible, orders), layout.rows)
+    )

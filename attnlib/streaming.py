@@ -1,8 +1,8 @@
 """Row statistics of keys that come in parts: the parts of a row merge exactly into the whole.
 
-A part i of the keys holds the share w_i = exp(F_i - F) of a row's weight. By the chain rule over groups
-H = sum w_i (H_i - log w_i), the varentropy is the variance within the parts plus that between them, and
-sum p^alpha = sum_i w_i exp((alpha - 1)(log w_i - H_alpha,i)). This carries the same information as the sums of
+A part i of the keys holds the share w_i = exp(F_i - F) of a row's weight. By the chain rule over groups H =
+sum w_i (H_i - log w_i), the varentropy is the variance within the parts plus that between them, and sum
+p^alpha = sum_i w_i exp((alpha - 1)(log w_i - H_alpha,i)). This carries the same information as the sums of
 p s and p s^2, without the cancellation of large scores against each other.
 """
 
@@ -60,8 +60,9 @@ class PartialRows(NamedTuple):
         return collect(self, self.visible, tuple(self.renyi))
 
 
-def combine(parts: PartialRows, total: Callable[[Tensor], Tensor],
-            largest: Callable[[Tensor], Tensor]) -> PartialRows:
+def combine(
+    parts: PartialRows, total: Callable[[Tensor], Tensor], largest: Callable[[Tensor], Tensor]
+) -> PartialRows:
     """Merge parts, given how to add and how to take the maximum over them.
 
     The parts may lie along a dimension of the tensors or on the processes of a group: only ``total`` and
@@ -92,7 +93,9 @@ def combine(parts: PartialRows, total: Callable[[Tensor], Tensor],
             highest = largest(power).detach().masked_fill(empty, 0)
             log_power = highest + total((power - highest).exp()).masked_fill(empty, 1).log()
             renyi[order] = log_power.masked_fill(empty, 0) / (1 - order)
-    return PartialRows(log_sum.masked_fill(empty, -math.inf), entropy, varentropy, renyi, total(parts.visible))
+    return PartialRows(
+        log_sum.masked_fill(empty, -math.inf), entropy, varentropy, renyi, total(parts.visible)
+    )
 
 
 def merge_rows(parts: Iterable[PartialRows]) -> PartialRows:
@@ -117,20 +120,29 @@ def merge_rows(parts: Iterable[PartialRows]) -> PartialRows:
             raise TypeError(f"parts must be PartialRows, got {type(part).__name__}")
         if part.lse.shape != parts[0].lse.shape or part.renyi.keys() != parts[0].renyi.keys():
             raise InvalidArgument(
-                f"parts must agree in shape and orders, got {tuple(part.lse.shape)} with {sorted(part.renyi)} "
-                f"after {tuple(parts[0].lse.shape)} with {sorted(parts[0].renyi)}")
+                f"parts must agree in shape and orders, got {tuple(part.lse.shape)}, {sorted(part.renyi)} "
+                f"after {tuple(parts[0].lse.shape)}, {sorted(parts[0].renyi)}"
+            )
     stacked = PartialRows(
         lse=torch.stack([part.lse for part in parts]),
         entropy=torch.stack([part.entropy for part in parts]),
         varentropy=torch.stack([part.varentropy for part in parts]),
         renyi={order: torch.stack([part.renyi[order] for part in parts]) for order in parts[0].renyi},
-        visible=torch.stack([part.visible for part in parts]))
+        visible=torch.stack([part.visible for part in parts]),
+    )
     return combine(stacked, lambda x: x.sum(dim=0), lambda x: x.amax(dim=0))
 
 
-def partial_row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = None,
-                           scale: float | None = None, enable_gqa: bool = False,
-                           orders: Iterable[float] = (2.0,), impl: str = "fused") -> PartialRows:
+def partial_row_statistics(
+    q: Tensor,
+    k: Tensor,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    orders: Iterable[float] = (2.0,),
+    impl: str = "fused",
+) -> PartialRows:
     """The statistics of the rows over some of their keys, ready to be merged with those of the others.
 
     Arguments are those of :func:`attnlib.row_statistics` for one part of the keys: q (..., heads, n, d),
@@ -145,20 +157,28 @@ def partial_row_statistics(q: Tensor, k: Tensor, *, attn_mask: Tensor | None = N
     (tensor([5]), 5.0)
     """
     if callable(scale):
-        raise TypeError("scale must be a number here, since no part knows the number of all keys: "
-                        "pass rule(n, d)")
+        raise TypeError(
+            "scale must be a number here, since no part knows the number of all keys: pass rule(n, d)"
+        )
     orders = dict.fromkeys((*check_orders(orders), 2.0))
-    layout = resolve_for(impl, q, k, None, attn_mask=attn_mask, is_causal=False, scale=scale,
-                         enable_gqa=enable_gqa)
+    layout = resolve_for(
+        impl, q, k, None, attn_mask=attn_mask, is_causal=False, scale=scale, enable_gqa=enable_gqa
+    )
     raw = evaluate(layout, set(orders) - {0, 1}, True, impl)
     rows = convert(collect(raw, layout.visible, tuple(orders)), layout.unfold)
     visible = layout.unfold(layout.visible.expand(raw.lse.shape))
     return PartialRows(rows.lse, rows.entropy, rows.varentropy, rows.renyi, visible)
 
 
-def stream_row_statistics(q: Tensor, key_blocks: Iterable[Tensor], *, scale: float | None = None,
-                          enable_gqa: bool = False, orders: Iterable[float] = (2.0,),
-                          impl: str = "fused") -> RowStatistics:
+def stream_row_statistics(
+    q: Tensor,
+    key_blocks: Iterable[Tensor],
+    *,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    orders: Iterable[float] = (2.0,),
+    impl: str = "fused",
+) -> RowStatistics:
     """Row statistics over keys that arrive in blocks, such as those of a cache too long to hold at once.
 
     ``key_blocks`` yields tensors (..., heads, m_i, d); only one is held at a time, and the result is that of

@@ -29,7 +29,7 @@ Target = float | Tensor | Callable[[Tensor], Tensor]
 
 
 class EntropyTemperature(NamedTuple):
-    """``gamma`` of every row (..., heads, n) or head (..., heads); ``entropy`` of every row; ``iterations``."""
+    """``gamma`` of every row (..., heads, n) or head (..., heads), ``entropy`` of every row."""
 
     gamma: Tensor
     entropy: Tensor
@@ -99,8 +99,10 @@ def _goal(target: Target, layout: Layout, groups: _Groups) -> Tensor:
         try:
             value = value.to(visible.dtype).expand(layout.lead + visible.shape[-1:])
         except RuntimeError:
-            raise InvalidArgument(f"target(n) must have the shape {tuple(layout.lead + visible.shape[-1:])} "
-                                  f"of the rows, got {tuple(value.shape)}") from None
+            raise InvalidArgument(
+                f"target(n) must have the shape {tuple(layout.lead + visible.shape[-1:])} "
+                f"of the rows, got {tuple(value.shape)}"
+            ) from None
         return groups.mean(value.reshape(visible.shape))
     shape = layout.q.shape[:2] if groups.by_head else layout.q.shape[:3]
     if not isinstance(target, Tensor):
@@ -111,8 +113,9 @@ def _goal(target: Target, layout: Layout, groups: _Groups) -> Tensor:
     try:
         return target.to(layout.q).expand(public).reshape(shape)
     except RuntimeError:
-        raise InvalidArgument(f"target of shape {tuple(target.shape)} does not broadcast to "
-                              f"{tuple(public)}") from None
+        raise InvalidArgument(
+            f"target of shape {tuple(target.shape)} does not broadcast to {tuple(public)}"
+        ) from None
 
 
 def _check_reachable(goal: Tensor, reach: _Range, groups: _Groups, layout: Layout) -> None:
@@ -127,10 +130,14 @@ def _check_reachable(goal: Tensor, reach: _Range, groups: _Groups, layout: Layou
     public = layout.lead + fails.shape[2:]
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(first), public)) if public else ()
     group = "head" if groups.by_head else "row"
-    range_ = f"it is {upper} at every temperature" if reach.constant.flatten()[first] else (
-        f"its entropies lie in ({lower}, {upper}]")
-    raise UnreachableEntropy(f"target={value} is out of reach for {group} {index}: {range_}",
-                             lower=lower, upper=upper)
+    range_ = (
+        f"it is {upper} at every temperature"
+        if reach.constant.flatten()[first]
+        else (f"its entropies lie in ({lower}, {upper}]")
+    )
+    raise UnreachableEntropy(
+        f"target={value} is out of reach for {group} {index}: {range_}", lower=lower, upper=upper
+    )
 
 
 _MOST_STEPS = 200
@@ -140,8 +147,8 @@ _LONGEST_STEP = math.log(16)
 def _solve(layout: Layout, goal: Tensor, reach: _Range, groups: _Groups, impl: str) -> tuple[Tensor, int]:
     """log gamma of each group by safeguarded Newton steps on the logit of (H - low) / (high - low).
 
-    A step that would leave the bracket, or that is not half as long as the one before, gives way to bisection,
-    or to growth while no upper end is known.
+    A step that would leave the bracket, or that is not half as long as the one before, gives way to
+    bisection, or to growth while no upper end is known.
     """
     eps = torch.finfo(goal.dtype).eps
     done = reach.constant.clone()
@@ -177,7 +184,9 @@ def _solve(layout: Layout, goal: Tensor, reach: _Range, groups: _Groups, impl: s
         proposal = torch.where(done | (met & ~settled), x, proposal)
         last = (proposal - x).abs()
         x, done = proposal, done | settled | met
-    raise ArithmeticError(f"no temperature found in {_MOST_STEPS} steps for {int((~done).sum())} of {done.numel()}")
+    raise ArithmeticError(
+        f"no temperature found in {_MOST_STEPS} steps for {int((~done).sum())} of {done.numel()}"
+    )
 
 
 def _temperature(layout: Layout, target: Target, per: str, impl: str) -> tuple[Tensor, int, _Groups]:
@@ -200,27 +209,37 @@ def _temperature(layout: Layout, target: Target, per: str, impl: str) -> tuple[T
     return x.exp(), iterations, groups
 
 
-def entropy_temperature(q: Tensor, k: Tensor, target: Target, *, per: str = "row", attn_mask: Tensor | None = None,
-                        is_causal: bool = False, scale=None, enable_gqa: bool = False,
-                        impl: str = "fused") -> EntropyTemperature:
+def entropy_temperature(
+    q: Tensor,
+    k: Tensor,
+    target: Target,
+    *,
+    per: str = "row",
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale=None,
+    enable_gqa: bool = False,
+    impl: str = "fused",
+) -> EntropyTemperature:
     """The factor gamma > 0 on the logits at which every row, or every head on average, has a given entropy.
 
     With ``per='row'`` each row of softmax(gamma * scale * q k^T) has the entropy ``target`` in nats; with
-    ``per='head'`` one gamma serves all rows of a head and ``target`` is the mean of their entropies, over rows
-    that see a key. ``target`` is a number, a tensor broadcasting to (..., heads, n) or (..., heads), or a rule
-    given the tensor (..., heads, n) of visible keys: ``lambda n: 0.5 * n.log()`` is the natural choice under
-    ``is_causal``, where early rows have no room for more.
+    ``per='head'`` one gamma serves all rows of a head and ``target`` is the mean of their entropies, over
+    rows that see a key. ``target`` is a number, a tensor broadcasting to (..., heads, n) or (..., heads),
+    or a rule given the tensor (..., heads, n) of visible keys: ``lambda n: 0.5 * n.log()`` is the natural
+    choice under ``is_causal``, where early rows have no room for more.
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d). Returns ``EntropyTemperature(gamma, entropy, iterations)``,
-    gamma (..., heads, n) or (..., heads), the entropies reached (..., heads, n), all in the dtype and on the device
-    of q; gamma is differentiable in q, k and target by the implicit function theorem. The other arguments are
-    those of :func:`attnlib.row_statistics`; a mask may only hide keys. A row whose visible keys all score alike
-    has gamma 1, and so has a row without keys, whatever the target. The entropy is met to the resolution of
-    the logits at gamma, a few eps times gamma times their range: about 1e-6 nats in moderate float32 rows, but
-    far less exactly where nearly tied keys call for a large gamma. ``entropy`` tells; pass float64 then.
+    Shapes: q (..., heads, n, d), k (..., heads, m, d). Returns ``EntropyTemperature(gamma, entropy,
+    iterations)``, gamma (..., heads, n) or (..., heads), the entropies reached (..., heads, n), all in the
+    dtype and on the device of q; gamma is differentiable in q, k and target by the implicit function
+    theorem. The other arguments are those of :func:`attnlib.row_statistics`; a mask may only hide keys. A
+    row whose visible keys all score alike has gamma 1, and so has a row without keys, whatever the target.
+    The entropy is met to the resolution of the logits at gamma, a few eps times gamma times their range:
+    about 1e-6 nats in moderate float32 rows, but far less exactly where nearly tied keys call for a large
+    gamma. ``entropy`` tells; pass float64 then.
 
-    Raises :class:`~attnlib.errors.UnreachableEntropy`, carrying the attainable range (log m, log k] of k visible
-    keys with m tied at the maximum, for a target outside of it; ``TypeError`` or
+    Raises :class:`~attnlib.errors.UnreachableEntropy`, carrying the attainable range (log m, log k] of k
+    visible keys with m tied at the maximum, for a target outside of it; ``TypeError`` or
     :class:`~attnlib.errors.InvalidArgument` for bad arguments.
 
     Source: U2, U9; 8823-C7.
@@ -230,21 +249,32 @@ def entropy_temperature(q: Tensor, k: Tensor, target: Target, *, per: str = "row
     >>> bool(torch.allclose(entropy_temperature(q, k, 1.5).entropy, torch.tensor(1.5, dtype=torch.float64)))
     True
     """
-    layout = resolve_for(impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
-                         enable_gqa=enable_gqa)
+    layout = resolve_for(
+        impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+    )
     gamma, iterations, groups = _temperature(layout, target, per, impl)
     at_gamma = replace(layout, q=layout.q * groups.rows(gamma)[..., None])
     entropy = evaluate(at_gamma, set(), False, impl).entropy
     return EntropyTemperature(layout.rows(gamma), layout.rows(entropy), iterations)
 
 
-def entropy_targeted_attention(q: Tensor, k: Tensor, v: Tensor, target: Target, *, per: str = "row",
-                               attn_mask: Tensor | None = None, is_causal: bool = False, scale=None,
-                               enable_gqa: bool = False, impl: str = "fused") -> TargetedAttention:
+def entropy_targeted_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    target: Target,
+    *,
+    per: str = "row",
+    attn_mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale=None,
+    enable_gqa: bool = False,
+    impl: str = "fused",
+) -> TargetedAttention:
     """Softmax attention whose rows have a given entropy, each or on the average of a head.
 
-    The temperatures are those of :func:`entropy_temperature`, with its arguments and errors; v is
-    (..., heads, m, dv). Returns ``TargetedAttention(output, gamma, iterations)``; differentiable in q, k, v and
+    The temperatures are those of :func:`entropy_temperature`, with its arguments and errors; v is (...,
+    heads, m, dv). Returns ``TargetedAttention(output, gamma, iterations)``; differentiable in q, k, v and
     target, through the temperatures too.
 
     Source: U2, U9; 8823-C7.
@@ -255,14 +285,15 @@ def entropy_targeted_attention(q: Tensor, k: Tensor, v: Tensor, target: Target, 
     torch.Size([2, 16, 8])
     """
     floating_tensor("v", v)
-    layout = resolve_for(impl, q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale,
-                         enable_gqa=enable_gqa)
+    layout = resolve_for(
+        impl, q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+    )
     gamma, iterations, groups = _temperature(layout, target, per, impl)
     layout_at = replace(layout, q=layout.q * groups.rows(gamma)[..., None])
     if impl == "fused":
         output = attend(layout_at)
     elif impl == "blockwise":
-        output, = blockwise(layout_at, lambda s, v: (WrittenRows(s).p @ v,))
+        (output,) = blockwise(layout_at, lambda s, v: (WrittenRows(s).p @ v,))
     else:
         output = WrittenRows(layout_at.logits(layout_at.q, layout_at.k)).p @ layout_at.v
     return TargetedAttention(layout.rows(output), layout.rows(gamma), iterations)

@@ -1,1 +1,1 @@
-"""Ratios against peers, measured in one run with pinned threads. ``python -m benchmarks`` runs all of them."""
+"""Ratios against peers, measured in one run with pinned threads; ``python -m benchmarks`` runs all."""

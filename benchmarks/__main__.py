@@ -1,4 +1,4 @@
-"""Run the benchmarks: ``python -m benchmarks [names] [--device cpu] [--threads 2] [--quick] [--out FILE]``."""
+"""``python -m benchmarks [names] [--device cpu] [--threads 2] [--quick] [--out FILE]`` runs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every benchmark measures: peers in turn in one run, ratios round by round, provenance of the numbers."""
+"""How benchmarks measure: peers in turn in one run, ratios round by round, provenance of the numbers."""
 
 from __future__ import annotations
 
@@ -25,16 +25,25 @@ def provenance(device: str, threads: int) -> dict:
 
     def git(*arguments: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+            )
         except (OSError, subprocess.CalledProcessError):
             return None
         return done.stdout.strip()
 
     changed = git("status", "--porcelain", "--", "attnlib", "benchmarks")
-    return {"device": device, "device_name": device_name(device), "threads": threads,
-            "torch": torch.__version__, "python": platform.python_version(),
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": git("rev-parse", "HEAD"),
-            "modified": None if changed is None else bool(changed), "digest": source_digest()}
+    return {
+        "device": device,
+        "device_name": device_name(device),
+        "threads": threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": git("rev-parse", "HEAD"),
+        "modified": None if changed is None else bool(changed),
+        "digest": source_digest(),
+    }
 
 
 def synchronize(device: str) -> None:
@@ -56,9 +65,13 @@ def compare(cases: dict[str, Case], *, against: str, device: str = "cpu", rounds
             synchronize(device)
             if round_:
                 times[name].append(time.perf_counter() - start)
-    return {name: {"ms": 1e3 * statistics.median(own),
-                   f"ratio to {against}": statistics.median(a / b for a, b in zip(own, times[against], strict=True))}
-            for name, own in times.items()}
+    return {
+        name: {
+            "ms": 1e3 * statistics.median(own),
+            f"ratio to {against}": statistics.median(a / b for a, b in zip(own, times[against], strict=True)),
+        }
+        for name, own in times.items()
+    }
 
 
 def _resident(field: str) -> int:
@@ -81,7 +94,7 @@ def _grow(pipe, prepare: Callable[..., Case], arguments: dict) -> None:
 
 
 def peak_bytes(prepare: Callable[..., Case], arguments: dict, device: str = "cpu") -> int | None:
-    """Memory that ``prepare(**arguments)()`` needs beyond its inputs, at the peak; None where it is not known.
+    """Memory that ``prepare(**arguments)()`` needs beyond its inputs, at the peak; None where not known.
 
     On a CPU it is the peak of the resident set of a fresh process, which Linux alone can reset.
     """
@@ -109,8 +122,11 @@ def bar(name: str, value: float, *, at_most: float | None = None, at_least: floa
     """A bar of the project and whether this run met it."""
     limit = {"at_most": at_most} if at_most is not None else {"at_least": at_least}
     met = value <= at_most if at_most is not None else value >= at_least
-    print(f"  bar: {name}: {value:.3g}, {'at most' if at_most is not None else 'at least'} "
-          f"{next(iter(limit.values())):g}: {'met' if met else 'MISSED'}", flush=True)
+    print(
+        f"  bar: {name}: {value:.3g}, {'at most' if at_most is not None else 'at least'} "
+        f"{next(iter(limit.values())):g}: {'met' if met else 'MISSED'}",
+        flush=True,
+    )
     return {"name": name, "value": value, **limit, "met": met}
 
 

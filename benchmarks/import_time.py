@@ -13,8 +13,19 @@ def importing(module: str):
 
 
 def run(device: str, quick: bool) -> dict:
-    results = compare({"import torch": importing("torch"), "import attnlib": importing("attnlib")},
-                      against="import torch", rounds=3 if quick else 9)
+    results = compare(
+        {"import torch": importing("torch"), "import attnlib": importing("attnlib")},
+        against="import torch",
+        rounds=3 if quick else 9,
+    )
     show("fresh processes", results)
-    return {"results": results, "bars": [
-        bar("import attnlib against import torch", results["import attnlib"]["ratio to import torch"], at_most=1.1)]}
+    return {
+        "results": results,
+        "bars": [
+            bar(
+                "import attnlib against import torch",
+                results["import attnlib"]["ratio to import torch"],
+                at_most=1.1,
+            )
+        ],
+    }

@@ -16,8 +16,10 @@ PEER = "output only (SDPA)"
 
 def tensors(n: int, device: str, *, requires_grad: bool = False) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(n)
-    return tuple(torch.randn(1, HEADS, n, D, generator=generator).to(device).requires_grad_(requires_grad)
-                 for _ in range(3))
+    return tuple(
+        torch.randn(1, HEADS, n, D, generator=generator).to(device).requires_grad_(requires_grad)
+        for _ in range(3)
+    )
 
 
 def written_out(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,21 +81,32 @@ def run(device: str, quick: bool) -> dict:
         rounds = 3 if quick or n > LONGEST_WRITTEN_OUT else 9
         results[n] = {
             "forward": compare(forward_cases(n, device), against=PEER, device=device, rounds=rounds),
-            "forward + backward": compare(backward_cases(n, device), against=PEER, device=device, rounds=rounds)}
+            "forward + backward": compare(
+                backward_cases(n, device), against=PEER, device=device, rounds=rounds
+            ),
+        }
         for kind, table in results[n].items():
             show(f"n = {n}, {kind}, {HEADS} heads of {D}, float32", table)
     arguments = {"n": LONGEST_WRITTEN_OUT, "device": device}
     fused, whole = (peak_bytes(case, arguments, device) for case in (fused_case, written_out_case))
     at_bar = results[LONGEST_WRITTEN_OUT]
     at_bar["peak bytes"] = {"lse + entropy": fused, "lse + entropy, written out": whole}
-    forward, both = ({name: row[f"ratio to {PEER}"] for name, row in at_bar[kind].items()}
-                     for kind in ("forward", "forward + backward"))
+    forward, both = (
+        {name: row[f"ratio to {PEER}"] for name, row in at_bar[kind].items()}
+        for kind in ("forward", "forward + backward")
+    )
     bars = [
         bar("lse + entropy against output only", forward["lse + entropy"], at_most=1.15),
-        bar("written out against lse + entropy",
-            forward["lse + entropy, written out"] / forward["lse + entropy"], at_least=5),
-        bar("written out against entropy, forward + backward",
-            both["entropy, written out"] / both["entropy"], at_least=5),
+        bar(
+            "written out against lse + entropy",
+            forward["lse + entropy, written out"] / forward["lse + entropy"],
+            at_least=5,
+        ),
+        bar(
+            "written out against entropy, forward + backward",
+            both["entropy, written out"] / both["entropy"],
+            at_least=5,
+        ),
     ]
     if fused:
         bars.append(bar("peak memory, written out against lse + entropy", whole / fused, at_least=50))

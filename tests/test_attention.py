@@ -18,8 +18,11 @@ def draw(*shape, seed=0, dtype=torch.float64):
 
 def inputs(n_q=63, n_k=63, d=8, dv=8, heads=4, key_heads=None, dtype=torch.float64):
     key_heads = key_heads or heads
-    return (draw(2, heads, n_q, d, dtype=dtype), draw(2, key_heads, n_k, d, seed=1, dtype=dtype),
-            draw(2, key_heads, n_k, dv, seed=2, dtype=dtype))
+    return (
+        draw(2, heads, n_q, d, dtype=dtype),
+        draw(2, key_heads, n_k, d, seed=1, dtype=dtype),
+        draw(2, key_heads, n_k, dv, seed=2, dtype=dtype),
+    )
 
 
 def dense(q, k, v, allowed=None, scale=None):
@@ -34,13 +37,23 @@ def dense(q, k, v, allowed=None, scale=None):
 
 
 @pytest.mark.parametrize("impl", ["fused", "reference"])
-@pytest.mark.parametrize("arguments", [
-    {}, {"is_causal": True}, {"scale": 0.3}, {"attn_mask": draw(63, 111, seed=5) > -1},
-    {"attn_mask": draw(2, 1, 63, 111, seed=5)}], ids=lambda a: "+".join(a) or "plain")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"is_causal": True},
+        {"scale": 0.3},
+        {"attn_mask": draw(63, 111, seed=5) > -1},
+        {"attn_mask": draw(2, 1, 63, 111, seed=5)},
+    ],
+    ids=lambda a: "+".join(a) or "plain",
+)
 def test_agrees_with_pytorch(impl, arguments):
     q, k, v = inputs(63, 111)
     got = softmax_attention(q, k, v, impl=impl, **arguments)
-    torch.testing.assert_close(got, scaled_dot_product_attention(q, k, v, **arguments), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        got, scaled_dot_product_attention(q, k, v, **arguments), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("impl", ["fused", "reference"])
@@ -92,7 +105,11 @@ def test_scale_of_any_sign(impl, is_causal, scale):
 @pytest.mark.parametrize("is_causal", [False, True])
 def test_row_without_keys(impl, is_causal):
     q, k, v = inputs(7, 7)
-    mask = torch.arange(7) >= 2 if is_causal else torch.ones(7, 7).bool().index_fill(0, torch.tensor([0, 1]), False)
+    mask = (
+        torch.arange(7) >= 2
+        if is_causal
+        else torch.ones(7, 7).bool().index_fill(0, torch.tensor([0, 1]), False)
+    )
     for x in (q, k, v):
         x.requires_grad_()
     output = softmax_attention(q, k, v, attn_mask=mask, is_causal=is_causal, impl=impl)
@@ -102,13 +119,34 @@ def test_row_without_keys(impl, is_causal):
     assert all(g.isfinite().all() for g in torch.autograd.grad(output.sum(), (q, k, v)))
 
 
-@pytest.mark.parametrize("arguments", [
-    {}, {"is_causal": True, "scale": lambda n, d: n.log()}, {"attn_mask": torch.arange(5) > 1, "is_causal": True},
-    {"attn_mask": draw(5, 5, seed=4), "scale": -0.3}], ids=["plain", "rule", "left padding", "bias"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"is_causal": True, "scale": lambda n, d: n.log()},
+        {"attn_mask": torch.arange(5) > 1, "is_causal": True},
+        {"attn_mask": draw(5, 5, seed=4), "scale": -0.3},
+    ],
+    ids=["plain", "rule", "left padding", "bias"],
+)
 @pytest.mark.parametrize("impl", ["fused", "reference"])
 def test_gradients(impl, arguments):
-    q, k, v = (x.requires_grad_() for x in (draw(1, 2, 5, 3), draw(1, 2, 5, 3, seed=1), draw(1, 2, 5, 2, seed=2)))
+    q, k, v = (
+        x.requires_grad_() for x in (draw(1, 2, 5, 3), draw(1, 2, 5, 3, seed=1), draw(1, 2, 5, 2, seed=2))
+    )
     assert torch.autograd.gradcheck(lambda *x: softmax_attention(*x, impl=impl, **arguments), (q, k, v))
+
+
+def test_memory_layout_does_not_matter():
+    tensors = inputs(63, 41)
+    strided = [x.mT.contiguous().mT for x in tensors]
+    mask = draw(63, 41, seed=5)
+    torch.testing.assert_close(
+        softmax_attention(*strided, attn_mask=mask.mT.contiguous().mT),
+        softmax_attention(*tensors, attn_mask=mask),
+        rtol=1e-12,
+        atol=1e-12,
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
@@ -134,12 +172,20 @@ def test_half_precision_rule_is_applied_in_float32():
 
 Q, K, V = torch.zeros(2, 5, 4), torch.zeros(2, 7, 4), torch.zeros(2, 7, 3)
 BAD = {
-    "v missing keys": ({"v": torch.zeros(2, 6, 3)}, InvalidArgument, "v must hold one value for each of the 7 keys"),
+    "v missing keys": (
+        {"v": torch.zeros(2, 6, 3)},
+        InvalidArgument,
+        "v must hold one value for each of the 7 keys",
+    ),
     "v dtype": ({"v": V.double()}, TypeError, "v must have the dtype of q"),
     "v type": ({"v": None}, TypeError, "v must be a torch.Tensor, got NoneType"),
     "v nan": ({"v": V * math.nan}, InvalidArgument, "v must be finite, got nan"),
     "q integer": ({"q": Q.int()}, TypeError, "q must have a floating-point dtype"),
-    "learned bias": ({"attn_mask": torch.zeros(5, 7, requires_grad=True)}, InvalidArgument, "impl='reference' only"),
+    "learned bias": (
+        {"attn_mask": torch.zeros(5, 7, requires_grad=True)},
+        InvalidArgument,
+        "impl='reference' only",
+    ),
     "impl": ({"impl": "blockwise"}, InvalidArgument, "impl must be 'fused' or 'reference', got 'blockwise'"),
     "device": ({"q": Q.to("meta")}, InvalidArgument, "q is on meta"),
     "scale bool": ({"scale": True}, TypeError, "scale must be a real number, got bool"),
@@ -175,7 +221,9 @@ def test_relu2(impl, normalize, is_causal, n_q, n_k):
     mask = draw(2, 1, 1, n_k, seed=6) > -1
     allowed = torch.ones(n_q, n_k).tril() if is_causal else torch.ones(n_q, n_k)
     wide_k, wide_v = k.repeat_interleave(2, 1), v.repeat_interleave(2, 1)
-    got = relu2_attention(q, k, v, normalize=normalize, attn_mask=mask, is_causal=is_causal, enable_gqa=True, impl=impl)
+    got = relu2_attention(
+        q, k, v, normalize=normalize, attn_mask=mask, is_causal=is_causal, enable_gqa=True, impl=impl
+    )
     want = relu2_by_rows(q, wide_k, wide_v, normalize, allowed * mask, 8**-0.5)
     torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
 
@@ -200,7 +248,8 @@ def test_relu2_row_without_positive_score_is_zero(impl, normalize):
 def test_relu2_gradients(impl, normalize):
     q, k, v = (draw(1, 2, 5, 3, seed=seed).requires_grad_() for seed in range(3))
     assert torch.autograd.gradcheck(
-        lambda *x: relu2_attention(*x, normalize=normalize, is_causal=True, impl=impl), (q, k, v))
+        lambda *x: relu2_attention(*x, normalize=normalize, is_causal=True, impl=impl), (q, k, v)
+    )
 
 
 def test_relu2_sum_survives_scores_whose_squares_vanish_or_overflow():
@@ -212,9 +261,11 @@ def test_relu2_sum_survives_scores_whose_squares_vanish_or_overflow():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("operator", [
-    lambda q, k, v: relu2_attention(q, k, v, normalize="sum"), lambda q, k, v: decay_attention(v, 0.9)],
-    ids=["relu2", "decay"])
+@pytest.mark.parametrize(
+    "operator",
+    [lambda q, k, v: relu2_attention(q, k, v, normalize="sum"), lambda q, k, v: decay_attention(v, 0.9)],
+    ids=["relu2", "decay"],
+)
 def test_half_precision_is_rounded_once(dtype, operator):
     q, k, v = inputs(111, 111, dtype=dtype)
     want = operator(q.double(), k.double(), v.double())
@@ -258,10 +309,18 @@ MORE_BAD = {
     "normalize zero": (lambda: relu2_attention(Q, K, V, normalize=0), InvalidArgument, "got 0"),
     "normalize bool": (lambda: relu2_attention(Q, K, V, normalize=True), TypeError, "got bool"),
     "normalize float": (lambda: relu2_attention(Q, K, V, normalize=2.0), TypeError, "got float"),
-    "relu2 impl": (lambda: relu2_attention(Q, K, V, normalize=1, impl="fused"), InvalidArgument, "got 'fused'"),
+    "relu2 impl": (
+        lambda: relu2_attention(Q, K, V, normalize=1, impl="fused"),
+        InvalidArgument,
+        "got 'fused'",
+    ),
     "decay zero": (lambda: decay_attention(V, 0.0), InvalidArgument, r"decay must lie in \(0.* got 0.0"),
     "decay above 1": (lambda: decay_attention(V, 1.5), InvalidArgument, "decay must lie in .* got 1.5"),
-    "decay nan": (lambda: decay_attention(V, torch.tensor(math.nan)), InvalidArgument, "decay must lie in .* got nan"),
+    "decay nan": (
+        lambda: decay_attention(V, torch.tensor(math.nan)),
+        InvalidArgument,
+        "decay must lie in .* got nan",
+    ),
     "decay text": (lambda: decay_attention(V, "slow"), TypeError, "decay must be a real number"),
     "decay shape": (lambda: decay_attention(V, torch.ones(3)), InvalidArgument, r"decay of shape \(3,\)"),
     "decay v": (lambda: decay_attention(V[0, 0], 0.5), InvalidArgument, "v must have shape"),

@@ -28,8 +28,11 @@ def draw(*shape, seed=0, dtype=torch.float64):
 
 def inputs(n_q, n_k, d=6, dv=4, heads=2, key_heads=None, dtype=torch.float64):
     key_heads = key_heads or heads
-    return (draw(2, heads, n_q, d, dtype=dtype), draw(2, key_heads, n_k, d, seed=1, dtype=dtype),
-            draw(2, key_heads, n_k, dv, seed=2, dtype=dtype))
+    return (
+        draw(2, heads, n_q, d, dtype=dtype),
+        draw(2, key_heads, n_k, d, seed=1, dtype=dtype),
+        draw(2, key_heads, n_k, dv, seed=2, dtype=dtype),
+    )
 
 
 def weights(q, k, feature_map, allowed=None):
@@ -70,8 +73,9 @@ def test_hidden_keys_and_grouped_queries(impl, is_causal, floating):
     given = torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, -math.inf) if floating else mask
     allowed = causal(63, 63) * mask if is_causal else mask
     p = weights(q, k.repeat_interleave(2, 1), torch.exp, allowed)
-    got = linear_attention(q, k, v, feature_map=torch.exp, attn_mask=given, is_causal=is_causal, enable_gqa=True,
-                           impl=impl)
+    got = linear_attention(
+        q, k, v, feature_map=torch.exp, attn_mask=given, is_causal=is_causal, enable_gqa=True, impl=impl
+    )
     torch.testing.assert_close(got, p @ v.repeat_interleave(2, 1), rtol=1e-12, atol=1e-12)
 
 
@@ -90,7 +94,9 @@ def test_row_without_weight_has_output_zero(impl):
     q = q.clone()
     q[:, :, 2] = -1
     leaves = [x.requires_grad_() for x in (q, k, v)]
-    output = linear_attention(q, k, v, feature_map=torch.relu, attn_mask=torch.arange(7) > 1, is_causal=True, impl=impl)
+    output = linear_attention(
+        q, k, v, feature_map=torch.relu, attn_mask=torch.arange(7) > 1, is_causal=True, impl=impl
+    )
     assert (output[:, :, :3] == 0).all()
     assert all(g.isfinite().all() for g in torch.autograd.grad(output.sum(), leaves))
     rows = linear_row_statistics(q, k, feature_map=torch.relu, impl=impl)
@@ -103,9 +109,12 @@ def test_row_without_weight_has_output_zero(impl):
 def test_gradients(impl, is_causal):
     q, k, v = (draw(1, 2, 5, 3, seed=seed).requires_grad_() for seed in range(3))
     assert torch.autograd.gradcheck(
-        lambda *x: linear_attention(*x, feature_map=torch.exp, is_causal=is_causal, impl=impl), (q, k, v))
+        lambda *x: linear_attention(*x, feature_map=torch.exp, is_causal=is_causal, impl=impl), (q, k, v)
+    )
     assert torch.autograd.gradcheck(
-        lambda *x: tuple(linear_row_statistics(*x, feature_map=torch.exp, is_causal=is_causal, impl=impl)), (q, k))
+        lambda *x: tuple(linear_row_statistics(*x, feature_map=torch.exp, is_causal=is_causal, impl=impl)),
+        (q, k),
+    )
 
 
 @pytest.mark.parametrize("pieces", [[1] * 20, [3, 130, 1, 50], [257]])
@@ -144,24 +153,66 @@ def test_statistics_do_not_overflow():
 Q, K, V = torch.zeros(2, 5, 4), torch.zeros(2, 7, 4), torch.zeros(2, 7, 3)
 STATE = LinearAttentionState(kv=torch.zeros(2, 4, 9), z=torch.zeros(2, 4))
 BAD = {
-    "feature_map": (lambda: linear_attention(Q, K, V, feature_map=2), TypeError, "feature_map must be callable, got int"),
-    "feature shape": (lambda: linear_attention(Q, K, V, feature_map=lambda x: x.sum(-1)), InvalidArgument,
-                      r"feature_map\(q\) must have shape"),
-    "feature inf": (lambda: linear_attention(Q, K, V, feature_map=lambda x: 1 / x), InvalidArgument,
-                    r"feature_map\(q\) must be finite, got inf"),
-    "bias": (lambda: linear_attention(Q, K, V, feature_map=torch.exp, attn_mask=torch.ones(7)), InvalidArgument,
-             "attn_mask must hide keys only"),
-    "bias reference": (lambda: linear_attention(Q, K, V, feature_map=torch.exp, attn_mask=torch.ones(7), impl="reference"),
-                       InvalidArgument, "attn_mask must hide keys only"),
-    "cancelling": (lambda: linear_attention(torch.ones(1, 1), torch.tensor([[1.0], [-1.0]]), torch.tensor([[1.0], [2.0]]),
-                                            feature_map=lambda x: x), InvalidArgument, "cancel to a sum of 0"),
-    "signed": (lambda: linear_row_statistics(Q - 1, K, feature_map=lambda x: x), InvalidArgument,
-               r"feature_map\(q\) must not be negative, got -1.0"),
-    "impl": (lambda: linear_attention(Q, K, V, feature_map=torch.exp, impl="fast"), InvalidArgument, "got 'fast'"),
-    "rows impl": (lambda: linear_row_statistics(Q, K, feature_map=torch.exp, impl="fast"), InvalidArgument, "got 'fast'"),
-    "stream tokens": (lambda: linear_attention_stream(Q, K, V, feature_map=torch.exp), InvalidArgument, "same tokens"),
-    "stream state": (lambda: linear_attention_stream(K, K, V, feature_map=torch.exp, state=STATE), InvalidArgument,
-                     r"state must have kv of shape \(2, 4, 3\), got \(2, 4, 9\)"),
+    "feature_map": (
+        lambda: linear_attention(Q, K, V, feature_map=2),
+        TypeError,
+        "feature_map must be callable, got int",
+    ),
+    "feature shape": (
+        lambda: linear_attention(Q, K, V, feature_map=lambda x: x.sum(-1)),
+        InvalidArgument,
+        r"feature_map\(q\) must have shape",
+    ),
+    "feature inf": (
+        lambda: linear_attention(Q, K, V, feature_map=lambda x: 1 / x),
+        InvalidArgument,
+        r"feature_map\(q\) must be finite, got inf",
+    ),
+    "bias": (
+        lambda: linear_attention(Q, K, V, feature_map=torch.exp, attn_mask=torch.ones(7)),
+        InvalidArgument,
+        "attn_mask must hide keys only",
+    ),
+    "bias reference": (
+        lambda: linear_attention(Q, K, V, feature_map=torch.exp, attn_mask=torch.ones(7), impl="reference"),
+        InvalidArgument,
+        "attn_mask must hide keys only",
+    ),
+    "cancelling": (
+        lambda: linear_attention(
+            torch.ones(1, 1),
+            torch.tensor([[1.0], [-1.0]]),
+            torch.tensor([[1.0], [2.0]]),
+            feature_map=lambda x: x,
+        ),
+        InvalidArgument,
+        "cancel to a sum of 0",
+    ),
+    "signed": (
+        lambda: linear_row_statistics(Q - 1, K, feature_map=lambda x: x),
+        InvalidArgument,
+        r"feature_map\(q\) must not be negative, got -1.0",
+    ),
+    "impl": (
+        lambda: linear_attention(Q, K, V, feature_map=torch.exp, impl="fast"),
+        InvalidArgument,
+        "got 'fast'",
+    ),
+    "rows impl": (
+        lambda: linear_row_statistics(Q, K, feature_map=torch.exp, impl="fast"),
+        InvalidArgument,
+        "got 'fast'",
+    ),
+    "stream tokens": (
+        lambda: linear_attention_stream(Q, K, V, feature_map=torch.exp),
+        InvalidArgument,
+        "same tokens",
+    ),
+    "stream state": (
+        lambda: linear_attention_stream(K, K, V, feature_map=torch.exp, state=STATE),
+        InvalidArgument,
+        r"state must have kv of shape \(2, 4, 3\), got \(2, 4, 9\)",
+    ),
 }
 
 

@@ -25,8 +25,10 @@ def draw(*shape, seed=0, dtype=torch.float64):
 
 
 def inputs(n_q=63, n_k=63, d=8, heads=2, key_heads=None, batch=2, dtype=torch.float64, seed=0):
-    return (draw(batch, heads, n_q, d, seed=seed, dtype=dtype),
-            draw(batch, key_heads or heads, n_k, d, seed=seed + 1, dtype=dtype))
+    return (
+        draw(batch, heads, n_q, d, seed=seed, dtype=dtype),
+        draw(batch, key_heads or heads, n_k, d, seed=seed + 1, dtype=dtype),
+    )
 
 
 def fields(rows):
@@ -37,8 +39,13 @@ def fields(rows):
 
 def close(got, want, tolerance):
     for name, value in fields(got).items():
-        torch.testing.assert_close(value.double(), fields(want)[name].double(), rtol=tolerance, atol=tolerance,
-                                   msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            value.double(),
+            fields(want)[name].double(),
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda m, name=name: f"{name}: {m}",
+        )
 
 
 def dense(q, k, allowed=None, scale=None, orders=(2.0,)):
@@ -56,9 +63,13 @@ def dense(q, k, allowed=None, scale=None, orders=(2.0,)):
             p = torch.softmax(s, 0)
             log_p = torch.log_softmax(s, 0)
             entropy = -(p * log_p).sum()
-            values = {"lse": torch.logsumexp(s, 0), "entropy": entropy,
-                      "sparsity": p.sum() / p.norm() / math.sqrt(len(s)), "effective_tokens": 1 / p.square().sum(),
-                      "varentropy": (p * (log_p + entropy) ** 2).sum()}
+            values = {
+                "lse": torch.logsumexp(s, 0),
+                "entropy": entropy,
+                "sparsity": p.sum() / p.norm() / math.sqrt(len(s)),
+                "effective_tokens": 1 / p.square().sum(),
+                "varentropy": (p * (log_p + entropy) ** 2).sum(),
+            }
             for order in orders:
                 values[order] = torch.logsumexp(order * log_p, 0) / (1 - order)
         for name, value in values.items():
@@ -74,32 +85,43 @@ def test_against_fifty_digits(impl):
     rows = row_statistics(q, k, orders=ORDERS, impl=impl)
     with mpmath.workdps(50):
         for i in range(3):
-            s = [mpmath.fsum(mpmath.mpf(a) * mpmath.mpf(b) for a, b in zip(q[0, 0, i].tolist(), key))
-                 / mpmath.sqrt(7) for key in k[0, 0].tolist()]
+            s = [
+                mpmath.fsum(mpmath.mpf(a) * mpmath.mpf(b) for a, b in zip(q[0, 0, i].tolist(), key))
+                / mpmath.sqrt(7)
+                for key in k[0, 0].tolist()
+            ]
             lse = mpmath.log(mpmath.fsum(map(mpmath.exp, s)))
             p = [mpmath.exp(x - lse) for x in s]
             entropy = -mpmath.fsum(x * mpmath.log(x) for x in p)
             squares = mpmath.fsum(x * x for x in p)
-            want = {"lse": lse, "entropy": entropy, "effective_tokens": 1 / squares,
-                    "sparsity": 1 / mpmath.sqrt(63 * squares),
-                    "varentropy": mpmath.fsum(x * (mpmath.log(x) + entropy) ** 2 for x in p)}
+            want = {
+                "lse": lse,
+                "entropy": entropy,
+                "effective_tokens": 1 / squares,
+                "sparsity": 1 / mpmath.sqrt(63 * squares),
+                "varentropy": mpmath.fsum(x * (mpmath.log(x) + entropy) ** 2 for x in p),
+            }
             for order in ORDERS:
                 if order == 1:
                     value = entropy
                 elif order == INF:
                     value = -mpmath.log(max(p))
                 else:
-                    value = mpmath.log(mpmath.fsum(x ** mpmath.mpf(order) for x in p)) / (1 - mpmath.mpf(order))
+                    value = mpmath.log(mpmath.fsum(x ** mpmath.mpf(order) for x in p)) / (
+                        1 - mpmath.mpf(order)
+                    )
                 want[f"renyi {order}"] = value
-            # Rounding of the logits (|s| < 20 here, times a few for the sums), at most nine times in an order.
+            # Rounding of the logits (|s| < 20 here, a few for the sums), at most nine times in an order.
             for name, value in fields(rows).items():
-                assert abs(value[0, 0, i].item() - want[name]) < 9 * 20 * 4 * EPS64 * max(1, abs(want[name])), name
+                assert abs(value[0, 0, i].item() - want[name]) < 9 * 20 * 4 * EPS64 * max(
+                    1, abs(want[name])
+                ), name
 
 
 MASKS = {
     "none": lambda n_q, n_k: None,
     "padding": lambda n_q, n_k: (torch.arange(n_k) >= torch.tensor([5, n_k // 2])[:, None])[:, None, None],
-    "documents": lambda n_q, n_k: (torch.arange(n_q)[:, None] // 20 == torch.arange(n_k) // 20),
+    "documents": lambda n_q, n_k: torch.arange(n_q)[:, None] // 20 == torch.arange(n_k) // 20,
     "per head": lambda n_q, n_k: draw(2, 2, n_q, n_k, seed=7) > 1.0,
     "column": lambda n_q, n_k: (torch.arange(n_q) % 3 > 0)[:, None],
 }
@@ -119,7 +141,11 @@ def test_masks_and_odd_lengths(is_causal, mask, n_q, n_k):
     mask = MASKS[mask](n_q, n_k)
     want = dense(q, k, allowed_keys(mask, is_causal, n_q, n_k), orders=(2.0, 0.5))
     for impl in IMPLS:
-        close(row_statistics(q, k, attn_mask=mask, is_causal=is_causal, orders=(2.0, 0.5), impl=impl), want, 1e-12)
+        close(
+            row_statistics(q, k, attn_mask=mask, is_causal=is_causal, orders=(2.0, 0.5), impl=impl),
+            want,
+            1e-12,
+        )
         if mask is not None:
             floating = torch.zeros(mask.shape, dtype=torch.float64).masked_fill(~mask, -INF)
             got = row_entropy(q, k, attn_mask=floating, is_causal=is_causal, impl=impl)
@@ -136,8 +162,12 @@ def test_additive_bias_counts_as_logit(impl, is_causal):
     root = math.sqrt(8)
     wide_q = torch.cat([q, root * bias.clamp(min=-9).expand(2, 2, 23, 31)], -1)
     wide_k = torch.cat([k, torch.eye(31, dtype=torch.float64).expand(2, 2, 31, 31)], -1)
-    want = dense(wide_q, wide_k, allowed_keys(bias > -INF, is_causal, 23, 31), scale=1 / root, orders=(2.0, 3.0))
-    close(row_statistics(q, k, attn_mask=bias, is_causal=is_causal, orders=(2.0, 3.0), impl=impl), want, 1e-12)
+    want = dense(
+        wide_q, wide_k, allowed_keys(bias > -INF, is_causal, 23, 31), scale=1 / root, orders=(2.0, 3.0)
+    )
+    close(
+        row_statistics(q, k, attn_mask=bias, is_causal=is_causal, orders=(2.0, 3.0), impl=impl), want, 1e-12
+    )
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -189,7 +219,7 @@ def test_rule_may_be_learned():
     temperature = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     for impl in IMPLS:
         rows = row_statistics(q, k, is_causal=True, scale=lambda n, d: temperature * n.log(), impl=impl)
-        gradient, = torch.autograd.grad(rows.entropy.sum(), temperature)
+        (gradient,) = torch.autograd.grad(rows.entropy.sum(), temperature)
         # U2: dH/dlambda = -lambda F'' = -varentropy / lambda, and lambda is proportional to the temperature.
         torch.testing.assert_close(gradient, -rows.varentropy.sum() / 0.3, rtol=1e-11, atol=1e-11)
 
@@ -198,7 +228,11 @@ GRADIENT_CASES = {
     "plain": {},
     "causal": {"is_causal": True},
     "padding": {"attn_mask": torch.arange(5) > 1, "is_causal": True},
-    "empty row": {"attn_mask": torch.tensor([[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 1, 0, 1]]).bool()},
+    "empty row": {
+        "attn_mask": torch.tensor(
+            [[1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 0, 0, 1], [1, 0, 1, 0, 1]]
+        ).bool()
+    },
     "rule": {"is_causal": True, "scale": lambda n, d: n.log()},
     "negative": {"is_causal": True, "scale": -0.4},
     "gqa": {"enable_gqa": True},
@@ -263,7 +297,7 @@ def test_left_padding_and_causal_leave_rows_empty():
     q.requires_grad_()
     rows = row_statistics(q, k, attn_mask=torch.arange(9) >= 3, is_causal=True)
     assert (rows.lse[..., :3] == -INF).all() and rows.lse[..., 3:].isfinite().all()
-    gradient, = torch.autograd.grad(rows.entropy.sum() + rows.varentropy.sum(), q)
+    (gradient,) = torch.autograd.grad(rows.entropy.sum() + rows.varentropy.sum(), q)
     assert (gradient[..., :3, :] == 0).all() and gradient.isfinite().all()
 
 
@@ -292,7 +326,7 @@ def test_float32_error_is_the_rounding_of_the_logits(spread):
     q = spread * q
     want = dense(q, k)
     largest = (q.double() @ k.double().mT / 8).abs().max().item()
-    # lse - m: each is rounded to eps |s|, and so is sum p k before it meets q; a factor 4 covers the sums of d terms.
+    # lse - m: each is rounded to eps |s|, so is sum p k before it meets q; 4 covers the sums over d.
     budget = 4 * EPS32 * (largest + math.log(256))
     got = row_statistics(q, k)
     for name in ("lse", "entropy", "renyi 2.0", "varentropy"):
@@ -316,7 +350,9 @@ def test_common_part_of_the_keys_does_not_cost_digits(hidden):
     for name in ("entropy", "renyi 2.0", "varentropy"):
         torch.testing.assert_close(fields(got)[name].double(), fields(want)[name], rtol=0, atol=1e-5)
     if not hidden:
-        assert (naive_entropy(q, k) - want.entropy).abs().max() > 20 * (got.entropy - want.entropy).abs().max()
+        assert (naive_entropy(q, k) - want.entropy).abs().max() > 20 * (
+            got.entropy - want.entropy
+        ).abs().max()
 
 
 class LargestTensor(TorchDispatchMode):
@@ -344,7 +380,8 @@ def test_never_n_by_n(is_causal):
         x.requires_grad_()
     with LargestTensor() as seen:
         output, rows = softmax_attention_with_statistics(
-            q, k, v, attn_mask=padding, is_causal=is_causal, scale=lambda n, d: n.log(), orders=(2.0, INF))
+            q, k, v, attn_mask=padding, is_causal=is_causal, scale=lambda n, d: n.log(), orders=(2.0, INF)
+        )
         (output.sum() + sum(x.masked_fill(x == -INF, 0).sum() for x in fields(rows).values())).backward()
     assert n * d <= seen.numel < n * n / 10
 
@@ -362,10 +399,14 @@ def test_properties(n_k, d, spread, seed):
     assert (rows.effective_tokens <= n_k * (1 + slack)).all()
     # U7, and the order of the keys or a common shift of them are nothing to a softmax.
     torch.testing.assert_close(rows.sparsity, (rows.effective_tokens / n_k).sqrt(), rtol=1e-12, atol=0)
-    permuted = k[:, torch.randperm(n_k, generator=torch.Generator().manual_seed(seed))] + draw(d, seed=seed + 2)
+    permuted = k[:, torch.randperm(n_k, generator=torch.Generator().manual_seed(seed))] + draw(
+        d, seed=seed + 2
+    )
     moved = row_statistics(q, permuted, orders=orders)
     for name in ("entropy", "varentropy", "renyi 0.3", "renyi 1.1", "renyi inf"):
-        torch.testing.assert_close(fields(moved)[name], fields(rows)[name], rtol=100 * slack, atol=100 * slack)
+        torch.testing.assert_close(
+            fields(moved)[name], fields(rows)[name], rtol=100 * slack, atol=100 * slack
+        )
 
 
 Q, K = torch.zeros(2, 5, 4), torch.zeros(2, 7, 4)
@@ -373,7 +414,11 @@ BAD = {
     "q list": ({"q": [1.0]}, TypeError, "q must be a torch.Tensor"),
     "q integer": ({"q": Q.long()}, TypeError, "q must have a floating-point dtype"),
     "k dtype": ({"k": K.double()}, TypeError, "k must have the dtype of q"),
-    "q vector": ({"q": torch.zeros(4)}, InvalidArgument, r"q must have shape \(\.\.\., heads, n, d\), got \(4,\)"),
+    "q vector": (
+        {"q": torch.zeros(4)},
+        InvalidArgument,
+        r"q must have shape \(\.\.\., heads, n, d\), got \(4,\)",
+    ),
     "no keys": ({"k": torch.zeros(2, 0, 4)}, InvalidArgument, "k needs n >= 1"),
     "head size": ({"k": torch.zeros(2, 7, 3)}, InvalidArgument, "k must have the head size of q, 4, got 3"),
     "heads": ({"k": torch.zeros(3, 7, 4)}, InvalidArgument, "do not broadcast"),
@@ -381,22 +426,38 @@ BAD = {
     "nan": ({"q": Q + math.nan}, InvalidArgument, "q must be finite, got nan"),
     "inf": ({"k": K + INF}, InvalidArgument, "k must be finite, got inf"),
     "mask type": ({"attn_mask": True}, TypeError, "attn_mask must be a torch.Tensor"),
-    "mask integer": ({"attn_mask": torch.ones(5, 7).long()}, TypeError, "attn_mask must be boolean or floating"),
+    "mask integer": (
+        {"attn_mask": torch.ones(5, 7).long()},
+        TypeError,
+        "attn_mask must be boolean or floating",
+    ),
     "mask shape": ({"attn_mask": torch.ones(7, 5).bool()}, InvalidArgument, r"attn_mask of shape \(7, 5\)"),
     "mask too big": ({"attn_mask": torch.ones(3, 2, 5, 7).bool()}, InvalidArgument, "does not broadcast"),
-    "mask nan": ({"attn_mask": torch.full((5, 7), math.nan)}, InvalidArgument, "attn_mask must hold .* got nan"),
+    "mask nan": (
+        {"attn_mask": torch.full((5, 7), math.nan)},
+        InvalidArgument,
+        "attn_mask must hold .* got nan",
+    ),
     "mask inf": ({"attn_mask": torch.full((5, 7), INF)}, InvalidArgument, "attn_mask must hold .* got inf"),
     "scale text": ({"scale": "log"}, TypeError, "scale must be a real number"),
     "scale nan": ({"scale": math.nan}, InvalidArgument, "scale must be finite, got nan"),
     "rule nan": ({"scale": lambda n, d: n * math.nan}, InvalidArgument, r"scale\(n, d\) must be finite"),
-    "rule inf": ({"scale": lambda n, d: n * INF, "is_causal": True}, InvalidArgument, r"scale\(n, d\) must be finite"),
+    "rule inf": (
+        {"scale": lambda n, d: n * INF, "is_causal": True},
+        InvalidArgument,
+        r"scale\(n, d\) must be finite",
+    ),
     "rule shape": ({"scale": lambda n, d: torch.ones(3)}, InvalidArgument, r"scale\(n, d\) of shape \(3,\)"),
     "order negative": ({"orders": (2.0, -1.0)}, InvalidArgument, "orders must lie in .* got -1.0"),
     "order nan": ({"orders": (math.nan,)}, InvalidArgument, "orders must be a number, got nan"),
     "orders number": ({"orders": 2.0}, TypeError, "orders must be an iterable of numbers, got float"),
     "orders text": ({"orders": ("2",)}, TypeError, "orders must be a real number, got str"),
     "impl": ({"impl": "flash"}, InvalidArgument, "impl must be .* got 'flash'"),
-    "device": ({"q": Q.to("meta"), "k": K.to("meta")}, InvalidArgument, "impl='fused' has kernels for cpu and cuda"),
+    "device": (
+        {"q": Q.to("meta"), "k": K.to("meta")},
+        InvalidArgument,
+        "impl='fused' has kernels for cpu and cuda",
+    ),
 }
 
 
@@ -416,6 +477,33 @@ def test_no_float64_kernel_on_cuda_is_said():
 def test_second_derivatives_are_refused():
     q, k = inputs(5, 5, d=3)
     q.requires_grad_()
-    gradient, = torch.autograd.grad(row_entropy(q, k).entropy.sum(), q, create_graph=True)
+    (gradient,) = torch.autograd.grad(row_entropy(q, k).entropy.sum(), q, create_graph=True)
     with pytest.raises(RuntimeError, match="once"):
         gradient.sum().backward()
+
+
+@pytest.mark.parametrize("impl", IMPLS)
+def test_memory_layout_does_not_matter(impl):
+    q, k = inputs(33, 41)
+    v = draw(2, 2, 41, 8, seed=2)
+    mask = draw(33, 41, seed=3) > -1
+    strided = [x.mT.contiguous().mT for x in (q, k, v)]
+    assert all(x.stride(-1) != 1 for x in strided)
+    got = softmax_attention_with_statistics(
+        *(x.requires_grad_() for x in strided), attn_mask=mask.mT.contiguous().mT, impl=impl
+    )
+    want = softmax_attention_with_statistics(
+        *(x.requires_grad_() for x in (q, k, v)), attn_mask=mask, impl=impl
+    )
+    torch.testing.assert_close(got.output, want.output, rtol=1e-12, atol=1e-12)
+    close(got.statistics, dense(q, k, mask), 1e-12)
+    weights = draw(2, 2, 33, 8, seed=4)
+    for x, y in zip(
+        *(
+            torch.autograd.grad(
+                (r.output * weights).sum() + (r.statistics.entropy * weights[..., 0]).sum(), leaves
+            )
+            for r, leaves in ((got, strided), (want, (q, k, v)))
+        )
+    ):
+        torch.testing.assert_close(x, y, rtol=1e-11, atol=1e-11)

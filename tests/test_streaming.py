@@ -25,11 +25,21 @@ def draw(*shape, seed=0, dtype=torch.float64):
 
 def assert_same(got, want, tolerance=1e-12):
     for name in ("lse", "entropy", "varentropy", "sparsity", "effective_tokens"):
-        torch.testing.assert_close(getattr(got, name), getattr(want, name), rtol=tolerance, atol=tolerance,
-                                   msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            getattr(got, name),
+            getattr(want, name),
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda m, name=name: f"{name}: {m}",
+        )
     for order, value in want.renyi.items():
-        torch.testing.assert_close(got.renyi[order], value, rtol=tolerance, atol=tolerance,
-                                   msg=lambda m, order=order: f"renyi {order}: {m}")
+        torch.testing.assert_close(
+            got.renyi[order],
+            value,
+            rtol=tolerance,
+            atol=tolerance,
+            msg=lambda m, order=order: f"renyi {order}: {m}",
+        )
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
@@ -67,8 +77,10 @@ def test_parts_in_which_a_row_sees_nothing(impl):
     mask[1, :5] = False
     mask[2, 5:] = False
     want = row_statistics(q, k, attn_mask=mask, orders=ORDERS, impl="reference")
-    parts = [partial_row_statistics(q, k[:, cut], attn_mask=mask[:, cut], orders=ORDERS, impl=impl)
-             for cut in (slice(0, 5), slice(5, 9))]
+    parts = [
+        partial_row_statistics(q, k[:, cut], attn_mask=mask[:, cut], orders=ORDERS, impl=impl)
+        for cut in (slice(0, 5), slice(5, 9))
+    ]
     assert_same(merge_rows(parts).statistics(), want)
     assert_same(parts[1].merge(parts[0]).statistics(), want)
 
@@ -78,9 +90,16 @@ def test_gradient_through_the_merge():
     mask = torch.tensor([[True] * 7, [True] * 3 + [False] * 4, [False] * 7])
 
     def merged(q, k):
-        rows = merge_rows(partial_row_statistics(q, k[:, cut], attn_mask=mask[:, cut], orders=(0.9, 2.0, INF))
-                          for cut in (slice(0, 3), slice(3, 7)))
-        return (rows.lse.masked_fill(rows.lse == -INF, 0), rows.entropy, rows.varentropy, *rows.renyi.values())
+        rows = merge_rows(
+            partial_row_statistics(q, k[:, cut], attn_mask=mask[:, cut], orders=(0.9, 2.0, INF))
+            for cut in (slice(0, 3), slice(3, 7))
+        )
+        return (
+            rows.lse.masked_fill(rows.lse == -INF, 0),
+            rows.entropy,
+            rows.varentropy,
+            *rows.renyi.values(),
+        )
 
     assert torch.autograd.gradcheck(merged, (q.requires_grad_(), k.requires_grad_()))
 
@@ -126,9 +145,13 @@ def test_a_million_keys_in_bounded_memory():
     # 2^20 terms of one sign: the kernel adds 512 of them in turn, then the blocks, of size up to |s| < 40.
     tolerance = {"rtol": 0, "atol": 600 * 40 * torch.finfo(torch.float64).eps}
     torch.testing.assert_close(got.entropy, entropy, **tolerance)
-    torch.testing.assert_close(got.varentropy, (log_p.exp() * (log_p + entropy[..., None]) ** 2).sum(-1), **tolerance)
+    torch.testing.assert_close(
+        got.varentropy, (log_p.exp() * (log_p + entropy[..., None]) ** 2).sum(-1), **tolerance
+    )
     for order in (0.0, 0.5, 0.9, 2.0, 5.0):
-        torch.testing.assert_close(got.renyi[order], torch.logsumexp(order * log_p, -1) / (1 - order), **tolerance)
+        torch.testing.assert_close(
+            got.renyi[order], torch.logsumexp(order * log_p, -1) / (1 - order), **tolerance
+        )
     torch.testing.assert_close(got.renyi[INF], -log_p.amax(-1), **tolerance)
 
 
@@ -138,19 +161,33 @@ def test_half_precision_merges_in_float32(dtype):
     want = row_statistics(q.double(), k.double())
     got = stream_row_statistics(q, k.split(10, dim=-2))
     assert got.entropy.dtype == dtype
-    assert ((got.entropy - want.entropy).abs() <= torch.finfo(dtype).eps / 2 * 1.01 * want.entropy + 1e-5).all()
+    assert (
+        (got.entropy - want.entropy).abs() <= torch.finfo(dtype).eps / 2 * 1.01 * want.entropy + 1e-5
+    ).all()
 
 
 Q, K = torch.zeros(2, 5, 4), torch.zeros(2, 7, 4)
 PART = partial_row_statistics(Q, K)
 BAD = {
-    "rule": (lambda: partial_row_statistics(Q, K, scale=lambda n, d: 1.0), TypeError, "scale must be a number here"),
+    "rule": (
+        lambda: partial_row_statistics(Q, K, scale=lambda n, d: 1.0),
+        TypeError,
+        "scale must be a number here",
+    ),
     "no blocks": (lambda: stream_row_statistics(Q, []), InvalidArgument, "at least one block"),
-    "block shape": (lambda: stream_row_statistics(Q, [K, K[..., :3]]), InvalidArgument, "k must have the head size"),
+    "block shape": (
+        lambda: stream_row_statistics(Q, [K, K[..., :3]]),
+        InvalidArgument,
+        "k must have the head size",
+    ),
     "no parts": (lambda: merge_rows([]), InvalidArgument, "at least one part"),
     "part type": (lambda: merge_rows([PART, Q]), TypeError, "parts must be PartialRows, got Tensor"),
     "part shape": (lambda: PART.merge(partial_row_statistics(Q[:, :4], K)), InvalidArgument, r"got \(2, 4\)"),
-    "part orders": (lambda: PART.merge(partial_row_statistics(Q, K, orders=(3.0,))), InvalidArgument, r"\[2.0, 3.0\]"),
+    "part orders": (
+        lambda: PART.merge(partial_row_statistics(Q, K, orders=(3.0,))),
+        InvalidArgument,
+        r"\[2.0, 3.0\]",
+    ),
 }
 
 
@@ -165,8 +202,17 @@ def test_keys_sharded_over_two_processes(tmp_path):
     """The worker compares with the reference on all keys, on each of two gloo processes."""
     here = Path(__file__).parent
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(here.parent)}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-               "--log-dir", str(tmp_path), str(here / "sharded_worker.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--log-dir",
+        str(tmp_path),
+        str(here / "sharded_worker.py"),
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("rank 0 agrees") == done.stdout.count("rank 1 agrees") == 1

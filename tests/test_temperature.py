@@ -29,7 +29,9 @@ def half_of_log(n):
 def test_rows_agree_with_normalised_scores(impl, is_causal):
     q, k = draw(2, 4, 63, 8), draw(2, 2, 63, 8, seed=1)
     mask = (torch.arange(63) >= torch.tensor([0, 7])[:, None])[:, None, None]
-    got = entropy_temperature(q, k, half_of_log, attn_mask=mask, is_causal=is_causal, enable_gqa=True, impl=impl)
+    got = entropy_temperature(
+        q, k, half_of_log, attn_mask=mask, is_causal=is_causal, enable_gqa=True, impl=impl
+    )
     allowed = mask & torch.ones(63, 63, dtype=torch.bool).tril() if is_causal else mask.expand(2, 1, 63, 63)
     scores = (q @ k.repeat_interleave(2, 1).mT / math.sqrt(8)).masked_fill(~allowed, -math.inf)
     target = half_of_log(allowed.sum(-1).clamp(min=1).double()).expand(2, 4, 63)
@@ -49,7 +51,9 @@ def test_heads_meet_the_target_on_average(impl):
     assert got.gamma.shape == (2, 3)
     rows = row_statistics(q * got.gamma[..., None, None], k, attn_mask=mask, impl="reference")
     seeing = torch.arange(40) != 5
-    torch.testing.assert_close(rows.entropy[..., seeing].mean(-1), target.expand(2, 3), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        rows.entropy[..., seeing].mean(-1), target.expand(2, 3), rtol=1e-12, atol=1e-12
+    )
 
 
 @settings(deadline=None, max_examples=40, derandomize=True)
@@ -59,7 +63,9 @@ def test_every_reachable_target_is_reached(n, share, spread, seed):
     target = share * math.log(n)
     got = entropy_temperature(q, k, target)
     assert (got.gamma > 0).all()
-    torch.testing.assert_close(got.entropy, torch.full((6,), target, dtype=torch.float64), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        got.entropy, torch.full((6,), target, dtype=torch.float64), rtol=1e-10, atol=1e-10
+    )
 
 
 def test_tied_keys_bound_the_range_from_below():
@@ -70,7 +76,9 @@ def test_tied_keys_bound_the_range_from_below():
     for target in (math.log(2), 0.1, 1.2):
         with pytest.raises(UnreachableEntropy, match=r"out of reach for row \(0,\)") as caught:
             entropy_temperature(q, k, target)
-        assert caught.value.lower == pytest.approx(math.log(2)) and caught.value.upper == pytest.approx(math.log(3))
+        assert caught.value.lower == pytest.approx(math.log(2)) and caught.value.upper == pytest.approx(
+            math.log(3)
+        )
 
 
 def test_log_k_is_met_to_rounding_and_constant_rows_keep_their_scale():
@@ -92,7 +100,7 @@ def test_row_without_keys_is_left_alone():
     q.requires_grad_()
     got = entropy_targeted_attention(q, k, v, 1.0, attn_mask=mask)
     assert got.gamma[3] == 1 and (got.output[3] == 0).all()
-    gradient, = torch.autograd.grad(got.output.sum() + got.gamma.sum(), q)
+    (gradient,) = torch.autograd.grad(got.output.sum() + got.gamma.sum(), q)
     assert gradient.isfinite().all() and (gradient[3] == 0).all()
 
 
@@ -142,15 +150,35 @@ Q, K = draw(2, 5, 4), draw(2, 7, 4, seed=1)
 BAD = {
     "target nan": ({"target": math.nan}, InvalidArgument, "target must be finite, got nan"),
     "target text": ({"target": "low"}, TypeError, "target must be a real number"),
-    "target shape": ({"target": torch.ones(3)}, InvalidArgument, r"target of shape \(3,\) does not broadcast to \(2, 5\)"),
-    "head target": ({"target": torch.ones(5), "per": "head"}, InvalidArgument, r"does not broadcast to \(2,\)"),
+    "target shape": (
+        {"target": torch.ones(3)},
+        InvalidArgument,
+        r"target of shape \(3,\) does not broadcast to \(2, 5\)",
+    ),
+    "head target": (
+        {"target": torch.ones(5), "per": "head"},
+        InvalidArgument,
+        r"does not broadcast to \(2,\)",
+    ),
     "rule type": ({"target": lambda n: 1.0}, TypeError, r"target\(n\) must be a torch.Tensor"),
     "rule nan": ({"target": lambda n: n * math.nan}, InvalidArgument, r"target\(n\) must be finite"),
-    "rule shape": ({"target": lambda n: torch.ones(3)}, InvalidArgument, r"target\(n\) must have the shape \(2, 5\)"),
+    "rule shape": (
+        {"target": lambda n: torch.ones(3)},
+        InvalidArgument,
+        r"target\(n\) must have the shape \(2, 5\)",
+    ),
     "negative": ({"target": -0.5}, UnreachableEntropy, "target=-0.5 is out of reach"),
-    "too high": ({"target": 2.0, "per": "head"}, UnreachableEntropy, r"head \(0,\): its entropies lie in \(0.0, 1.9459"),
+    "too high": (
+        {"target": 2.0, "per": "head"},
+        UnreachableEntropy,
+        r"head \(0,\): its entropies lie in \(0.0, 1.9459",
+    ),
     "per": ({"target": 1.0, "per": "layer"}, InvalidArgument, "per must be 'row' or 'head', got 'layer'"),
-    "bias": ({"target": 1.0, "attn_mask": torch.ones(5, 7)}, InvalidArgument, "attn_mask must hide keys only"),
+    "bias": (
+        {"target": 1.0, "attn_mask": torch.ones(5, 7)},
+        InvalidArgument,
+        "attn_mask must hide keys only",
+    ),
     "impl": ({"target": 1.0, "impl": "newton"}, InvalidArgument, "got 'newton'"),
 }
 
