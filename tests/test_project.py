@@ -134,6 +134,22 @@ def test_an_old_python_is_told_so_in_one_line(tmp_path):
     ]
 
 
+def test_a_python_without_venv_is_told_so_in_one_line(tmp_path):
+    bare = tmp_path / "python3"
+    bare.write_text(f'#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\nexec {sys.executable} "$@"\n')
+    bare.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), f"PYTHON={bare}", f"VENV={tmp_path}/venv", "setup"],
+        capture_output=True,
+        text=True,
+    )
+    said = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert done.returncode != 0
+    assert said == [
+        f"error: {bare} has no venv module; install it (on Debian and Ubuntu the package python3-venv)"
+    ]
+
+
 def test_a_missing_python_is_told_so_in_one_line(tmp_path):
     done = subprocess.run(
         ["make", "-C", str(ROOT), "PYTHON=no-such-python", f"VENV={tmp_path}/venv", "setup"],

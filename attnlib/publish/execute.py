@@ -123,6 +123,8 @@ def execute(
     todo = [path for path in wanted if force or not is_current(root, path)]
     outcomes = [Outcome(path, skipped=True) for path in wanted if path not in todo]
     if todo:
+        # the longest first, so that none is left to run alone at the end; code cells tell what is to come
+        todo.sort(key=lambda path: -sum(cell["cell_type"] == "code" for cell in load(root / path)["cells"]))
         jobs = min(jobs or os.cpu_count() or 1, len(todo))
         print(f"executing {len(todo)} of {len(wanted)} notebooks, {jobs} at a time", file=out, flush=True)
         progress = _Progress(len(todo), out)
