@@ -1,7 +1,8 @@
 """attnlib: exact entropy, sparsity and scale of attention, read off F(lambda) = log sum exp(lambda s)."""
 
-from attnlib import axioms, scale, sparsity, theory
+from attnlib import axioms, inspection, scale, sparsity, theory
 from attnlib.attention import decay_attention, relu2_attention, softmax_attention
+from attnlib.inspection import AttentionReport, HeadStatistics, record_attention
 from attnlib.linear import (
     LinearAttentionState,
     LinearRowStatistics,
@@ -35,8 +36,10 @@ from attnlib.temperature import (
 )
 
 __all__ = [
+    "AttentionReport",
     "AttentionWithStatistics",
     "EntropyTemperature",
+    "HeadStatistics",
     "LinearAttentionState",
     "LinearRowStatistics",
     "NormalizedEntropy",
@@ -48,6 +51,7 @@ __all__ = [
     "decay_attention",
     "entropy_targeted_attention",
     "entropy_temperature",
+    "inspection",
     "linear_attention",
     "linear_attention_stream",
     "linear_row_statistics",
@@ -57,6 +61,7 @@ __all__ = [
     "normalize_entropy_scores",
     "partial_row_statistics",
     "power_transform",
+    "record_attention",
     "relu2_attention",
     "renyi_entropy",
     "row_entropy",

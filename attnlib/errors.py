@@ -15,3 +15,7 @@ class UnreachableEntropy(InvalidArgument):
         super().__init__(message)
         self.lower = lower
         self.upper = upper
+
+
+class NothingRecorded(RuntimeError):
+    """A model ran, or did not, and no attention that could be recorded was seen."""

@@ -1,0 +1,448 @@
+"""What is recorded of a running model: every call, under its layer's name, with the numbers of its own rows."""
+
+import json
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.functional import scaled_dot_product_attention as imported_by_name
+
+from attnlib import inspection, record_attention, row_statistics
+from attnlib.errors import InvalidArgument, NothingRecorded
+
+MEASURES = ("entropy", "effective_tokens", "sparsity")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+class Attend(nn.Module):
+    """Attention that keeps what it was called with."""
+
+    def __init__(self, attend=functional.scaled_dot_product_attention):
+        super().__init__()
+        self.attend, self.seen = attend, []
+
+    def forward(self, q, k, v, **how):
+        self.seen.append((q.detach(), k.detach(), how))
+        return self.attend(q, k, v, **how)
+
+
+class Two(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = Attend(), Attend()
+
+    def forward(self, q, k, v, **how):
+        return self.second(self.first(q, k, v, **how), k, v, **how)
+
+
+def qkv(*lead, n=7, m=7, d=8, kv_heads=None, dtype=torch.float32):
+    kv = lead if kv_heads is None else (*lead[:-1], kv_heads)
+    return (
+        torch.randn(*lead, n, d, dtype=dtype),
+        torch.randn(*kv, m, d, dtype=dtype),
+        torch.randn(*kv, m, d, dtype=dtype),
+    )
+
+
+def by_hand(q, k, **how):
+    """Means over batch and rows of each head; every row sees a key."""
+    rows = row_statistics(q, k, orders=(0.0, 2.0), **how)
+    fold = lambda x: x.double().reshape(-1, *x.shape[-2:]).mean(dim=(0, -1))  # noqa: E731
+    return {name: fold(getattr(rows, name)) for name in MEASURES} | {"log_n": fold(rows.renyi[0.0])}
+
+
+def agree(heads, want, tolerance=1e-6):
+    """Means of the same float32 rows; only the order of the sums and the kernel's threads may differ."""
+    for name, value in want.items():
+        torch.testing.assert_close(getattr(heads, name), value, rtol=tolerance, atol=tolerance)
+
+
+HIDE_SOME = torch.tensor([[True] * 5 + [False] * 2])
+MASKS = {
+    "none": {},
+    "causal": {"is_causal": True},
+    "scale": {"scale": 0.9},
+    "boolean mask": {"attn_mask": HIDE_SOME.expand(7, 7)},
+    "mask per sequence": {"attn_mask": torch.stack([HIDE_SOME, ~HIDE_SOME])[:, None]},
+    "additive mask": {"attn_mask": torch.zeros(7, 7).masked_fill(~HIDE_SOME, -math.inf)},
+    "bias": {"attn_mask": torch.linspace(-2, 2, 49).reshape(7, 7)},
+}
+
+
+@pytest.mark.parametrize("how", MASKS.values(), ids=MASKS)
+def test_the_numbers_are_those_of_row_statistics(how):
+    model, (q, k, v) = Two(), qkv(2, 4)
+    with record_attention(model) as report:
+        output = model(q, k, v, **how)
+    assert torch.equal(output, model(q, k, v, **how))
+    assert report.layers == list(report) == ["first", "second"] and len(report) == 2
+    for name in report:
+        seen_q, seen_k, _ = model.get_submodule(name).seen[0]
+        agree(report[name], by_hand(seen_q, seen_k, **how))
+        assert report[name].rows.tolist() == [14] * 4 and report[name].calls == 1
+    assert not torch.allclose(report["first"].entropy, report["second"].entropy)
+
+
+def test_grouped_queries():
+    model, (q, k, v) = Attend(), qkv(2, 6, kv_heads=3)
+    with record_attention(model) as report:
+        model(q, k, v, enable_gqa=True)
+    agree(report["(model)"], by_hand(q, k, enable_gqa=True))
+    assert report["(model)"].entropy.shape == (6,)
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3), (2, 2, 3)], ids=str)
+def test_any_leading_dimensions(lead):
+    model, (q, k, v) = Attend(), qkv(*lead, m=5)
+    with record_attention(model) as report:
+        model(q, k, v)
+    heads = lead[-1] if lead else 1
+    agree(report["(model)"], by_hand(q.reshape(-1, heads, 7, 8), k.reshape(-1, heads, 5, 8)))
+
+
+def test_half_precision_is_recorded_as_it_is():
+    model, (q, k, v) = Attend(), qkv(1, 2, dtype=torch.bfloat16)
+    with record_attention(model) as report:
+        model(q, k, v)
+    agree(report["(model)"], by_hand(q, k))
+
+
+def test_a_function_imported_by_name_is_caught_too():
+    model = Attend(imported_by_name)
+    with record_attention(model) as report:
+        model(*qkv(1, 2))
+    assert report.layers == ["(model)"]
+
+
+def projections(attention, x):
+    """Queries and keys of a self-attending nn.MultiheadAttention, batch first."""
+    q, k, _ = (x @ attention.in_proj_weight.mT + attention.in_proj_bias).chunk(3, dim=-1)
+    split = lambda t: t.unflatten(-1, (attention.num_heads, -1)).transpose(-3, -2)  # noqa: E731
+    return split(q), split(k)
+
+
+@pytest.mark.parametrize("need_weights", [True, False])
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("train", [True, False])
+def test_multihead_attention(need_weights, grad, train):
+    model = nn.MultiheadAttention(32, 4, dropout=0.5, batch_first=True).train(train)
+    x = torch.randn(2, 9, 32)
+    with torch.set_grad_enabled(grad):
+        torch.manual_seed(1)
+        want, weights = model(x, x, x, need_weights=need_weights)
+        torch.manual_seed(1)
+        with record_attention(model) as report:
+            got, got_weights = model(x, x, x, need_weights=need_weights)
+    # torch's fast path rounds otherwise: sums of 32 and 9 float32 terms of size 1
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+    assert (got_weights is None) == (weights is None)
+    with torch.no_grad():
+        agree(report["(model)"], by_hand(*projections(model, x)), 1e-5)
+    assert report["(model)"].calls == 1
+
+
+def test_multihead_attention_merges_its_masks():
+    model = nn.MultiheadAttention(32, 4, batch_first=True).eval()
+    x = torch.randn(2, 9, 32)
+    hidden = torch.zeros(2, 9, dtype=torch.bool)
+    hidden[1, 6:] = True
+    causal = nn.Transformer.generate_square_subsequent_mask(9)
+    for need_weights in (True, False):
+        with record_attention(model) as report:
+            _, weights = model(
+                x, x, x, key_padding_mask=hidden, attn_mask=causal.isinf(), need_weights=need_weights,
+                average_attn_weights=False,
+            )
+        with torch.no_grad():
+            visible = ~hidden[:, None, None] & (causal == 0)
+            agree(report["(model)"], by_hand(*projections(model, x), attn_mask=visible), 1e-5)
+        if need_weights:
+            entropy = torch.special.entr(weights.double()).sum(-1).mean(dim=(0, -1))
+            torch.testing.assert_close(report["(model)"].entropy, entropy, rtol=1e-5, atol=1e-6)
+
+
+# torch's own warning about the nested tensors of its fast path, which the model takes when unobserved
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("grad", [True, False])
+def test_a_transformer_encoder_with_and_without_its_fast_path(grad):
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    model = nn.TransformerEncoder(layer, 3).eval()
+    x, padding = torch.randn(2, 9, 32), torch.zeros(2, 9, dtype=torch.bool)
+    padding[1, 6:] = True
+    with torch.set_grad_enabled(grad):
+        want = model(x, src_key_padding_mask=padding)
+        with record_attention(model) as report:
+            got = model(x, src_key_padding_mask=padding)
+    assert report.layers == [f"layers.{i}.self_attn" for i in range(3)]
+    torch.testing.assert_close(got[~padding], want[~padding], rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        q, k = projections(model.layers[0].self_attn, x)
+        agree(report["layers.0.self_attn"], by_hand(q, k, attn_mask=~padding[:, None, None]), 1e-5)
+
+
+def test_encoder_and_decoder_with_cross_attention():
+    model = nn.Transformer(16, 2, 1, 1, 32, batch_first=True).eval()
+    with record_attention(model) as report:
+        model(torch.randn(1, 6, 16), torch.randn(1, 4, 16))
+    names = ["encoder.layers.0.self_attn", "decoder.layers.0.self_attn", "decoder.layers.0.multihead_attn"]
+    assert report.layers == names
+    sizes = [(report[name].rows[0].item(), report[name].log_n[0].exp().round().item()) for name in names]
+    assert sizes == [(6, 6), (4, 4), (4, 6)]
+
+
+def test_gradients_stay_as_they_are():
+    model, (q, k, v) = Two(), qkv(2, 3)
+    q.requires_grad_()
+    want, = torch.autograd.grad(model(q, k, v).square().sum(), q)
+    with record_attention(model) as report:
+        got, = torch.autograd.grad(model(q, k, v).square().sum(), q)
+    assert torch.equal(got, want) and not report["first"].entropy.requires_grad
+
+
+def test_repeated_calls_are_averaged_by_their_rows():
+    model, (q, k, v) = Attend(), qkv(2, 3)
+    q2, k2, v2 = qkv(5, 3, n=4, m=11)
+    with record_attention(model) as report:
+        model(q, k, v)
+        model(q2, k2, v2)
+    few, many = by_hand(q, k), by_hand(q2, k2)
+    agree(report["(model)"], {name: (14 * few[name] + 20 * many[name]) / 34 for name in few})
+    assert report["(model)"].calls == 2 and report["(model)"].rows.tolist() == [34] * 3
+
+
+def test_a_module_that_attends_twice_gives_two_layers():
+    class Twice(nn.Module):
+        def forward(self, q, k, v):
+            return functional.scaled_dot_product_attention(q, k, v) + imported_by_name(q, 2 * k, v)
+
+    model, (q, k, v) = nn.ModuleDict({"block": Twice()}), qkv(1, 2)
+    with record_attention(model) as report:
+        with pytest.raises(NotImplementedError):  # a ModuleDict does not run; its block called alone does
+            model(q, k, v)
+        model["block"](q, k, v)
+        model["block"](q, k, v)
+    assert report.layers == ["block", "block[1]"]
+    assert [report[name].calls for name in report] == [2, 2]
+    agree(report["block[1]"], by_hand(q, 2 * k))
+
+
+@pytest.mark.parametrize("lowest", [torch.finfo(torch.float32).min, -math.inf], ids=["finfo.min", "-inf"])
+def test_masks_with_the_lowest_number_hide(lowest):
+    model, (q, k, v) = Attend(), qkv(1, 2)
+    mask = torch.zeros(7, 7).masked_fill(~HIDE_SOME, lowest)
+    mask[0] = lowest  # a padding query: its row sees nothing and counts for nothing
+    with record_attention(model) as report:
+        model(q, k, v, attn_mask=mask)
+    agree(report["(model)"], by_hand(q[..., 1:, :], k[..., :5, :]))
+    assert report["(model)"].rows.tolist() == [6, 6]
+
+
+def test_a_head_that_sees_nothing_has_no_mean():
+    model, (q, k, v) = Attend(), qkv(1, 2)
+    mask = torch.tensor([True, False])[:, None, None].expand(2, 7, 7)
+    with record_attention(model) as report:
+        model(q, k, v, attn_mask=mask)
+    assert report["(model)"].rows.tolist() == [7, 0]
+    assert report["(model)"].entropy.isnan().tolist() == [False, True]
+
+
+def test_rows_are_kept_on_request_only():
+    model, (q, k, v) = Attend(), qkv(1, 2)
+    with record_attention(model, keep_rows=True, impl="reference") as report:
+        model(q, k, v, is_causal=True)
+        model(q, k, v)
+    causal, full = report.row_statistics["(model)"]
+    want = row_statistics(q, k, is_causal=True, orders=(0.0, 2.0), impl="reference")
+    assert torch.equal(causal.entropy, want.entropy) and full.lse.shape == (1, 2, 7)
+    with record_attention(model) as report:
+        model(q, k, v)
+    assert report.row_statistics == {}
+
+
+class Broken(Two):
+    def forward(self, q, k, v):
+        self.first(q, k, v)
+        raise RuntimeError("out of order")
+
+
+def hooks(model):
+    return [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+
+
+def test_an_error_in_the_model_is_passed_on_and_everything_is_put_back():
+    model, (q, k, v) = Broken(), qkv(1, 2)
+    before = functional.scaled_dot_product_attention
+    with pytest.raises(RuntimeError, match="out of order"):
+        with record_attention(model) as report:
+            model(q, k, v)
+    assert report.layers == ["first"] and hooks(model) == [0, 0, 0]
+    assert functional.scaled_dot_product_attention is before
+    model.second(q, k, v)
+    assert report.layers == ["first"]
+
+
+def test_an_error_inside_multihead_attention_puts_everything_back(monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("no statistics")
+
+    monkeypatch.setattr(inspection, "row_statistics", fail)
+    before, x = functional.scaled_dot_product_attention, torch.randn(1, 4, 8)
+    model = nn.MultiheadAttention(8, 2, batch_first=True)
+    for need_weights in (True, False):
+        with pytest.raises(RuntimeError, match="no statistics"), record_attention(model):
+            model(x, x, x, need_weights=need_weights)
+        assert functional.scaled_dot_product_attention is before and hooks(model) == [0, 0]
+
+
+def test_an_error_that_the_caller_catches_leaves_the_names_in_order():
+    model, (q, k, v) = Broken(), qkv(1, 2)
+    with record_attention(model) as report:
+        with pytest.raises(RuntimeError, match="out of order"):
+            model(q, k, v)
+        model.second(q, k, v)
+        functional.scaled_dot_product_attention(q, k, v)  # of no module
+    assert report.layers == ["first", "second"]
+
+
+def test_other_models_are_not_recorded():
+    model, other, (q, k, v) = Attend(), Attend(), qkv(1, 2)
+    with record_attention(model) as report:
+        other(q, k, v)
+        model(q, k, v)
+    assert report["(model)"].calls == 1
+
+
+def test_two_recorders_at_once():
+    model, (q, k, v) = Two(), qkv(1, 2)
+    with record_attention(model) as whole, record_attention(model.second) as part:
+        model(q, k, v)
+    assert whole.layers == ["first", "second"] and part.layers == ["(model)"]
+    assert torch.equal(whole["second"].entropy, part["(model)"].entropy)
+
+
+class WrittenOut(nn.Module):
+    def forward(self, q, k, v):
+        return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) @ v
+
+
+def test_nothing_caught_is_an_error_that_says_why():
+    with pytest.raises(NothingRecorded, match="WrittenOut ran, but none of its attention went through"):
+        model = WrittenOut()
+        with record_attention(model):
+            model(*qkv(1, 2))
+    with pytest.raises(NothingRecorded, match="WrittenOut was not called inside of the block"):
+        with record_attention(model):
+            pass
+    with pytest.raises(KeyError, match="mine"):  # an error of the block itself is not replaced
+        with record_attention(model):
+            raise KeyError("mine")
+
+
+def changes_heads(model):
+    model(*qkv(1, 2))
+    model(*qkv(1, 3))
+
+
+def has_nan(model):
+    q, k, v = qkv(1, 2)
+    model(q, k * math.nan, v)
+
+
+def is_nested(model):
+    # torch warns once a process that the layout is a prototype
+    nested = [
+        torch.nested.nested_tensor(list(torch.randn(2, 2, 5, 8)), layout=torch.jagged).transpose(1, 2)
+        for _ in range(3)
+    ]
+    model(*nested)
+
+
+@pytest.mark.parametrize(
+    "run, message",
+    [
+        (changes_heads, r"\(model\) attended with 2 heads and now with 3"),
+        (has_nan, "k must be finite, got nan"),
+        pytest.param(is_nested, "nested tensors", marks=pytest.mark.filterwarnings("ignore:.*nested.*")),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(run, message):
+    model = Attend()
+    with pytest.raises(InvalidArgument, match=message):
+        with record_attention(model):
+            run(model)
+    assert hooks(model) == [0]
+
+
+@pytest.mark.parametrize("model", [None, nn.MultiheadAttention, functional.scaled_dot_product_attention])
+def test_a_model_must_be_a_module(model):
+    with pytest.raises(TypeError, match="model must be a torch.nn.Module, got"):
+        with record_attention(model):
+            pass
+
+
+@pytest.fixture(scope="module")
+def report():
+    torch.manual_seed(0)
+    model = Two()
+    with record_attention(model) as report:
+        model(*qkv(1, 2))
+    return report
+
+
+def test_the_table_has_a_line_for_each_head(report):
+    lines = str(report).splitlines()
+    assert lines[0].split("  ")[0] == "layer" and len(lines) == 5 and len(set(map(len, lines))) == 1
+    assert lines[4].split() == [
+        "second", "1", f"{report['second'].entropy[1]:.3f}", f"{math.log(7):.3f}",
+        f"{report['second'].effective_tokens[1]:.1f}", f"{report['second'].sparsity[1]:.3f}", "7",
+    ]
+
+
+def test_the_dictionary_is_plain_data(report):
+    data = report.to_dict()
+    assert json.loads(json.dumps(data)) == data
+    assert data["first"]["entropy"] == report["first"].entropy.tolist()
+    assert data["first"]["rows"] == [7, 7] and data["first"]["calls"] == 1
+
+
+@pytest.mark.parametrize("quantity", MEASURES)
+def test_the_plot_shows_every_head(report, quantity):
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, ax = pyplot.subplots()
+    assert report.plot(quantity, ax=ax) is ax
+    heads = [line.get_ydata() for line in ax.lines if line.get_marker() == "o"]
+    assert [list(y) for y in heads] == [getattr(report[name], quantity).tolist() for name in report]
+    even = [line.get_ydata()[0] for line in ax.lines if line.get_marker() != "o"]
+    assert even == ([pytest.approx(math.log(7))] * 2 if quantity == "entropy" else [])
+    assert [label.get_text() for label in ax.get_xticklabels()] == report.layers
+    pyplot.close(figure)
+    own = report.plot(quantity)
+    assert own is not ax
+    pyplot.close(own.figure)
+
+
+def test_an_unknown_quantity_is_refused(report):
+    with pytest.raises(InvalidArgument, match="quantity must be one of entropy, .*, got 'heat'"):
+        report.plot("heat")
+
+
+def test_recording_needs_no_matplotlib():
+    code = (
+        "import sys, torch, attnlib; m = torch.nn.MultiheadAttention(8, 2); x = torch.ones(3, 1, 8)\n"
+        "with attnlib.record_attention(m) as r: m(x, x, x)\n"
+        "str(r); print('matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
