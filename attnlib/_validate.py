@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import torch
 from torch import Tensor
@@ -47,7 +48,7 @@ def nonempty_dim(name: str, x: Tensor, dim: int) -> int:
 def real_number(name: str, value, *, low: float = -math.inf, high: float = math.inf,
                 low_open: bool = False, high_open: bool = False, allow_inf: bool = False) -> float:
     """Return ``value`` as a float inside the stated interval, else raise naming it."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
     value = float(value)
     if math.isnan(value) or (math.isinf(value) and not allow_inf):
@@ -65,7 +66,7 @@ def real_tensor(name: str, value, *, low: float = -math.inf, high: float = math.
         if value.dtype == torch.bool or value.dtype.is_complex:
             raise TypeError(f"{name} must be real, got {value.dtype}")
         x = value.to(torch.float64)
-    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+    elif isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number or a torch.Tensor, got {type(value).__name__}")
     else:
         x = torch.tensor(float(value), dtype=torch.float64)

@@ -111,7 +111,7 @@ def sphere(n, d, entropy, *, unreachable="raise") -> float | Tensor:
     log_count = _log_count(n)
     short = log_count < entropy
     if unreachable == "raise":
-        asked = short & (n != 0)
+        asked = short & (real_tensor("n", n) != 0)
         if asked.any():
             upper = log_count[asked].flatten()[0].item()
             raise UnreachableEntropy(

@@ -2,6 +2,7 @@ import math
 from functools import partial
 
 import mpmath as mp
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -124,3 +125,9 @@ def test_sphere_rule_never_bends_a_target_unasked():
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()
+
+
+@pytest.mark.parametrize("n", [np.int64(512), np.float64(512), np.float32(512)])
+def test_numpy_scalars_count_as_numbers(n):
+    assert scale.sphere(n, 64, 2.5) == scale.sphere(512, 64, 2.5)
+    assert scale.log_n(n, np.int64(64)) == scale.log_n(512, 64)
