@@ -1,6 +1,6 @@
 """Look into the attention of a PyTorch model as it runs: entropy and sparsity of every head of every layer.
 
-:func:`record_attention` watches the calls a model makes and takes the statistics of their rows with
+:func:`attnlib.record_attention` watches the calls a model makes and takes the statistics of their rows with
 :func:`attnlib.row_statistics`, so that no n x n matrix is formed, whatever kernel the model itself runs on.
 """
 
@@ -85,7 +85,7 @@ class AttentionReport:
 
     @property
     def layers(self) -> list[str]:
-        """Names of the layers seen: their paths in the model, in the order of their first call."""
+        """Paths in the model of the layers seen, in the order of their first call."""
         return list(self._tallies)
 
     def __getitem__(self, layer: str) -> HeadStatistics:

@@ -87,8 +87,7 @@ def normalize_entropy_scores(scores: Tensor, target: float | Tensor, *, dim: int
     :func:`normalize_entropy`, with k the number of visible entries; differentiable in ``scores`` and
     ``target``.
 
-    Raises:
-        As :func:`normalize_entropy`; ``InvalidArgument`` for NaN or ``+inf`` in ``scores``.
+    Raises what :func:`normalize_entropy` raises, and ``InvalidArgument`` for NaN or ``+inf`` in ``scores``.
 
     Source: U8, U9.
 
@@ -122,8 +121,9 @@ def power_transform(p: Tensor, gamma: float | Tensor, *, dim: int = -1) -> Tenso
         Differentiable in ``p`` and ``gamma``.
 
     Raises:
-        TypeError, InvalidArgument: as :func:`attnlib.shannon_entropy`; ``gamma`` not finite or not
-        broadcastable.
+        TypeError: ``p`` is not a floating-point tensor, ``gamma`` not a number or such a tensor.
+        InvalidArgument: ``p`` is no probability vector, ``gamma`` not finite or of a shape that does not
+            broadcast, an empty or missing ``dim``.
 
     Source: 8829-C2, 8829-C3, U8.
 

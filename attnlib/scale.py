@@ -56,7 +56,9 @@ def log_n(n, d, base=512) -> float | Tensor:
     """``log_base(n) / sqrt(d)``: equal to ``1 / sqrt(d)`` at n = base, the length it is calibrated to.
 
     Args:
-        n: visible keys. d: head dimension. base: a number above 1.
+        n: visible keys.
+        d: head dimension.
+        base: a number above 1.
 
     Raises:
         InvalidArgument: ``base <= 1``, ``n < 1`` or ``d < 1``.
@@ -88,7 +90,9 @@ def sphere(n, d, entropy, *, unreachable="raise") -> float | Tensor:
     ``sqrt(e^{4y} - e^{2y})`` with ``y = (log n - entropy) / d``.
 
     Args:
-        n: visible keys. d: head dimension. entropy: target in nats, at least 0.
+        n: visible keys.
+        d: head dimension.
+        entropy: target in nats, at least 0.
         unreachable: what to do for rows of so few keys that log n < entropy. ``"raise"`` refuses; ``"uniform"``
             gives them scale 0, the uniform row, whose entropy log n is the nearest there is. A causal mask needs
             the latter: its first row sees one key.
@@ -145,7 +149,9 @@ def info(n, d, n_train) -> float | Tensor:
     """InfoScale: ``sqrt((1 - n^{-2/d}) / (1 - n_train^{-2/d})) / sqrt(d)``, 1/sqrt(d) at the training length.
 
     Args:
-        n: visible keys. d: head dimension. n_train: training length, above 1.
+        n: visible keys.
+        d: head dimension.
+        n_train: training length, above 1.
 
     Source: Li et al., arXiv 2501.08570.
 

@@ -28,6 +28,14 @@ class PartialRows(NamedTuple):
 
     ``lse``, ``entropy``, ``varentropy`` and ``renyi`` are those of the softmax over these keys alone, each
     (..., heads, n), in nats, float32 at least; ``visible`` counts the keys a row sees among them.
+
+    Source: U1-U3 by the chain rule over groups.
+
+    >>> import torch
+    >>> q, k = torch.zeros(1, 8), torch.randn(5, 8)
+    >>> both = partial_row_statistics(q, k[:2]).merge(partial_row_statistics(q, k[2:]))
+    >>> both.statistics().effective_tokens.round()
+    tensor([5.])
     """
 
     lse: Tensor

@@ -77,7 +77,9 @@ def two_valued_entropy(n, m, tau) -> Tensor:
     """Entropy of a row with m scores at ``1 / tau`` and n - m at ``-1 / tau``; m = 1 is one positive among n.
 
     Args:
-        n: number of keys, at least 1. m: number at the upper score, from 0 to n. tau: above 0.
+        n: number of keys, at least 1.
+        m: number at the upper score, from 0 to n.
+        tau: above 0.
             Numbers or tensors; they broadcast.
 
     Returns:
@@ -114,7 +116,8 @@ def min_entropy(n, tau) -> Tensor:
     The entropy falls and then rises in m, so the best integer is beside ``n * top_fraction(tau)``.
 
     Args:
-        n: number of keys, a whole number, at least 1. tau: above 0. Numbers or tensors; they broadcast.
+        n: number of keys, a whole number, at least 1.
+        tau: above 0. Numbers or tensors; they broadcast.
 
     Returns:
         float64 tensor, in nats; at least ``log n - entropy_deficit(tau)``.

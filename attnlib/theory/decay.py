@@ -23,7 +23,8 @@ def effective_window(decay, n=None) -> Tensor:
     """Effective number of tokens ``1 / sum p^2 = e^{H_2}``: ``tanh(n l / 2) / tanh(l / 2)``, ``l = -log decay``.
 
     Args:
-        decay: in (0, 1]. n: length, at least 1; None for n -> infinity, where the window is
+        decay: in (0, 1].
+        n: length, at least 1; None for n -> infinity, where the window is
             ``(1 + decay) / (1 - decay)`` (inf at decay = 1). Numbers or tensors; they broadcast.
 
     Returns:
@@ -47,7 +48,8 @@ def sparsity(decay, n) -> Tensor:
     """S of (decay^{n-1}, ..., decay, 1): ``sqrt((1 - decay^n)(1 + decay) / (n (1 - decay)(1 + decay^n)))``.
 
     Args:
-        decay: in (0, 1]; 1 gives 1. n: length, at least 1. Numbers or tensors; they broadcast.
+        decay: in (0, 1]; 1 gives 1.
+        n: length, at least 1. Numbers or tensors; they broadcast.
 
     Returns:
         float64 tensor in (0, 1].
@@ -96,7 +98,8 @@ def entropy(decay, n=None) -> Tensor:
     For n -> infinity that is ``(-decay log decay - (1 - decay) log(1 - decay)) / (1 - decay)``: a constant.
 
     Args:
-        decay: in (0, 1]. n: length, at least 1; None for n -> infinity (inf at decay = 1). Numbers or tensors.
+        decay: in (0, 1].
+        n: length, at least 1; None for n -> infinity (inf at decay = 1). Numbers or tensors.
 
     Returns:
         float64 tensor, in nats.

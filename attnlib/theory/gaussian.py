@@ -48,7 +48,8 @@ def sparsity_exp_finite(gamma, n) -> Tensor:
     up to c, and ``-log(n) / 2`` (one key) beyond.
 
     Args:
-        gamma: as :func:`sparsity_exp`. n: number of keys, at least 1.
+        gamma: as :func:`sparsity_exp`.
+        n: number of keys, at least 1.
 
     Returns:
         float64 tensor, at least ``1 / sqrt(n)``; log S is off by o(log n).
@@ -69,7 +70,8 @@ def sparsity_identity(beta, gamma) -> Tensor:
     """Weights equal to the scores: ``(sqrt(2/pi) e^{-r^2/2} + r erf(r / sqrt 2)) / sqrt(1 + r^2)``, r = beta / gamma.
 
     Args:
-        beta: mean of the scores. gamma: their standard deviation, above 0. Numbers or tensors; they broadcast.
+        beta: mean of the scores.
+        gamma: their standard deviation, above 0. Numbers or tensors; they broadcast.
 
     Returns:
         float64 tensor, even in beta, never below ``sqrt(2/pi)``; accurate to a few roundings.
@@ -94,7 +96,8 @@ def sparsity_relu2(beta, gamma) -> Tensor:
     Below r = -1 the terms of that form cancel, so the ratios of the repeated integrals of phi take over.
 
     Args:
-        beta: mean of the scores. gamma: their standard deviation, above 0. Numbers or tensors; they broadcast.
+        beta: mean of the scores.
+        gamma: their standard deviation, above 0. Numbers or tensors; they broadcast.
 
     Returns:
         float64 tensor, increasing in r from 0 to 1; relative error about 1e-15 (1 + r^2) for r < 0.
@@ -144,7 +147,8 @@ def entropy(n, std, order=1.0) -> Tensor:
     """Annealed Rényi entropy of softmax over n Gaussian scores: ``log n - order * std^2 / 2``.
 
     Args:
-        n: number of keys, at least 1. std: standard deviation of the scores, at least 0.
+        n: number of keys, at least 1.
+        std: standard deviation of the scores, at least 0.
         order: at least 0; 1 is Shannon's. Numbers or tensors; they broadcast.
 
     Returns:

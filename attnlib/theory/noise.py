@@ -17,6 +17,8 @@ from attnlib.errors import InvalidArgument
 def gaussian_factor(std) -> Tensor:
     """``E e^{2 eps} / (E e^{eps})^2 - 1 = e^{std^2} - 1`` for Gaussian noise; float64.
 
+    ``std`` is a number or a tensor; a negative one is an ``InvalidArgument``. Dimensionless. Source: 9593-C2.
+
     >>> print(f"{float(gaussian_factor(0.5)):.6f}")
     0.284025
     """
@@ -56,8 +58,10 @@ def output_variance(scores, values, std) -> Tensor:
     """Variance of ``sum_j p_j v_j`` under Gaussian noise on the scores: ``(e^{std^2} - 1) sum_j p_j^2 (v_j - o)^2``.
 
     Args:
-        scores: floating tensor (..., n), scaled; -inf masks a key. values: floating tensor (..., n), or
-            (..., n, d) for vector outputs. std: of the noise, at least 0; number or tensor.
+        scores: floating tensor (..., n), scaled; -inf masks a key.
+        values: floating tensor (..., n), or
+            (..., n, d) for vector outputs.
+        std: of the noise, at least 0; number or tensor.
 
     Returns:
         float64 tensor (...) or (..., d); differentiable in scores and values.

@@ -56,7 +56,9 @@ def entropy(n, d, scale) -> Tensor:
     Exact in d. Negative beyond :func:`freezing_scale`, where it no longer describes any row.
 
     Args:
-        n: number of keys, at least 1. d: dimension, at least 2. scale: any finite number. Each a number or
+        n: number of keys, at least 1.
+        d: dimension, at least 2.
+        scale: any finite number. Each a number or
             a tensor; they broadcast.
 
     Returns:
@@ -175,7 +177,9 @@ def scale_for_entropy(n, d, entropy) -> Tensor:
     ``y = (log n - entropy) / d``; inverts ``log n - d rate(scale) = entropy``.
 
     Args:
-        n: number of keys, at least 1. d: dimension, at least 1. entropy: target in nats, in [0, log n].
+        n: number of keys, at least 1.
+        d: dimension, at least 1.
+        entropy: target in nats, in [0, log n].
 
     Returns:
         float64 tensor, non-negative.
@@ -214,7 +218,8 @@ def freezing_scale(n, d) -> Tensor:
     """Scale at which the annealed entropy vanishes, exact in d: beyond it a few keys hold the row.
 
     Args:
-        n: number of keys, at least 1. d: dimension, at least 2.
+        n: number of keys, at least 1.
+        d: dimension, at least 2.
 
     Returns:
         float64 tensor; 0 for a single key.
