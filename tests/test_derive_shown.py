@@ -224,7 +224,7 @@ except Refuted as error:
 
 def test_what_is_shown_does_not_depend_on_the_hash_seed():
     shown = set()
-    for seed in ("0", "1", "4242"):
+    for seed in ("0", "4242"):
         run = subprocess.run([sys.executable, "-c", _SHOW], capture_output=True, text=True, check=True,
                              env={**os.environ, "PYTHONHASHSEED": seed})
         shown.add(run.stdout)

@@ -70,8 +70,10 @@ def confirm_counterexample(refuted: Refuted, left, right, domain: Domain, holds=
         evaluator = PointEvaluator(left, right, domain, instance["n"], instance["at"])
         if any(isinstance(v, tuple) and len(v) != instance["n"] for v in refuted.point.values()):
             continue
-        values = dict(zip(evaluator.arguments, (sp.Float(v, 150) for v in evaluator.numbers(refuted.point))))
-        found = [sp.N(side.subs(values), 60) for side in (evaluator.left, evaluator.right)]
+        with mp.workdps(150):
+            values = {a: sp.Integer(int(v)) if a.is_integer else sp.Float(v, 150)
+                      for a, v in zip(evaluator.arguments, evaluator.numbers(refuted.point))}
+        found = [sp.N(side.subs(values).doit(), 60) for side in (evaluator.left, evaluator.right)]
         for ours, stated in zip(found, (refuted.left, refuted.right)):
             if isinstance(stated, mp.mpf) and mp.isfinite(stated):
                 assert ours.is_real
@@ -91,6 +93,8 @@ TRUE_STEPS = {
     "root of a square on both signs": (sqrt(x**2), Abs(x), BOTH_SIGNS, "symbolic"),
     "sum in closed form": (Sum(k, (k, 1, m)), m * (m + 1) / 2, COUNTS, "symbolic"),
     "sum of fractions": (Sum(1 / (k * (k + 1)), (k, 1, m)), m / (m + 1), COUNTS, "symbolic"),
+    "sum run backwards": (Sum(1 / (k**2 + x), (k, 1, m)), Sum(1 / ((m + 1 - k)**2 + x), (k, 1, m)), COUNTS, "digits"),
+    "product run backwards": (Product(x + 1 / k, (k, 1, m)), Product(x + 1 / (m + 1 - k), (k, 1, m)), COUNTS, None),
     "integral": (Integral(y, (y, 0, x)), x**2 / 2, UNIT, "symbolic"),
     "derivative by name at another argument": (F(2 * lam).diff(lam), 2 * F(lam).diff(lam).subs(lam, 2 * lam), ROWS,
                                                "symbolic"),
@@ -146,6 +150,8 @@ FALSE_STEPS = {
     "a wrong index of each": (Sum(sp.KroneckerDelta(i, j) * s[j], (j, 1, n)), s[1], EACH),
     "simplex read as any vector": (Sum(s[i], (i, 1, n)), 1, ROWS),
     "integers: off by one": (Sum(k, (k, 1, m)), m * (m - 1) / 2, COUNTS),
+    "integers: the upper end of a sum": (Sum(1 / (k**2 + x), (k, 1, m)), Sum(1 / ((m - k)**2 + x), (k, 1, m)), COUNTS),
+    "integers: the upper end of a product": (Product(x + 1 / k, (k, 1, m)), Product(x + 1 / k, (k, 1, m + 1)), COUNTS),
     "integers: product": (Product(k, (k, 1, m)), sp.gamma(m), COUNTS),
     "derivative at the wrong place": (F(2 * lam).diff(lam), F(lam).diff(lam).subs(lam, 2 * lam), ROWS),
     "second derivative for the first": (F(lam).diff(lam), F(lam).diff(lam, 2), ROWS),
@@ -295,7 +301,7 @@ def test_true_approximation_has_its_rate(left, right, order, values):
     (1 + 1 / x, 1 + 2 / x + 3, -1, TO_INFINITY),
     (exp(x), 1 + x, 3, (Rational(1, 10), Rational(1, 100), Rational(1, 1000))),
     (exp(x), 1 - x, 2, (Rational(1, 10), Rational(1, 100), Rational(1, 1000))),
-    (1 / x - Rational(99, 10**6), 0, -2, TO_INFINITY),  # crosses zero just before the last value
+    (1 / x - Rational(1, 11000), 0, -2, TO_INFINITY),  # between its last two values alone, the error goes as x^-2
     (x, x, -1, TO_INFINITY),
     ((x + 1)**2 - x**2 - 2 * x - 1, 0, -1, TO_INFINITY),
 ])
@@ -363,6 +369,11 @@ def test_digits_are_those_asked_for():
     assert found.verified[0].mark == "80 digits"
     with pytest.raises(ValueError, match="digits"):
         Derivation("eq-test", x, eq(x, "same"), domain=UNIT, digits=5)
+
+
+def test_probabilities_sum_to_one_at_any_precision():
+    step = eq(1, "all of it", skip=("symbolic", "n-ladder"))
+    assert Derivation("eq-test", Sum(q[i], (i, 1, n)), step, domain=WEIGHTS, digits=150).strategy == "digits"
 
 
 def test_check_answer():

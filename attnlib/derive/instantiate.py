@@ -27,7 +27,14 @@ def at_size(expression: sp.Expr, domain: Domain, n: int, at: dict | None = None)
             symbols = domain.entries(base, n)
             entries = {a: _entry(a, symbols) for a in expression.atoms(sp.Indexed) if a.base == base}
             expression = expression.xreplace(entries)
-    return expression.doit()
+    return expression.replace(_is_operation, lambda e: e.doit(deep=False))
+
+
+def _is_operation(e) -> bool:
+    """Whether SymPy has to carry this out; a finite sum is added up at each point, whatever its closed form may be."""
+    if isinstance(e, (sp.Sum, sp.Product)):
+        return any(end.is_infinite for _, *ends in e.limits for end in ends)
+    return isinstance(e, (sp.Derivative, sp.Subs, sp.Integral, sp.Limit, Over))
 
 
 def on_simplex(expression: sp.Expr, domain: Domain, n: int) -> sp.Expr:
