@@ -89,7 +89,7 @@ def test_the_errata_leave_out_what_stands(html):
 
 def test_the_landing_page_counts_from_the_records(html):
     index = read(html, "book/index.html")
-    assert "2 derivations proved, 6 claims checked" in index
+    assert "2 derivations verified, 6 claims checked" in index
     assert index.count("in preparation") == 7
     assert 'href="8823-attention-scale.html"' in index
 

@@ -16,6 +16,7 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
+from attnlib.publish import api
 from attnlib.publish.address import read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
 from attnlib.publish.notebooks import (
@@ -252,7 +253,7 @@ class ClaimCounts(BookDirective):
             for equation in page.equations
         )
         line = nodes.paragraph(classes=["claim-counts"])
-        line += nodes.Text(f"{derivations} derivations proved, {len(claims)} claims checked: ")
+        line += nodes.Text(f"{derivations} derivations verified, {len(claims)} claims checked: ")
         for verdict, number in counted(claims):
             line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
         return [line]
@@ -511,6 +512,12 @@ def _drop_records(app, docname, source) -> None:
     source[0] = json.dumps(notebook)
 
 
+def _mark_sources(app, what, name, obj, options, lines) -> None:
+    """Let the sources named in a docstring lead to the claims this book has checked."""
+    anchors = {claim["anchor"].lower() for page in app.attnlib_book.pages for claim in page.claims}
+    lines[:] = api.mark_sources(lines, anchors)
+
+
 def _apply_address(app, config) -> None:
     address = read_address(Path(app.srcdir))
     config.html_theme_options = {**config.html_theme_options, **theme_options(address)}
@@ -552,6 +559,9 @@ DIRECTIVES = {
 def setup(app):
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
+    app.setup_extension("sphinx.ext.autodoc")
+    app.setup_extension("sphinx.ext.napoleon")
+    app.connect("autodoc-process-docstring", _mark_sources)
     app.connect("config-inited", _apply_address, priority=100)
     app.connect("builder-inited", _load_book)
     app.connect("builder-inited", _copy_mathjax)
