@@ -37,6 +37,14 @@ def sharded_row_statistics(
     Raises what :func:`attnlib.row_statistics` raises, and ``ValueError`` where no process group was started.
 
     Source: U1-U4 by the chain rule over groups.
+
+    A group of one process, where a launcher such as ``torchrun`` would start many:
+
+    >>> q, k = torch.zeros(1, 16), torch.randn(1000, 16)
+    >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    >>> float(sharded_row_statistics(q, k).effective_tokens.round())
+    1000.0
+    >>> dist.destroy_process_group()
     """
     orders = check_orders(orders)
     part = partial_row_statistics(

@@ -41,7 +41,9 @@ def _as_given(n, scale: Tensor) -> float | Tensor:
 
 
 def sqrt_d(n, d) -> float | Tensor:
-    """The usual ``1 / sqrt(d)``, whatever n.
+    """The usual ``1 / sqrt(d)``, whatever n: a number, or a tensor of the shape of n.
+
+    Raises ``InvalidArgument`` for ``n < 1`` or ``d < 1``.
 
     Source: 8823-C1.
 
@@ -74,6 +76,14 @@ def log_n(n, d, base=512) -> float | Tensor:
 
 def kappa_log(n, d, kappa) -> float | Tensor:
     """``kappa log(n) / d``, the law the articles derive before they calibrate it.
+
+    Args:
+        n: visible keys, a number or a tensor.
+        d: head dimension.
+        kappa: dimensionless, finite.
+
+    Raises:
+        InvalidArgument: ``n < 1``, ``d < 1`` or a ``kappa`` that is not finite.
 
     Source: 8823-C4, C11 (kappa = 1 / 0.24), C13 (kappa a little above 1 for the needle).
 
@@ -152,6 +162,9 @@ def info(n, d, n_train) -> float | Tensor:
         n: visible keys.
         d: head dimension.
         n_train: training length, above 1.
+
+    Raises:
+        InvalidArgument: ``n < 1``, ``d < 1`` or ``n_train <= 1``.
 
     Source: Li et al., arXiv 2501.08570.
 

@@ -157,6 +157,8 @@ def partial_row_statistics(
     k (..., heads, m, d), a mask for these m keys. ``scale`` must be a number, since no part knows how many
     keys there are in all: pass ``rule(n, d)``. Order 2 is always among the Renyi orders kept.
 
+    Raises what :func:`attnlib.row_statistics` raises, and ``TypeError`` for a rule as ``scale``.
+
     Source: U1-U3.
 
     >>> import torch
@@ -191,6 +193,8 @@ def stream_row_statistics(
 
     ``key_blocks`` yields tensors (..., heads, m_i, d); only one is held at a time, and the result is that of
     :func:`attnlib.row_statistics` on all keys, in the dtype of q. ``scale`` must be a number.
+
+    Raises what :func:`attnlib.row_statistics` raises, and ``InvalidArgument`` if there is no block.
 
     Source: U1-U4 by the chain rule over groups.
 

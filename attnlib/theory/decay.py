@@ -75,6 +75,9 @@ def sparsity_limit(c) -> Tensor:
     Returns:
         float64 tensor.
 
+    Raises:
+        InvalidArgument: ``c`` negative or not finite.
+
     Source: 9889-C15.
 
     >>> print(f"{float(sparsity_limit(4.0)):.4f}")

@@ -24,6 +24,9 @@ def critical_std(n) -> Tensor:
     Returns:
         float64 tensor.
 
+    Raises:
+        InvalidArgument: ``n < 1`` or not finite.
+
     Source: 8823-C14.
 
     >>> print(f"{float(critical_std(512)):.4f}")

@@ -120,6 +120,9 @@ def rate(scale) -> Tensor:
     Returns:
         float64 tensor, nats per dimension, exact to rounding at every scale.
 
+    Raises:
+        InvalidArgument: a ``scale`` that is not finite.
+
     Source: 8823-C10.
 
     >>> golden = (1 + 5 ** 0.5) / 2
@@ -135,7 +138,7 @@ def rate_correction(scale) -> Tensor:
     """The next order of Laplace's method: ``H = log n - d f(scale) - rate_correction(scale) + O(1/d)``.
 
     ``log(1 - c^4) / 2 + 2 c^4 / (1 + c^2)^2`` with c the cosine at the peak. float64, nats, even in ``scale``.
-    Source: 8823-C10.
+    Argument and errors as :func:`rate`. Source: 8823-C10.
 
     >>> print(f"{float(rate_correction(1)):.6f}")
     0.073934
@@ -223,6 +226,9 @@ def freezing_scale(n, d) -> Tensor:
 
     Returns:
         float64 tensor; 0 for a single key.
+
+    Raises:
+        InvalidArgument: ``n < 1``, ``d < 2`` or a value that is not finite.
 
     Source: 8823-C8, C11.
 
