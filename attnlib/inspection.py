@@ -143,12 +143,13 @@ class AttentionReport:
             means = self[layer]
             heads = getattr(means, quantity)
             offsets = torch.linspace(-0.25, 0.25, len(heads)) if len(heads) > 1 else torch.zeros(1)
-            ax.plot((place + offsets).tolist(), heads.tolist(), "o", color="C0", label=layer)
+            ax.plot((place + offsets).tolist(), heads.tolist(), "o", color="C0", label=layer, zorder=3)
             if quantity == "entropy":
                 even = means.log_n.nanmean().item()
                 ax.plot([place - 0.4, place + 0.4], [even, even], "-", color="C1", label="log n")
         ax.set_xticks(range(len(self)), self.layers, rotation=30, ha="right", rotation_mode="anchor")
         ax.set_ylabel(_TITLES[quantity])
+        ax.margins(y=0.1)
         ax.set_ylim(bottom=0)
         return ax
 
