@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.harness import provenance
 
-MODULES = ("row_statistics", "linear_attention", "import_time")
+MODULES = ("row_statistics", "linear_attention", "normalization_suite", "import_time")
 
 
 def main() -> int:

@@ -1,14 +1,11 @@
 """Entropy normalisation on 100,000 mixed problems: reliability, and cost at equal accuracy.
 
 Compares attnlib's bracketed Newton with the iteration of article 8829 and with bisection in log gamma, all
-three batched in torch, in float64, on the same problems and in one run. Run it from the repository's root:
-
-    python -m benchmarks.normalization_suite [--problems 100000] [--seed 0]
+three batched in torch, in float64, on the same problems and in one run.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import time
 from collections.abc import Iterator
@@ -17,10 +14,11 @@ import torch
 from torch import Tensor
 
 from attnlib.normalize import normalize_entropy
-from attnlib.partition import shannon_entropy
+from benchmarks.harness import bar, show, synchronize
 
 SIZES = (2, 3, 5, 8, 16, 32, 64, 128, 256, 512)
 KINDS = ("plain", "zeros", "tied maximum", "ties everywhere")
+PEER = "bisection"
 ACCURACY = 1e-11
 """Relative residual of the entropy that counts as solved, for every method."""
 
@@ -103,53 +101,62 @@ def _solved(p: Tensor, target: Tensor, gamma: Tensor) -> Tensor:
     return (gamma > 0) & ((h - target).abs() <= ACCURACY * target)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+def run(device: str, quick: bool) -> dict:
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-
-    batches = list(problems(arguments.problems, seed=arguments.seed))
-    count = sum(len(p) for p, _ in batches)
-    # CPU time of the one thread: a busy neighbour does not count.
-    seconds = {"attnlib": 0.0, "bisection": 0.0, "article, 20 rounds": 0.0}
-    iterations, halvings, residual = [], [], 0.0
-    failed = dict.fromkeys(seconds, 0)
-    wrong_sign = 0
-    for p, target in batches:
-        start = time.process_time()
-        result = normalize_entropy(p, target)
-        seconds["attnlib"] += time.process_time() - start
-        start = time.process_time()
-        bisected, rounds = bisection(p, target)
-        seconds["bisection"] += time.process_time() - start
-        start = time.process_time()
-        from_article = article(p, target, 20)
-        seconds["article, 20 rounds"] += time.process_time() - start
-
-        iterations.append(result.iterations)
-        halvings.append(rounds)
-        for name, gamma in zip(seconds, (result.gamma, bisected, from_article), strict=True):
-            failed[name] += int((~_solved(p, target, gamma)).sum())
-        wrong_sign += int((from_article < 0).sum())
-        residual = max(residual, ((shannon_entropy(result.p) - target) / target).abs().max().item())
-
-    iterations = torch.cat(iterations)
-    print(f"{count} problems, n in {SIZES}, {', '.join(KINDS)}; float64, 1 thread, torch {torch.__version__}")
-    print(f"solved means gamma > 0 and a relative residual of at most {ACCURACY:g}")
-    print(
-        f"attnlib: iterations mean {iterations.double().mean():.2f}, max {iterations.max()}; "
-        f"worst relative residual of the result {residual:.1e}"
+    try:
+        results = measure(5_000 if quick else 100_000, device=device)
+    finally:
+        torch.set_num_threads(threads)
+    count = int(results["attnlib"]["problems"])
+    show(
+        f"{count} problems, n in {SIZES}, {', '.join(KINDS)}; float64, 1 thread; solved means gamma > 0 and "
+        f"a relative residual of at most {ACCURACY:g}",
+        results,
     )
-    print(f"bisection: {min(halvings)} to {max(halvings)} halvings a batch")
-    for name, value in seconds.items():
-        print(
-            f"{name:20} failed {failed[name]:6d} ({failed[name] / count:6.2%})   time / attnlib "
-            f"{value / seconds['attnlib']:.2f}"
-        )
-    print(f"article: {wrong_sign} of its failures ended at a negative power, which reverses the order")
+    return {
+        "results": results,
+        "bars": [
+            bar("problems that attnlib fails", results["attnlib"]["failed"], at_most=0),
+            bar("iterations attnlib takes at most", results["attnlib"]["iterations, most"], at_most=20),
+        ],
+    }
 
 
-if __name__ == "__main__":
-    main()
+def measure(count: int, *, device: str = "cpu", seed: int = 0) -> dict[str, dict]:
+    """Failures, rounds and time of every method on the same problems."""
+    solvers = {"attnlib": _attnlib, PEER: bisection, "article, 20 rounds": lambda p, h: (article(p, h, 20), 20)}
+    seconds, failed, wrong_sign = (dict.fromkeys(solvers, 0) for _ in range(3))
+    rounds: dict[str, list[float]] = {name: [] for name in solvers}
+    for p, target in problems(count, seed=seed):
+        p, target = p.to(device), target.to(device)
+        for name, solve in solvers.items():
+            start = _clock(device)
+            gamma, taken = solve(p, target)
+            seconds[name] += _clock(device) - start
+            failed[name] += int((~_solved(p, target, gamma)).sum())
+            wrong_sign[name] += int((gamma < 0).sum())
+            rounds[name] += torch.as_tensor(taken).expand(len(p)).tolist()
+    return {
+        name: {
+            "problems": count,
+            "failed": failed[name],
+            "power below 0": wrong_sign[name],
+            "iterations, mean": sum(rounds[name]) / count,
+            "iterations, most": max(rounds[name]),
+            "ms": 1e3 * seconds[name],
+            f"ratio to {PEER}": seconds[name] / seconds[PEER],
+        }
+        for name in solvers
+    }
+
+
+def _attnlib(p: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    result = normalize_entropy(p, target)
+    return result.gamma, result.iterations
+
+
+def _clock(device: str) -> float:
+    """Seconds: of CPU time on a CPU, where a busy neighbour should not count."""
+    synchronize(device)
+    return time.process_time() if torch.device(device).type == "cpu" else time.perf_counter()

@@ -15,6 +15,8 @@ from attnlib.publish import execute
 from attnlib.publish.notebooks import VERDICTS, BookError, Page, load, pages, read_page
 
 ARTICLE_EXERCISES = 4
+GUIDES = ("use-it-on-your-model",)
+"""Notebooks that show how to use the library: they derive and claim nothing, and have no card."""
 SECTIONS = ("Takeaways", "Exercises", "References", "Cite this chapter")
 
 
@@ -177,6 +179,10 @@ def chapter_parts(shelf: Shelf) -> Iterator[str]:
     articles = {article["id"]: article for article in shelf.data("articles.yml") or []}
     for path, page in shelf.pages.items():
         prose = shelf.prose(path)
+        if path.stem in GUIDES:
+            if page.card or page.claims or page.equations:
+                yield f"{path}: a guide has a card, a claim or a derivation; those belong in a chapter"
+            continue
         if page.card is None:
             yield f"{path}: the chapter has no {{chapter-card}}"
         headings = re.findall(r"^## +(.+?)\s*$", prose, re.M)

@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import attnlib
 from attnlib.publish import execute
 from attnlib.publish.notebooks import BookError, notebook_paths
 
@@ -66,15 +67,19 @@ def _digest(files: dict[str, bytes]) -> str:
 
 
 def _frame(files: dict[str, bytes]) -> str:
-    """What shapes every page: configuration, templates, styles, the build's own code and its versions."""
+    """What shapes the pages beside their files: configuration, templates, styles, attnlib and versions.
+
+    Attnlib, because its docstrings are a page and its digest tells current records from stale ones.
+    """
     shaping = {
         name: content
         for name, content in files.items()
         if name in ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml")
         or name.startswith(("book/_static/", "book/_templates/"))
     }
-    for path in Path(__file__).parent.rglob("*.py"):
-        shaping[f"publish/{path.name}"] = path.read_bytes()
+    package = Path(attnlib.__file__).parent
+    for path in package.rglob("*.py"):
+        shaping[f"attnlib/{path.relative_to(package).as_posix()}"] = path.read_bytes()
     shaping["versions"] = json.dumps(_stack()).encode()
     return _digest(shaping)
 

@@ -16,7 +16,7 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-from attnlib.publish import api
+from attnlib.publish import api, benchmarks
 from attnlib.publish.address import read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
 from attnlib.publish.notebooks import (
@@ -45,10 +45,10 @@ class Book:
         self.edition = read_edition(root)
         runs = root / RUNS_FILE
         self.runs = json.loads(runs.read_text(encoding="utf-8")) if runs.is_file() else {}
-        self.recorded = [
-            json.loads(path.read_text(encoding="utf-8"))
-            for path in sorted((root / "book" / "recorded").glob("*.json"))
-        ]
+        recorded = sorted((root / "book" / "recorded").glob("*.json"))
+        timed = [path for path in recorded if path.match(benchmarks.PATTERN)]
+        self.recorded = [_json(path) for path in recorded if path not in timed]
+        self.benchmarks = [_json(path) for path in timed]
         self.articles = yaml.safe_load((root / "book" / "articles.yml").read_text(encoding="utf-8"))
 
     def page(self, docname: str) -> Page | None:
@@ -66,6 +66,10 @@ class Book:
             ]
             if path.is_file()
         ]
+
+
+def _json(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 class BookDirective(SphinxDirective):
@@ -130,6 +134,26 @@ class BookDirective(SphinxDirective):
         for cells in rows:
             body += nodes.row("", *[nodes.entry("", *as_blocks(cell)) for cell in cells])
         return table
+
+
+def commit(record: dict) -> str:
+    return (record["commit"] or "unknown")[:12] + (", with local changes" if record["modified"] else "")
+
+
+def provenance(facts: dict[str, str], *, current: bool) -> list[nodes.Node]:
+    """Whether a record was made with the present sources, and what it was made with and on."""
+    fields = nodes.field_list(classes=["run-facts"])
+    for name, value in facts.items():
+        fields += nodes.field(
+            "", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value))
+        )
+    if current:
+        state = nodes.paragraph(
+            "", "Current: made with the sources this book is built from.", classes=["current"]
+        )
+    else:
+        state = nodes.paragraph("", "Stale: attnlib has changed since this run.", classes=["stale"])
+    return [state, fields]
 
 
 def as_blocks(content) -> list[nodes.Node]:
@@ -393,26 +417,10 @@ class RecordedRuns(BookDirective):
             "dtype": run["dtype"],
             "Seed": str(run["seed"]),
             "Date": run["date"],
-            "Commit": (run["commit"] or "unknown")[:12] + (", with local changes" if run["modified"] else ""),
+            "Commit": commit(run),
             "Sources": run["digest"][:12],
         }
-        fields = nodes.field_list(classes=["run-facts"])
-        for name, value in facts.items():
-            fields += nodes.field(
-                "", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value))
-            )
-        blocks: list[nodes.Node] = []
-        if run["digest"] != current:
-            blocks.append(
-                nodes.paragraph("", "Stale: attnlib has changed since this run.", classes=["stale"])
-            )
-        else:
-            blocks.append(
-                nodes.paragraph(
-                    "", "Current: made with the sources this book is built from.", classes=["current"]
-                )
-            )
-        blocks.append(fields)
+        blocks = provenance(facts, current=run["digest"] == current)
         rows = [
             [
                 chapter["chapter"],
@@ -450,6 +458,77 @@ class RecordedRuns(BookDirective):
         box += self.table(["Claim", "Check", "Measured", "Bound"], rows, "checks")
         box += nodes.raw("", "</details>", format="html")
         return box
+
+
+class Benchmarks(BookDirective):
+    """The benchmarks on record: the hardware, the bars that were met or missed, every case's numbers."""
+
+    devices = {"cpu": "CPU", "cuda": "CUDA"}
+
+    def run(self):
+        from attnlib.ledger.record import source_digest
+
+        self.depend()
+        current = source_digest()
+        found: list[nodes.Node] = []
+        for device, name in self.devices.items():
+            found.append(nodes.rubric("", name))
+            records = [
+                record for record in self.book.benchmarks if record["device"].split(":")[0] == device
+            ]
+            if not records:
+                found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
+            for record in records:
+                found += self.one(record, current)
+        return found
+
+    def one(self, record: dict, current: str) -> list[nodes.Node]:
+        benchmarks.validate(record)
+        facts = {
+            "Device": record["device_name"],
+            "Threads": str(record["threads"]),
+            "torch": record["torch"],
+            "Python": record["python"],
+            "Date": record["date"],
+            "Commit": commit(record),
+            "Sources": record["digest"][:12],
+        }
+        if record["quick"]:
+            facts["Rounds"] = "few (quick)"
+        blocks = provenance(facts, current=record["digest"] == current)
+        bars = [
+            [
+                [nodes.strong("", name), nodes.Text(f": {bar['name']}")],
+                f"{bar['value']:.3g}",
+                f"{'≤' if 'at_most' in bar else '≥'} {bar.get('at_most', bar.get('at_least')):g}",
+                "met" if bar["met"] else "missed",
+            ]
+            for name, result in self.results(record)
+            for bar in result["bars"]
+        ]
+        if bars:
+            blocks.append(self.table(["Bar", "Measured", "Limit", "Outcome"], bars, "bars"))
+        for name, result in self.results(record):
+            blocks.append(nodes.rubric("", name))
+            blocks.append(self.numbers(list(benchmarks.rows(result["results"]))))
+        return blocks
+
+    def results(self, record: dict):
+        return [(name.replace("_", " "), result) for name, result in record["benchmarks"].items()]
+
+    def numbers(self, rows: list[tuple[tuple[str, ...], str, dict]]) -> nodes.Node:
+        quantities = list(dict.fromkeys(quantity for _, _, numbers in rows for quantity in numbers))
+        headings = ["Case", *quantities]
+        placed = any(where for where, _, _ in rows)
+        cells = [
+            [case, *(benchmarks.shown(quantity, numbers.get(quantity)) for quantity in quantities)]
+            for _, case, numbers in rows
+        ]
+        if placed:
+            headings.insert(0, "Where")
+            for row, (where, _, _) in zip(cells, rows, strict=True):
+                row.insert(0, benchmarks.place(where))
+        return self.table(headings, cells, "benchmarks")
 
 
 class CiteChapter(BookDirective):
@@ -549,6 +628,7 @@ DIRECTIVES = {
     "errata": Errata,
     "quoted-claims": QuotedClaims,
     "recorded-runs": RecordedRuns,
+    "benchmarks": Benchmarks,
     "cite-chapter": CiteChapter,
     "run-anywhere": RunAnywhere,
     "run-on": RunOn,

@@ -1,0 +1,96 @@
+"""Recorded benchmarks as tables: what ``python -m benchmarks --out`` wrote, checked and laid flat."""
+
+import re
+from collections.abc import Iterator
+
+PATTERN = "benchmarks-*.json"
+SCHEMA = 1
+KEYS = {
+    "schema",
+    "device",
+    "device_name",
+    "threads",
+    "torch",
+    "python",
+    "date",
+    "commit",
+    "modified",
+    "digest",
+    "quick",
+    "benchmarks",
+}
+
+
+def validate(record: dict) -> None:
+    """Raise ``ValueError`` unless the record has the form that ``python -m benchmarks --out`` writes."""
+    if set(record) != KEYS:
+        raise ValueError(f"keys missing or unknown: {sorted(set(record) ^ KEYS)}")
+    if record["schema"] != SCHEMA:
+        raise ValueError(f"schema must be {SCHEMA}, got {record['schema']!r}")
+    if not re.fullmatch("[0-9a-f]{64}", str(record["digest"])):
+        raise ValueError(f"digest must be a sha256 in hexadecimal, got {record['digest']!r}")
+    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(record["date"])):
+        raise ValueError(f"date must be year-month-day, got {record['date']!r}")
+    if not record["device_name"]:
+        raise ValueError("device_name must name the hardware")
+    if not record["benchmarks"]:
+        raise ValueError("benchmarks must hold at least one")
+    for name, result in record["benchmarks"].items():
+        if set(result) != {"results", "bars"}:
+            raise ValueError(f"{name} must hold results and bars, got {sorted(result)}")
+        if not list(rows(result["results"])):
+            raise ValueError(f"{name} holds no numbers")
+        for bar in result["bars"]:
+            limits = {"at_most", "at_least"} & set(bar)
+            if set(bar) != {"name", "value", "met"} | limits or len(limits) != 1:
+                raise ValueError(f"{name}: a bar needs name, value, met and one limit, got {sorted(bar)}")
+            if bar["met"] != (
+                bar["value"] <= bar["at_most"] if "at_most" in bar else bar["value"] >= bar["at_least"]
+            ):
+                raise ValueError(f"{name}: {bar['name']}: met is {bar['met']}, the numbers say otherwise")
+
+
+def rows(results: dict, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, dict]]:
+    """The measured cases in the order they were written: where (such as the length), the case, its numbers.
+
+    >>> list(rows({"1024": {"forward": {"fused": {"ms": 3.0}}, "peak bytes": {"fused": 8}}}))
+    [(('1024', 'forward'), 'fused', {'ms': 3.0}), (('1024',), 'fused', {'peak bytes': 8})]
+    """
+    for name, value in results.items():
+        if not isinstance(value, dict) or not value:
+            raise ValueError(f"{'/'.join((*where, name))} must hold named numbers, got {value!r}")
+        if all(_is_number(number) for number in value.values()):
+            if name.endswith("bytes"):  # a quantity, by case
+                for case, number in value.items():
+                    yield where, case, {name: number}
+            else:
+                yield where, name, value
+        else:
+            yield from rows(value, (*where, name))
+
+
+def _is_number(value) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def place(where: tuple[str, ...]) -> str:
+    """Where a case was measured, in words.
+
+    >>> place(("16384", "forward"))
+    'n = 16,384, forward'
+    """
+    return ", ".join(f"n = {int(part):,}" if part.isdecimal() else part for part in where)
+
+
+def shown(quantity: str, value: float | None) -> str:
+    """A number with the digits that a timing has.
+
+    >>> shown("ms", 1234.5), shown("ms", 0.01234), shown("peak bytes", 8_400_000), shown("peak bytes", None)
+    ('1,230', '0.0123', '8.4 MB', '')
+    """
+    if value is None:
+        return ""
+    if quantity.endswith("bytes"):
+        return f"{value / 1e6:,.3g} MB"
+    rounded = float(f"{value:.3g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
