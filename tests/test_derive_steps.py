@@ -242,6 +242,9 @@ FALSE_BOUNDS = {
     "by little": (le, sp.Integer(1) + Rational(1, 10**45) * x, sp.Integer(1), UNIT),
     "strict, with ties": (lt, H(lam), log(n), ROWS),
     "strict, with one pair tied": (gt, (s[1] - s[2])**2 + s[3]**2 * 0, 0, Domain({s: (-1, 1), n: ladder(3)})),
+    "strict, with only the middle pair of four tied": (
+        gt, (s[2] - s[3])**2 + sum(Max(0, Rational(1, 10) - Abs(a - b)) for a, b in ((s[1], s[4]), (s[1], s[2]), (s[3], s[4]))),
+        0, Domain({s: (-1, 1), n: ladder(4)})),
     "strict at an end": (gt, x, 1, UNIT),
     "strict where equal": (lt, x, x, UNIT),
     "only with an extreme peak": (le, MaxOver(q[i], (i, 1, n)), Rational(999, 1000), WEIGHTS),
@@ -355,6 +358,18 @@ def test_no_logarithm_is_split_by_force():
     assert not _vanishes(log(x**2) - 2 * log(x))
     positive = sp.symbols("a b", positive=True)
     assert _vanishes(log(positive[0] * positive[1]) - log(positive[0]) - log(positive[1]))
+
+
+def test_only_what_ranges_over_positive_numbers_is_taken_to_be_positive():
+    domain = Domain({x: (0, 1), y: (-1, 1), sp.Symbol("k", integer=True): integers(0, 2), m: integers(1, 2)})
+    assert list(domain.positive_symbols()) == [x]
+
+
+def test_finite_sum_is_added_up_and_an_infinite_one_summed():
+    from attnlib.derive.instantiate import at_size
+
+    assert at_size(Sum(k, (k, 1, m)), COUNTS, 0) == Sum(k, (k, 1, m))
+    assert at_size(Sum(1 / k**2, (k, 1, oo)), COUNTS, 0) == pi**2 / 6
 
 
 def test_chain_rests_on_its_weakest_step():
