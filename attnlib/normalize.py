@@ -24,6 +24,8 @@ __all__ = ["NormalizedEntropy", "normalize_entropy", "normalize_entropy_scores",
 class NormalizedEntropy(NamedTuple):
     """Result of :func:`normalize_entropy`; ``gamma`` and ``iterations`` have the shape of the rows.
 
+    ``p`` has the entropy asked for, in nats.
+
     Source: 8829.
 
     >>> import torch

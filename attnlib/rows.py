@@ -46,7 +46,7 @@ class RowStatistics(NamedTuple):
     Source: U1-U4, U7.
 
     >>> import torch
-    >>> rows = row_statistics(torch.zeros(1, 8), torch.randn(5, 8))  # one query, which likes all keys alike
+    >>> rows = row_statistics(torch.zeros(1, 8), torch.randn(5, 8))  # all keys alike
     >>> rows.effective_tokens.round(), rows.sparsity.round()
     (tensor([5.]), tensor([1.]))
     """

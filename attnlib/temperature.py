@@ -50,7 +50,7 @@ class EntropyTemperature(NamedTuple):
 class TargetedAttention(NamedTuple):
     """The output (..., heads, n, dv) and the factor ``gamma`` on the logits that gives the target entropy.
 
-    ``gamma`` has the shape (..., heads, n) of the rows or (..., heads) of the heads; ``iterations`` is the
+    The target was given in nats. ``gamma`` has the shape (..., heads, n) of the rows or (..., heads) of the heads; ``iterations`` is the
     number of Newton steps that the slowest of them took.
 
     Source: U2, U9; 8823-C7.

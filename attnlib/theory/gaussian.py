@@ -54,6 +54,9 @@ def sparsity_exp_finite(gamma, n) -> Tensor:
     Returns:
         float64 tensor, at least ``1 / sqrt(n)``; log S is off by o(log n).
 
+    Raises:
+        InvalidArgument: ``gamma`` negative, ``n < 1`` or a value that is not finite.
+
     Source: 9889-C6.
 
     >>> print(f"{float(sparsity_exp_finite(10.0, 4096)):.6f}")  # 1 / sqrt(n)

@@ -56,6 +56,9 @@ def weight(n, d, scale) -> Tensor:
     Returns:
         float64 tensor in (0, 1).
 
+    Raises:
+        InvalidArgument: ``n < 1``, ``d < 2``, ``scale < 0`` or a value that is not finite.
+
     Source: 8823-C13.
 
     >>> print(f"{float(weight(8192, 64, 1 / 8)):.3f}")

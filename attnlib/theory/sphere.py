@@ -218,7 +218,7 @@ def exact_scale_for_entropy(n, d, entropy) -> Tensor:
 
 
 def freezing_scale(n, d) -> Tensor:
-    """Scale at which the annealed entropy vanishes, exact in d: beyond it a few keys hold the row.
+    """Scale at which the annealed entropy is 0 nats, exact in d: beyond it a few keys hold the row.
 
     Args:
         n: number of keys, at least 1.
