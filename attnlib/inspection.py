@@ -155,7 +155,7 @@ class AttentionReport:
 
 
 class _Tally:
-    """Running sums of one layer, on the device of the model until they are asked for."""
+    """Running sums of one layer."""
 
     def __init__(self, layer: str, heads: int):
         self.layer, self.heads, self.calls = layer, heads, 0
@@ -172,8 +172,8 @@ class _Tally:
         by_head = (-1, heads, lse.shape[-1])
         sees_a_key = (lse > -torch.inf).reshape(by_head)
         values = (statistics.entropy, statistics.renyi[0.0], statistics.effective_tokens, statistics.sparsity)
-        stacked = torch.stack([value.reshape(by_head) for value in values]).cpu().double()
-        self.sums = self.sums + stacked.masked_fill(~sees_a_key.cpu(), 0).sum(dim=(1, -1))
+        stacked = torch.stack([value.reshape(by_head) for value in values])
+        self.sums = self.sums + stacked.masked_fill(~sees_a_key, 0).sum(dim=(1, -1)).cpu().double()
         self.rows = self.rows + sees_a_key.sum(dim=(0, -1)).cpu()
         self.calls += 1
 
@@ -291,9 +291,10 @@ def record_attention(
     scripted ones, and calls made by other threads. If nothing was caught, the end of the block raises.
 
     The model's outputs and gradients stay as they are, up to the rounding between torch's fast path for
-    inference, which is off inside of the block, and its usual one. Statistics are those before dropout, cost
-    about two attention calls each, and are taken without gradient. Entries of an additive mask below half
-    of the dtype's lowest number count as hidden. Rows that see no key are left out of the means.
+    inference, which is off inside of the block, and its usual one. Statistics are those before dropout, taken
+    without gradient and in float32 at least; they take two forward calls of the fused kernel and a backward
+    one. Entries of an additive mask below half of the dtype's lowest number count as hidden. Rows that see
+    no key are left out of the means.
 
     Args:
         model: any ``torch.nn.Module``; its hooks are removed at the end, whatever happens.
@@ -337,9 +338,10 @@ def record_attention(
             return
         if query.is_nested or key.is_nested:
             raise InvalidArgument(f"{layer} attends over nested tensors, whose rows cannot be recorded; pad them")
+        wide = torch.promote_types(query.dtype, torch.float32)  # row_statistics rounds to what it is given
         statistics = row_statistics(
-            query,
-            key,
+            query.to(wide),
+            key.to(wide),
             attn_mask=_hide_what_underflows(attn_mask),
             is_causal=is_causal,
             scale=scale,

@@ -108,11 +108,14 @@ def test_any_leading_dimensions(lead):
     agree(report["(model)"], by_hand(q.reshape(-1, heads, 7, 8), k.reshape(-1, heads, 5, 8)))
 
 
-def test_half_precision_is_recorded_as_it_is():
-    model, (q, k, v) = Attend(), qkv(1, 2, dtype=torch.bfloat16)
-    with record_attention(model) as report:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_half_precision_is_not_rounded_again(dtype):
+    model, (q, k, v) = Attend(), qkv(1, 2, dtype=dtype)
+    with record_attention(model, keep_rows=True) as report:
         model(q, k, v)
-    agree(report["(model)"], by_hand(q, k))
+    agree(report["(model)"], by_hand(q.double(), k.double()))
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    assert report.row_statistics["(model)"][0].entropy.dtype == wide
 
 
 def test_a_function_imported_by_name_is_caught_too():

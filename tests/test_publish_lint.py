@@ -65,6 +65,19 @@ def test_the_fixture_book_has_all_a_book_must_have(root):
     assert lint.check_book(root) == []
 
 
+def test_a_guide_needs_no_card_and_may_not_have_one(root, monkeypatch):
+    monkeypatch.setattr(lint, "GUIDES", ("8823-attention-scale",))
+    complaint = f"{CHAPTER}: a guide has a card, a claim or a derivation; those belong in a chapter"
+    assert list(lint.chapter_parts(lint.Shelf.read(root))) == [complaint]
+
+    def make_a_guide(notebook):
+        keep = [{"cell_type": "markdown", "metadata": {}, "id": "title", "source": "# A guide"}]
+        notebook["cells"] = keep
+
+    edit(root, make_a_guide)
+    assert list(lint.chapter_parts(lint.Shelf.read(root))) == []
+
+
 FAULTS = {
     "a formula in dollars": (
         replace("## A figure", "## A figure\n\n$$ H = F $$"),
