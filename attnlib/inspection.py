@@ -268,7 +268,7 @@ class _Where:
 
 
 def _hide_what_underflows(attn_mask: Tensor | None) -> Tensor | None:
-    """Take entries near the dtype's lowest number, which many models mask with, for the -inf they stand for."""
+    """Turn entries near the dtype's lowest number, which many models mask with, into the -inf they mean."""
     if attn_mask is None or not attn_mask.dtype.is_floating_point:
         return attn_mask
     return attn_mask.masked_fill(attn_mask < torch.finfo(attn_mask.dtype).min / 2, -torch.inf)
@@ -337,7 +337,7 @@ def record_attention(
         if layer is None:
             return
         if query.is_nested or key.is_nested:
-            raise InvalidArgument(f"{layer} attends over nested tensors, whose rows cannot be recorded; pad them")
+            raise InvalidArgument(f"{layer} attends over nested tensors, which cannot be recorded; pad them")
         wide = torch.promote_types(query.dtype, torch.float32)  # row_statistics rounds to what it is given
         statistics = row_statistics(
             query.to(wide),
@@ -363,8 +363,8 @@ def record_attention(
     if not report:
         raise NothingRecorded(
             f"{type(model).__name__} ran, but none of its attention went through "
-            "torch.nn.functional.scaled_dot_product_attention or torch.nn.MultiheadAttention; if it writes its "
-            "attention out or is compiled, choose its 'sdpa' implementation or pass the uncompiled model"
+            "torch.nn.functional.scaled_dot_product_attention or torch.nn.MultiheadAttention; if it writes "
+            "its attention out or is compiled, choose its 'sdpa' implementation or pass the uncompiled model"
             if where.was_called
             else f"{type(model).__name__} was not called inside of the block"
         )

@@ -125,7 +125,11 @@ def run(device: str, quick: bool) -> dict:
 
 def measure(count: int, *, device: str = "cpu", seed: int = 0) -> dict[str, dict]:
     """Failures, rounds and time of every method on the same problems."""
-    solvers = {"attnlib": _attnlib, PEER: bisection, "article, 20 rounds": lambda p, h: (article(p, h, 20), 20)}
+    solvers = {
+        "attnlib": _attnlib,
+        PEER: bisection,
+        "article, 20 rounds": lambda p, target: (article(p, target, 20), 20),
+    }
     seconds, failed, wrong_sign = (dict.fromkeys(solvers, 0) for _ in range(3))
     rounds: dict[str, list[float]] = {name: [] for name in solvers}
     for p, target in problems(count, seed=seed):

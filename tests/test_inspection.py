@@ -1,4 +1,4 @@
-"""What is recorded of a running model: every call, under its layer's name, with the numbers of its own rows."""
+"""What is recorded of a running model: every call, by the name of its layer, with its own rows' numbers."""
 
 import json
 import math

@@ -18,6 +18,7 @@ import attnlib.theory
 from attnlib.publish.api import link_sources, mark_sources
 
 ROOT = Path(__file__).parents[1]
+THEORY = [f"attnlib.theory.{module.name}" for module in pkgutil.iter_modules(attnlib.theory.__path__)]
 MODULES = [
     attnlib.scale,
     attnlib.sparsity,
@@ -25,7 +26,7 @@ MODULES = [
     attnlib.inspection,
     attnlib.distributed,
     attnlib.errors,
-    *(importlib.import_module(f"attnlib.theory.{m.name}") for m in pkgutil.iter_modules(attnlib.theory.__path__)),
+    *map(importlib.import_module, THEORY),
 ]
 
 

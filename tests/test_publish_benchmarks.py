@@ -45,7 +45,7 @@ def record(**changes) -> dict:
                     }
                 },
                 "bars": [
-                    {"name": "lse + entropy against output only", "value": 1.07, "at_most": 1.15, "met": True},
+                    {"name": "lse + entropy against output", "value": 1.07, "at_most": 1.15, "met": True},
                     {"name": "written out against it", "value": 4.2, "at_least": 5, "met": False},
                 ],
             },
@@ -78,7 +78,7 @@ FAULTS = [
     (put({}, "benchmarks"), "at least one"),
     (put({"results": {}}, "benchmarks", "import_time"), "import_time must hold results and bars"),
     (put({}, "benchmarks", "import_time", "results"), "import_time holds no numbers"),
-    (put("fast", "benchmarks", "import_time", "results", "import torch"), "import torch must hold named numbers"),
+    (put("fast", "benchmarks", "import_time", "results", "import torch"), "must hold named numbers"),
     (put(1.2, *BARS, 0, "value"), "met is True, the numbers say otherwise"),
     (put(True, *BARS, 1, "met"), "met is True, the numbers say otherwise"),
     (put(1, *BARS, 1, "at_most"), "one limit"),
@@ -136,7 +136,7 @@ def test_the_normalisation_suite_measures_every_method():
     measured = normalization_suite.measure(120, seed=1)
     assert list(measured) == ["attnlib", "bisection", "article, 20 rounds"]
     assert measured["attnlib"]["failed"] == measured["bisection"]["failed"] == 0
-    assert measured["article, 20 rounds"]["failed"] > 0 and measured["article, 20 rounds"]["power below 0"] > 0
+    assert min(measured["article, 20 rounds"][count] for count in ("failed", "power below 0")) > 0
     assert 1 <= measured["attnlib"]["iterations, most"] <= 20
     assert measured["bisection"]["ratio to bisection"] == 1
     assert len(list(rows(measured))) == 3
@@ -180,7 +180,7 @@ def test_the_page_names_the_hardware_and_shows_the_numbers(page):
     shown_text = text(page)
     assert "A processor of two cores" in shown_text and "Threads : 2" in shown_text
     assert "n = 4,096, forward lse + entropy 1,230 1.07" in shown_text and "8.4 MB" in shown_text
-    assert "row statistics : lse + entropy against output only 1.07 ≤ 1.15 met" in shown_text
+    assert "row statistics : lse + entropy against output 1.07 ≤ 1.15 met" in shown_text
     assert "row statistics : written out against it 4.2 ≥ 5 missed" in shown_text
 
 

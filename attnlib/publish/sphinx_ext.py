@@ -122,9 +122,9 @@ class BookDirective(SphinxDirective):
         reference += nodes.inline("", "", *self.inline(label))
         return reference
 
-    def table(self, headings: list[str], rows: list[list], kind: str) -> nodes.Node:
-        """A table that turns into a stack of labelled rows on a narrow screen (see book.css)."""
-        table = nodes.table(classes=["book-table", kind])
+    def table(self, headings: list[str], rows: list[list], kind: str, *, stacks: bool = True) -> nodes.Node:
+        """A table that turns into a stack of its cells on a narrow screen (see book.css), or else scrolls."""
+        table = nodes.table(classes=["book-table", kind] if stacks else [kind])
         group = nodes.tgroup(cols=len(headings))
         table += group
         group += [nodes.colspec(colwidth=1) for _ in headings]
@@ -507,28 +507,27 @@ class Benchmarks(BookDirective):
             for bar in result["bars"]
         ]
         if bars:
-            blocks.append(self.table(["Bar", "Measured", "Limit", "Outcome"], bars, "bars"))
+            blocks.append(self.table(["Bar", "Measured", "Limit", "Outcome"], bars, "timings", stacks=False))
         for name, result in self.results(record):
             blocks.append(nodes.rubric("", name))
-            blocks.append(self.numbers(list(benchmarks.rows(result["results"]))))
+            tables: dict[tuple[str, ...], list] = {}
+            for row in benchmarks.rows(result["results"]):
+                tables.setdefault(tuple(row[2]), []).append(row)
+            blocks += [self.numbers(quantities, rows) for quantities, rows in tables.items()]
         return blocks
 
     def results(self, record: dict):
         return [(name.replace("_", " "), result) for name, result in record["benchmarks"].items()]
 
-    def numbers(self, rows: list[tuple[tuple[str, ...], str, dict]]) -> nodes.Node:
-        quantities = list(dict.fromkeys(quantity for _, _, numbers in rows for quantity in numbers))
-        headings = ["Case", *quantities]
-        placed = any(where for where, _, _ in rows)
+    def numbers(self, quantities: tuple[str, ...], rows: list[tuple]) -> nodes.Node:
         cells = [
-            [case, *(benchmarks.shown(quantity, numbers.get(quantity)) for quantity in quantities)]
-            for _, case, numbers in rows
+            [benchmarks.place(where), case, *(benchmarks.shown(name, numbers[name]) for name in quantities)]
+            for where, case, numbers in rows
         ]
-        if placed:
-            headings.insert(0, "Where")
-            for row, (where, _, _) in zip(cells, rows, strict=True):
-                row.insert(0, benchmarks.place(where))
-        return self.table(headings, cells, "benchmarks")
+        headings = ["Where", "Case", *quantities]
+        if not any(where for where, _, _ in rows):
+            headings, cells = headings[1:], [row[1:] for row in cells]
+        return self.table(headings, cells, "timings", stacks=False)
 
 
 class CiteChapter(BookDirective):
