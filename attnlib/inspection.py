@@ -292,9 +292,8 @@ def record_attention(
 
     The model's outputs and gradients stay as they are, up to the rounding between torch's fast path for
     inference, which is off inside of the block, and its usual one. Statistics are those before dropout, taken
-    without gradient and in float32 at least; they take two forward calls of the fused kernel and a backward
-    one. Entries of an additive mask below half of the dtype's lowest number count as hidden. Rows that see
-    no key are left out of the means.
+    without gradient and in float32 at least. Entries of an additive mask below half of the dtype's lowest
+    number count as hidden. Rows that see no key are left out of the means.
 
     Args:
         model: any ``torch.nn.Module``; its hooks are removed at the end, whatever happens.
@@ -330,9 +329,7 @@ def record_attention(
     where = _Where(model)
 
     @torch.no_grad()
-    def see(
-        query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
-    ):
+    def see(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
         layer = where.name_call()
         if layer is None:
             return

@@ -161,7 +161,12 @@ def test_multihead_attention_merges_its_masks():
     for need_weights in (True, False):
         with record_attention(model) as report:
             _, weights = model(
-                x, x, x, key_padding_mask=hidden, attn_mask=causal.isinf(), need_weights=need_weights,
+                x,
+                x,
+                x,
+                key_padding_mask=hidden,
+                attn_mask=causal.isinf(),
+                need_weights=need_weights,
                 average_attn_weights=False,
             )
         with torch.no_grad():
@@ -204,9 +209,9 @@ def test_encoder_and_decoder_with_cross_attention():
 def test_gradients_stay_as_they_are():
     model, (q, k, v) = Two(), qkv(2, 3)
     q.requires_grad_()
-    want, = torch.autograd.grad(model(q, k, v).square().sum(), q)
+    (want,) = torch.autograd.grad(model(q, k, v).square().sum(), q)
     with record_attention(model) as report:
-        got, = torch.autograd.grad(model(q, k, v).square().sum(), q)
+        (got,) = torch.autograd.grad(model(q, k, v).square().sum(), q)
     assert torch.equal(got, want) and not report["first"].entropy.requires_grad
 
 
@@ -404,8 +409,13 @@ def test_the_table_has_a_line_for_each_head(report):
     lines = str(report).splitlines()
     assert lines[0].split("  ")[0] == "layer" and len(lines) == 5 and len(set(map(len, lines))) == 1
     assert lines[4].split() == [
-        "second", "1", f"{report['second'].entropy[1]:.3f}", f"{math.log(7):.3f}",
-        f"{report['second'].effective_tokens[1]:.1f}", f"{report['second'].sparsity[1]:.3f}", "7",
+        "second",
+        "1",
+        f"{report['second'].entropy[1]:.3f}",
+        f"{math.log(7):.3f}",
+        f"{report['second'].effective_tokens[1]:.1f}",
+        f"{report['second'].sparsity[1]:.3f}",
+        "7",
     ]
 
 

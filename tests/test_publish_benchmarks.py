@@ -106,7 +106,13 @@ def test_rows_keep_their_order_and_their_place():
 
 @pytest.mark.parametrize(
     "quantity, value, text",
-    [("ms", 99.96, "100"), ("ms", 12345678.0, "12,300,000"), ("failed", 0, "0"), ("ratio", 0.98765, "0.988")],
+    [
+        ("peak bytes", 1.074e9, "1,070 MB"),
+        ("ms", 99.96, "100"),
+        ("ms", 12345678.0, "12,300,000"),
+        ("failed", 0, "0"),
+        ("ratio", 0.98765, "0.988"),
+    ],
 )
 def test_numbers_are_shown_with_three_digits(quantity, value, text):
     assert shown(quantity, value) == text

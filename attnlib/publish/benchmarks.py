@@ -90,7 +90,7 @@ def shown(quantity: str, value: float | None) -> str:
     """
     if value is None:
         return ""
-    if quantity.endswith("bytes"):
-        return f"{value / 1e6:,.3g} MB"
-    rounded = float(f"{value:.3g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
+    in_bytes = quantity.endswith("bytes")
+    rounded = float(f"{value / 1e6 if in_bytes else value:.3g}")
+    digits = f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
+    return f"{digits} MB" if in_bytes else digits
