@@ -287,8 +287,8 @@ def record_attention(
     one forward pass gives ``name``, ``name[1]`` and so on. Repeated calls of a layer are averaged together.
 
     Not caught is attention a model writes out itself or takes from another library (flash-attn, xformers,
-    flex attention, an "eager" implementation), compiled models (pass the one before ``torch.compile``),
-    scripted ones, and calls made by other threads. If nothing was caught, the end of the block raises.
+    flex attention, an "eager" implementation), and calls made by other threads. If nothing was caught, the
+    end of the block raises. Compiled and scripted models are refused: record the one they were made from.
 
     The model's outputs and gradients stay as they are, up to the rounding between torch's fast path for
     inference, which is off inside of the block, and its usual one. Statistics are those before dropout, taken
@@ -306,7 +306,7 @@ def record_attention(
         in nats.
 
     Raises:
-        TypeError: ``model`` is not a ``torch.nn.Module``.
+        TypeError: ``model`` is not a ``torch.nn.Module``, or it or a part of it is compiled or scripted.
         NothingRecorded: the block ended without an error and no attention was caught.
         InvalidArgument: queries and keys that :func:`attnlib.row_statistics` refuses, such as those with NaN;
             nested tensors; a layer that changes its number of heads.
@@ -325,6 +325,10 @@ def record_attention(
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    for name, module in model.named_modules():
+        # torch.compile keeps the module it was given under this name; to ask for its class loads the compiler.
+        if hasattr(module, "_orig_mod") or isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(f"{name or 'model'} is compiled or scripted: record the module it was made from")
     report = AttentionReport()
     where = _Where(model)
 

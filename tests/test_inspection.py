@@ -396,6 +396,24 @@ def test_a_model_must_be_a_module(model):
             pass
 
 
+class Compiled(nn.Module):
+    """As torch.compile wraps a module, without loading the compiler."""
+
+    def __init__(self, module):
+        super().__init__()
+        self._orig_mod = module
+
+
+@pytest.mark.parametrize("part, name", [(Compiled(Attend()), "model"), (Two(), "second")])
+def test_compiled_models_are_refused(part, name):
+    if name == "second":
+        part.second = Compiled(part.second)
+    with pytest.raises(TypeError, match=f"{name} is compiled or scripted"):
+        with record_attention(part):
+            pass
+    assert not any(hooks(part))
+
+
 @pytest.fixture(scope="module")
 def report():
     torch.manual_seed(0)
