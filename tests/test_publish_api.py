@@ -6,6 +6,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,23 @@ def test_a_docstring_says_what_a_reader_needs(name):
 @pytest.mark.parametrize("name", ERRORS)
 def test_an_error_says_when_it_is_raised(name):
     assert (inspect.getdoc(ERRORS[name]) or "").splitlines()[0].endswith(".")
+
+
+class Asked(set):
+    """Remembers what was looked for."""
+
+    def __contains__(self, anchor):
+        self.add(anchor)
+        return False
+
+
+def test_every_claim_that_a_docstring_rests_on_is_in_the_book():
+    files = (ROOT / "book/claims").glob("*.toml")
+    listed = {f"claim-{name}".lower() for file in files for name in tomllib.loads(file.read_text())["claims"]}
+    asked = Asked()
+    for thing in DOCUMENTED.values():
+        mark_sources(inspect.getdoc(thing).splitlines(), asked)
+    assert len(asked) > 40 and asked <= listed
 
 
 def lacks_all(q):
