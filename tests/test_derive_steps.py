@@ -5,7 +5,24 @@ import time
 import mpmath as mp
 import pytest
 import sympy as sp
-from sympy import Abs, Function, Integral, Max, Min, Piecewise, Product, Rational, Sum, cos, exp, log, oo, pi, sign, sqrt
+from sympy import (
+    Abs,
+    Function,
+    Integral,
+    Max,
+    Min,
+    Piecewise,
+    Product,
+    Rational,
+    Sum,
+    cos,
+    exp,
+    log,
+    oo,
+    pi,
+    sign,
+    sqrt,
+)
 
 from attnlib.derive import (
     Derivation,
