@@ -24,8 +24,7 @@ def lay_out(root: Path) -> Path:
     """The fixture's chapter in the real book's frame."""
     for name in ("_config.yml", "CITATION.cff", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    for name in ("_static", "_templates"):
-        shutil.copytree(ROOT / "book" / name, root / "book" / name)
+    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
     for path in (ROOT / "book").iterdir():
         if path.suffix in (".md", ".yml", ".bib") and path.name != "handwritten-formulas.yml":
             shutil.copy(path, root / "book")

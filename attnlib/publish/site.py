@@ -67,7 +67,7 @@ def _digest(files: dict[str, bytes]) -> str:
 
 
 def _frame(files: dict[str, bytes]) -> str:
-    """What shapes the pages beside their files: configuration, templates, styles, attnlib and versions.
+    """What shapes the pages beside their files: configuration, styles, attnlib and versions.
 
     Attnlib, because its docstrings are a page and its digest tells current records from stale ones.
     """
@@ -75,7 +75,7 @@ def _frame(files: dict[str, bytes]) -> str:
         name: content
         for name, content in files.items()
         if name in ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml")
-        or name.startswith(("book/_static/", "book/_templates/"))
+        or name.startswith("book/_static/")
     }
     package = Path(attnlib.__file__).parent
     for path in package.rglob("*.py"):
