@@ -1,6 +1,6 @@
 """Entropy, Renyi entropies, sparsity and varentropy of every attention row, without the n x n matrix.
 
-With the keys as values, a fused attention kernel returns the log-sum-exp F of a row and o = sum p k, hence
+On a CPU they are sums over tiles of logits, see ``_tiles``. Elsewhere, with the keys as values, a fused attention kernel returns the log-sum-exp F of a row and o = sum p k, hence
 H = F - scale q.o. Its backward pass with V = K and dO = -scale g q has dS = -g p (s - m), which is exactly
 the gradient of H; with dO = q it returns scale Cov(k) q, hence the variance of the logits. F at alpha * scale
 gives the Renyi entropy of order alpha. Claims U1 to U4 and U7 of the book.
@@ -20,6 +20,7 @@ from torch.nn.functional import pad
 from attnlib._blockwise import block_elements, blockwise, differentiable_once
 from attnlib._fused import kernels_for
 from attnlib._layout import Layout, at_least_float32, resolve
+from attnlib._tiles import Attend, TiledRows
 from attnlib._validate import floating_tensor, real_number
 from attnlib._written import NEAR_ONE, WrittenRows
 from attnlib.errors import InvalidArgument
@@ -213,26 +214,37 @@ class _Raw(NamedTuple):
     renyi: dict[float, Tensor]
 
 
-def _fused(layout: Layout, orders: set[float], with_varentropy: bool) -> _Raw:
+def _rows_by_kernels(layout: Layout, how: Layout, with_moments: bool) -> _Raw:
+    output, lse, entropy, varentropy = _FusedRows.apply(layout.q, layout.k, layout.v, how, with_moments)
+    return _Raw(output, lse, entropy, varentropy, {})
+
+
+def _rows_by_tiles(layout: Layout, how: Layout, with_moments: bool) -> _Raw:
+    output = None if layout.v is None else Attend.apply(layout.q, layout.k, layout.v, how)
+    lse, entropy, varentropy, renyi = TiledRows.apply(layout.q, layout.k, how, with_moments)
+    return _Raw(output, lse, entropy, varentropy, {2.0: renyi} if with_moments else {})
+
+
+_ByOrderOne = Callable[[Layout, Layout, bool], _Raw]
+
+
+def _fused(layout: Layout, orders: set[float], with_varentropy: bool, rows: _ByOrderOne) -> _Raw:
+    """All that is asked for, given how to get lse and entropy, and with them varentropy, of a layout."""
     layout, shift = layout.centred()
     how = layout.detached()
-    output, lse, entropy, varentropy = _FusedRows.apply(layout.q, layout.k, layout.v, how, with_varentropy)
+    raw = rows(layout, how, with_varentropy)
+    renyi = {order: raw.renyi[order] for order in orders.intersection(raw.renyi)}
+    layout = replace(layout, v=None)
     written = sorted(order for order in orders if order == math.inf or abs(order - 1) < NEAR_ONE)
-    renyi = {}
     if written:
-        renyi = dict(
-            zip(
-                written,
-                blockwise(replace(layout, v=None), lambda s, _: tuple(map(WrittenRows(s).renyi, written))),
-            )
-        )
-    for order in orders.difference(written):
-        at_order = replace(how, scale=order * how.scale)
-        _, log_sum, _, _ = _FusedRows.apply(layout.q, layout.k, None, at_order, False)
-        value = (log_sum - order * lse) / (1 - order)
+        renyi |= zip(written, blockwise(layout, lambda s, _: tuple(map(WrittenRows(s).renyi, written))))
+    for order in orders.difference(renyi):
+        bias = None if how.bias is None else order * how.bias
+        log_sum = rows(layout, replace(how, scale=order * how.scale, bias=bias), False).lse
+        value = (log_sum - order * raw.lse) / (1 - order)
         # An entropy is not negative, the rounding of a peaked row's is; the gradient stays as it is.
         renyi[order] = value + (value.clamp(min=0) - value).detach()
-    return _Raw(output, (lse + shift).masked_fill(layout.empty, -math.inf), entropy, varentropy, renyi)
+    return raw._replace(lse=(raw.lse + shift).masked_fill(layout.empty, -math.inf), renyi=renyi)
 
 
 def _write_out(
@@ -269,10 +281,11 @@ def evaluate(layout: Layout, orders: set[float], with_varentropy: bool, impl: st
     """lse, entropy and whatever else is asked for of every row of a layout resolved for ``impl``."""
     if impl == "reference":
         return _reference(layout, orders, with_varentropy)
-    # The kernels return sum p k and not sum p bias: rows with a bias that varies are written out in blocks.
-    if impl == "blockwise" or layout.bias_varies:
+    on_cpu = layout.q.device.type == "cpu"
+    # Kernels return sum p k and not sum p bias: beyond the CPU, rows with a bias that varies are written out.
+    if impl == "blockwise" or (layout.bias_varies and not on_cpu):
         return _in_blocks(layout, orders, with_varentropy)
-    return _fused(layout, orders, with_varentropy)
+    return _fused(layout, orders, with_varentropy, _rows_by_tiles if on_cpu else _rows_by_kernels)
 
 
 def resolve_for(
@@ -342,8 +355,8 @@ def row_entropy(
 ) -> RowEntropy:
     """Log-sum-exp and entropy of every row of softmax(scale * q k^T), for the price of one attention call.
 
-    Arguments, errors and dtypes are those of :func:`row_statistics`, of which this is the cheap part: the
-    kernel's output with V = K is sum p k, and H = lse - scale q . (sum p k).
+    Arguments, errors and dtypes are those of :func:`row_statistics`, of which this is the cheap part: H is
+    lse - scale q . (sum p k), from one attention call with V = K, or on a CPU from one pass over the logits.
 
     Shapes: q (..., heads, n, d), k (..., heads, m, d); both results (..., heads, n), in nats.
 
@@ -378,9 +391,9 @@ def row_statistics(
 
     Shapes: q (..., heads, n, d) and k (..., heads, m, d); each result (..., heads, n), entropies in nats,
     in the dtype and on the device of q. Half precision is computed in float32 and rounded once at the end.
-    float32 carries the rounding of the logits, a few eps times the largest once the keys are centred, and
-    that of its sums, which grows with the number of keys and is worst for small heads (5e-4 nats of entropy
-    were measured at 65,536 keys, d = 8): pass float64 where that is too coarse, or the keys in blocks to
+    float32 carries the rounding of the logits, a few eps times the largest once the keys are centred (3e-6
+    nats of entropy were measured on a CPU at 65,536 keys, d = 8); CUDA's kernels add that of their sums,
+    which grows with the number of keys. Pass float64 where that is too coarse, or the keys in blocks to
     :func:`~attnlib.stream_row_statistics`. Entropies are clamped at 0 against rounding.
 
     ``attn_mask`` (boolean, True = visible, or added to the logits), ``is_causal`` (top-left aligned; may be
@@ -389,10 +402,10 @@ def row_statistics(
     where all rows see all keys and as a tensor broadcasting to (..., heads, n) otherwise. ``orders`` are the
     Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
 
-    ``impl='fused'`` uses the attention kernels of the device (CPU; CUDA in float32 and below, not yet run on
-    such a machine). It writes rows out, in blocks of bounded size, only for what no kernel returns: orders
-    within 0.25 of 1 or infinite, the gradient of the varentropy, and masks with finite non-zero entries.
-    ``'blockwise'`` does so for everything, on any device; ``'reference'`` forms the whole matrix in float64.
+    ``impl='fused'`` passes over tiles of the logits on a CPU, and uses the attention kernels on CUDA (float32
+    and below, not yet run on such a machine). It writes rows out, in blocks of bounded size, only for orders
+    within 0.25 of 1 or infinite, and on CUDA for the gradient of the varentropy and for masks with finite
+    non-zero entries. ``'blockwise'`` does so for everything, on any device; ``'reference'`` forms the whole matrix in float64.
     Differentiable once in q and k (with ``'reference'`` as often as wanted, and in a floating ``attn_mask``).
 
     A row that sees no key has lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, and
@@ -430,11 +443,12 @@ def softmax_attention_with_statistics(
     orders: Iterable[float] = (2.0,),
     impl: str = "fused",
 ) -> AttentionWithStatistics:
-    """Softmax attention and the statistics of its rows, sharing the kernel calls forward and backward.
+    """Softmax attention and the statistics of its rows, in the memory of the fused kernels.
 
     Arguments, errors and dtypes are those of :func:`row_statistics`; v is (..., heads, m, dv) and the output
-    (..., heads, n, dv). Values and keys go through the kernel side by side, so output, lse and entropy take
-    one forward and one backward call together. A row that sees no key has output 0.
+    (..., heads, n, dv). On CUDA values and keys go through the kernel side by side, so output, lse and
+    entropy take one forward and one backward call together; on a CPU output and statistics are passes of
+    their own, which is less work. A row that sees no key has output 0.
 
     Source: U1-U4, U7.
 

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from attnlib import _tiles
+from attnlib import rows as rows_module
 from attnlib._fused import kernels_for
 from attnlib.errors import InvalidArgument
 from attnlib.rows import row_entropy, row_statistics, softmax_attention_with_statistics
@@ -507,3 +509,118 @@ def test_memory_layout_does_not_matter(impl):
         )
     ):
         torch.testing.assert_close(x, y, rtol=1e-11, atol=1e-11)
+
+
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of 16 by 16, so that short rows span several, the last of them cut."""
+    monkeypatch.setattr(_tiles, "_SIDE", 16)
+
+
+def weighted_sum(rows):
+    """A number that every field of every row enters with a weight of its own."""
+    return sum(
+        (draw(*x.shape, seed=i) * x.masked_fill(x == -INF, 0)).sum()
+        for i, (_, x) in enumerate(sorted(fields(rows).items()))
+    )
+
+
+def compare_with_reference(q, k, **arguments):
+    q, k = q.requires_grad_(), k.requires_grad_()
+    got, want = (
+        row_statistics(q, k, orders=(2.0, 0.5, 3.0), impl=impl, **arguments)
+        for impl in ("fused", "reference")
+    )
+    close(got, want, 1e-12)
+    for x, y in zip(*(torch.autograd.grad(weighted_sum(rows), (q, k)) for rows in (got, want))):
+        torch.testing.assert_close(x, y, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("n_q, n_k", [(63, 63), (21, 111), (111, 63), (64, 48)])
+def test_tiles_that_do_not_divide_the_rows(small_tiles, is_causal, mask, n_q, n_k):
+    q, k = inputs(n_q, n_k)
+    compare_with_reference(q, k, attn_mask=MASKS[mask](n_q, n_k), is_causal=is_causal)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_bias_in_tiles(small_tiles, is_causal):
+    q, k = inputs(21, 35)
+    bias = draw(2, 21, 35, seed=5).masked_fill(draw(2, 21, 35, seed=6) > 1, -INF)
+    compare_with_reference(q, k, attn_mask=bias, is_causal=is_causal)
+
+
+@pytest.mark.parametrize("shape", [(7, 3, 5, 9), (7, 1, 5, 9), (1, 3, 5, 9), (7, 1, 1, 9), (5, 1)])
+@pytest.mark.parametrize("batch, heads", [(7, 3), (7, 31)])
+def test_tiles_of_several_heads(small_tiles, shape, batch, heads):
+    q, k = inputs(5, 9, d=4, heads=heads, batch=batch)
+    mask = draw(*(heads if size == 3 else size for size in shape), seed=3) > -0.5
+    compare_with_reference(q, k, attn_mask=mask)
+
+
+def test_lengths_beyond_one_tile():
+    q, k = inputs(530, 1030, d=4, heads=1, batch=1)
+    for is_causal in (False, True):
+        compare_with_reference(q, k, is_causal=is_causal)
+
+
+@pytest.mark.parametrize("case", GRADIENT_CASES)
+def test_gradients_across_tiles(monkeypatch, case):
+    monkeypatch.setattr(_tiles, "_SIDE", 2)
+    test_gradients("fused", case)
+
+
+@pytest.mark.parametrize("field", ["lse", "entropy", "varentropy", "effective_tokens"])
+def test_gradient_of_each_statistic_alone(field):
+    """Terms of the gradient that nobody asks for are left out of it."""
+    q, k = inputs(5, 7, d=2, heads=1, batch=1)
+    assert torch.autograd.gradcheck(
+        lambda q, k: getattr(row_statistics(q, k), field), (q.requires_grad_(), k.requires_grad_())
+    )
+
+
+def test_many_keys_do_not_cost_digits():
+    q, k = inputs(4, 65536, d=8, heads=1, batch=1, dtype=torch.float32)
+    q = 4 * q
+    want = row_statistics(q.double(), k.double())
+    # The rounding of the logits, |s| < 64 here; nothing that grows with the number of keys.
+    budget = 4 * EPS32 * (q.norm(dim=-1).max() * k.norm(dim=-1).max() / math.sqrt(8)).item()
+    assert budget < 4 * EPS32 * 64
+    got = row_statistics(q, k)
+    for name in ("lse", "entropy", "effective_tokens", "varentropy"):
+        error = (fields(got)[name].double() / fields(want)[name] - 1).abs().max().item()
+        assert error <= budget, (name, error, budget)
+
+
+def test_rows_of_huge_logits_are_concentrated():
+    q, k = inputs(9, 40, d=4, dtype=torch.float32)
+    q, k = (1e15 * q).requires_grad_(), (1e15 * k).requires_grad_()
+    rows = row_statistics(q, k)
+    assert (rows.entropy == 0).all() and (rows.varentropy == 0).all() and (rows.effective_tokens == 1).all()
+    for gradient in torch.autograd.grad(
+        rows.entropy.sum() + rows.varentropy.sum() + rows.sparsity.sum(), (q, k)
+    ):
+        assert (gradient == 0).all()
+
+
+@pytest.fixture
+def by_kernels(monkeypatch):
+    """The way of the devices other than the CPU, with the CPU's kernels."""
+    monkeypatch.setattr(rows_module, "_rows_by_tiles", rows_module._rows_by_kernels)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_statistics_by_kernels(by_kernels, mask, is_causal):
+    q, k = inputs(21, 35)
+    compare_with_reference(q, k, attn_mask=MASKS[mask](21, 35), is_causal=is_causal)
+
+
+@pytest.mark.parametrize("case", ["plain", "empty row", "gqa"])
+def test_gradients_with_output_by_kernels(by_kernels, case):
+    test_gradients_with_output(case)
+
+
+def test_second_derivatives_are_refused_by_kernels(by_kernels):
+    test_second_derivatives_are_refused()

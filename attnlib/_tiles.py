@@ -1,0 +1,235 @@
+"""Row statistics and their gradient from tiles of logits that fit a core's cache: the CPU's way to them.
+
+Every statistic of a row is a sum over its logits s, and every gradient is elementwise in them: with x = s - m,
+m = sum p s,
+
+    dlse = sum p ds,  dH = -sum p x ds,  dVar = sum p (x^2 + 2 x - Var) ds,  dH_2 = sum 2 p (1 - p / sum p^2) ds.
+
+So one product (q k^T) gives all statistics, and three (that one again, dS k and dS^T q) all gradients, where an
+attention kernel needs two and five, and a backward call for each moment. Logits are kept in bits: exp2 takes less
+than half the time of exp. Claims U1, U2 and U7 of the book.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from attnlib._blockwise import differentiable_once
+from attnlib._fused import kernels_for
+from attnlib._layout import Layout
+
+# A tile is at most this many rows by as many keys: what a core's cache holds of float32. It takes further heads
+# where rows or keys are fewer, and where several threads share its work; then within a bound on memory.
+_SIDE = 512
+_MOST_THREADS = 4
+_LN2 = math.log(2)
+# 2^-1100 is 0 in every dtype, and 0 times it is 0: what stands in for the -inf of a hidden key.
+_NOTHING = -1100.0
+
+
+class _Tiles:
+    """The logits of a layout, in bits, tile by tile in one buffer; heads and batches folded into one dimension.
+
+    Small problems put several heads into a tile. Keys that no row of a tile sees, being in its future, are not
+    visited.
+    """
+
+    def __init__(self, layout: Layout, q: Tensor, k: Tensor):
+        self.layout = layout
+        self.batch, self.heads, self.n_q, _ = q.shape
+        self.n_k = k.shape[-2]
+        self.q, self.k = q.flatten(0, 1), k.flatten(0, 1)
+        one_head = min(self.n_q, _SIDE) * min(self.n_k, _SIDE)
+        together = min(torch.get_num_threads(), _MOST_THREADS) * _SIDE**2 // one_head
+        self.head_step = min(self.heads, together)
+        self.batch_step = min(self.batch, max(1, together // self.heads))
+        self.size = self.head_step * self.batch_step * one_head
+        self.scores = self.buffer()
+        if layout.is_causal:
+            side = min(_SIDE, self.n_q)
+            self.future = self.q.new_full((side, side), -math.inf).triu_(1)
+
+    def buffer(self) -> Tensor:
+        return self.q.new_empty(self.size)
+
+    def rows(self) -> Iterator[tuple[tuple[slice, slice, slice], tuple[slice, slice]]]:
+        """(batches, heads, rows) of each tile, and the same with the first two folded."""
+        for b in range(0, self.batch, self.batch_step):
+            b_end = min(b + self.batch_step, self.batch)
+            for h in range(0, self.heads, self.head_step):
+                h_end = min(h + self.head_step, self.heads)
+                for i in range(0, self.n_q, _SIDE):
+                    rows = slice(i, min(i + _SIDE, self.n_q))
+                    folded = slice(b * self.heads + h, (b_end - 1) * self.heads + h_end)
+                    yield (slice(b, b_end), slice(h, h_end), rows), (folded, rows)
+
+    def columns(self, rows: slice) -> Iterator[slice]:
+        end = min(self.n_k, rows.stop) if self.layout.is_causal else self.n_k
+        for j in range(0, end, _SIDE):
+            yield slice(j, min(j + _SIDE, end))
+
+    def logits(self, block: tuple[slice, slice, slice], folded: slice, columns: slice) -> Tensor:
+        """(folded, rows, columns), valid until the next call; -inf where a key is hidden."""
+        b, h, rows = block
+        q, k = self.q[folded, rows], self.k[folded, columns]
+        scores = shaped(self.scores, q.shape[0], q.shape[1], k.shape[1])
+        torch.baddbmm(scores, q, k.mT, beta=0, alpha=self.layout.scale / _LN2, out=scores)
+        bias = self.layout.bias
+        if bias is not None:
+            cut = (slice(None) if size == 1 else part for part, size in zip(block, bias.shape))
+            unfolded = scores.view(b.stop - b.start, h.stop - h.start, *scores.shape[1:])
+            unfolded.add_(bias[(*cut, columns)], alpha=1 / _LN2)
+        if self.layout.is_causal and columns.start == rows.start:
+            scores.add_(self.future[: scores.shape[1], : scores.shape[2]])
+        return scores
+
+
+def shaped(buffer: Tensor | None, *shape: int) -> Tensor | None:
+    return None if buffer is None else buffer[: math.prod(shape)].view(shape)
+
+
+def _sums(scores: Tensor, weight: Tensor, product: Tensor | None) -> list[Tensor]:
+    """Of each row of a tile: largest logit, sum of w = 2^(logit - largest), mean, [variance, sum of w^2].
+
+    A row that sees nothing has 0 for its sums; any other has at least its largest logit, of weight 1.
+    """
+    top = scores.amax(dim=-1, keepdim=True).clamp_(min=torch.finfo(scores.dtype).min)
+    below = scores.sub_(top).clamp_(min=_NOTHING)
+    torch.exp2(below, out=weight)
+    total = weight.sum(dim=-1, keepdim=True)
+    first = torch.mul(weight, below, out=below if product is None else product)
+    mean = first.sum(dim=-1, keepdim=True) / total.clamp(min=1)
+    if product is None:
+        return [top, total, mean]
+    centred = below.sub_(mean)
+    square = torch.mul(weight, centred, out=product).mul_(centred).sum(dim=-1, keepdim=True)
+    return [top, total, mean, square / total.clamp(min=1), weight.mul_(weight).sum(dim=-1, keepdim=True)]
+
+
+def _merge(parts: list[list[Tensor]]) -> tuple[Tensor, ...]:
+    """The same sums of whole rows, without subtracting large ones: each difference is of means alone."""
+    tops, totals, means, *moments = (torch.cat(part, dim=-1) for part in zip(*parts))
+    top = tops.amax(dim=-1)
+    fall = (tops - top[..., None]).clamp_(min=_NOTHING)
+    share = fall.exp2() * totals
+    total = share.sum(dim=-1).clamp_(min=1)
+    share /= total[..., None]
+    centres = fall + means
+    mean = (share * centres).sum(dim=-1)
+    if not moments:
+        return top, total, mean
+    variances, squares = moments
+    variance = (share * (variances + (centres - mean[..., None]).square())).sum(dim=-1)
+    return top, total, mean, variance, ((2 * fall).exp2() * squares).sum(dim=-1).clamp_(min=1)
+
+
+class TiledRows(torch.autograd.Function):
+    """lse, entropy, and if wanted varentropy and Renyi entropy of order 2 of every row (else None).
+
+    All 0 in a row that sees no key.
+    """
+
+    @staticmethod
+    def forward(ctx, q, k, layout: Layout, with_moments: bool):
+        tiles = _Tiles(layout, q, k)
+        weights, products = tiles.buffer(), tiles.buffer() if with_moments else None
+        sums = tuple(tiles.q.new_empty(tiles.q.shape[:2]) for _ in range(5 if with_moments else 3))
+        for block, (folded, rows) in tiles.rows():
+            parts = []
+            for columns in tiles.columns(rows):
+                scores = tiles.logits(block, folded, columns)
+                parts.append(_sums(scores, *(shaped(x, *scores.shape) for x in (weights, products))))
+            for whole, merged in zip(sums, _merge(parts)):
+                whole[folded, rows] = merged
+        top, total, mean, *moments = (x.view(q.shape[:3]) for x in sums)
+        log_total = total.log()
+        lse, entropy = _LN2 * top + log_total, log_total - _LN2 * mean
+        if layout.bias is not None:
+            lse = lse.masked_fill(layout.empty, 0)
+        varentropy = renyi = None
+        if with_moments:
+            varentropy, renyi = _LN2**2 * moments[0], 2 * log_total - moments[1].log()
+        ctx.save_for_backward(q, k, top + mean, entropy / _LN2, varentropy, renyi)
+        ctx.layout = layout
+        ctx.set_materialize_grads(False)
+        return lse, entropy, varentropy, None if renyi is None else renyi.clamp(min=0)
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx, grad_lse, grad_entropy, grad_varentropy, grad_renyi):
+        q, k, mean, bits, varentropy, renyi = ctx.saved_tensors
+        constant, linear, square, own = (
+            None if x is None else (ctx.layout.scale * x).flatten(0, 1)[..., None]
+            for x in _coefficients(grad_lse, grad_entropy, grad_varentropy, grad_renyi, varentropy, renyi)
+        )
+        mean, bits = (x.flatten(0, 1)[..., None] for x in (mean, bits))
+        tiles = _Tiles(ctx.layout, q, k)
+        weights, products = tiles.buffer(), None if square is None else tiles.buffer()
+        grad_q = tiles.q.new_zeros(tiles.q.shape)
+        # Rows of dk^T lie along the rows of p: a quarter faster than dk itself.
+        grad_k = tiles.k.new_zeros(tiles.k.mT.shape)
+        for block, at in tiles.rows():
+            folded, rows = at
+            for columns in tiles.columns(rows):
+                x = tiles.logits(block, folded, columns).sub_(mean[at]).clamp_(min=_NOTHING)
+                p, product = (shaped(buffer, *x.shape) for buffer in (weights, products))
+                torch.sub(x, bits[at], out=p).exp2_()
+                if linear is None:
+                    factor = x.zero_()
+                elif square is None:
+                    factor = x.mul_(linear[at])
+                else:
+                    factor = torch.mul(x, square[at], out=product).add_(linear[at]).mul_(x)
+                if constant is not None:
+                    factor.add_(constant[at])
+                if own is not None:
+                    factor.addcmul_(p, own[at])
+                p.mul_(factor)
+                grad_q[at].baddbmm_(p, tiles.k[folded, columns])
+                grad_k[folded, :, columns].baddbmm_(tiles.q[at].mT, p)
+        return grad_q.view(q.shape), grad_k.mT.reshape(k.shape), None, None
+
+
+def _coefficients(grad_lse, grad_entropy, grad_varentropy, grad_renyi, varentropy, renyi):
+    """a, b, c, e of dS = p (a + b x + c x^2 + e p), x in bits; None where nothing asks for the term."""
+
+    def total(*terms):
+        present = [factor * grad for factor, grad in terms if grad is not None]
+        return sum(present[1:], present[0]) if present else None
+
+    constant = total((1, grad_lse), (2, grad_renyi))
+    if grad_varentropy is not None:
+        constant = total((1, constant), (-varentropy, grad_varentropy))
+    linear = total((-_LN2, grad_entropy), (2 * _LN2, grad_varentropy))
+    own = None if grad_renyi is None else -2 * renyi.exp() * grad_renyi
+    return constant, linear, total((_LN2**2, grad_varentropy)), own
+
+
+class Attend(torch.autograd.Function):
+    """Output of softmax attention from the device's kernel, 0 where a row sees no key."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, layout: Layout):
+        kernels = kernels_for(q.device, q.dtype)
+        out, lse = kernels.forward(q, k, v, layout.bias, layout.is_causal, layout.scale)
+        if layout.bias is not None:
+            out, lse = out.masked_fill(layout.empty[..., None], 0), lse.masked_fill(layout.empty, 0)
+        ctx.save_for_backward(q, k, v, out, lse)
+        ctx.layout = layout
+        return out
+
+    @staticmethod
+    @differentiable_once
+    def backward(ctx, grad):
+        q, k, v, out, lse = ctx.saved_tensors
+        layout = ctx.layout
+        if layout.bias is not None:
+            grad = grad.masked_fill(layout.empty[..., None], 0)
+        grads = kernels_for(q.device, q.dtype).backward(
+            grad, q, k, v, out, lse, layout.bias, layout.is_causal, layout.scale
+        )
+        return *grads, None
