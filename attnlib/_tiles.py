@@ -1,13 +1,14 @@
 """Row statistics and their gradient from tiles of logits that fit a core's cache: the CPU's way to them.
 
-Every statistic of a row is a sum over its logits s, and every gradient is elementwise in them: with x = s - m,
-m = sum p s,
+Every statistic of a row is a sum over its logits s, and every gradient is elementwise in them: with
+m = sum p s and x = s - m,
 
-    dlse = sum p ds,  dH = -sum p x ds,  dVar = sum p (x^2 + 2 x - Var) ds,  dH_2 = sum 2 p (1 - p / sum p^2) ds.
+    dlse = sum p ds,                      dH = -sum p x ds,
+    dVar = sum p (x^2 + 2 x - Var) ds,    dH_2 = sum 2 p (1 - p / sum p^2) ds.
 
-So one product (q k^T) gives all statistics, and three (that one again, dS k and dS^T q) all gradients, where an
-attention kernel needs two and five, and a backward call for each moment. Logits are kept in bits: exp2 takes less
-than half the time of exp. Claims U1, U2 and U7 of the book.
+So one product (q k^T) gives all statistics, and three (that one again, dS k and dS^T q) all gradients, where
+an attention kernel needs two and five, and a backward call for each moment. Logits are kept in bits: exp2
+takes less than half the time of exp. Claims U1, U2 and U7 of the book.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from attnlib._blockwise import differentiable_once
 from attnlib._fused import kernels_for
 from attnlib._layout import Layout
 
-# A tile is at most this many rows by as many keys: what a core's cache holds of float32. It takes further heads
-# where rows or keys are fewer, and where several threads share its work; then within a bound on memory.
+# A tile is at most this many rows by as many keys: what a core's cache holds of float32. It takes further
+# heads where rows or keys are fewer, and where several threads share its work; then within a bound on memory.
 _SIDE = 512
 _MOST_THREADS = 4
 _LN2 = math.log(2)
@@ -32,10 +33,10 @@ _NOTHING = -1100.0
 
 
 class _Tiles:
-    """The logits of a layout, in bits, tile by tile in one buffer; heads and batches folded into one dimension.
+    """The logits of a layout, in bits, tile by tile in one buffer, heads and batches folded into one.
 
-    Small problems put several heads into a tile. Keys that no row of a tile sees, being in its future, are not
-    visited.
+    Small problems put several heads into a tile. Keys that no row of a tile sees, being in its future, are
+    not visited.
     """
 
     def __init__(self, layout: Layout, q: Tensor, k: Tensor):

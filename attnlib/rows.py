@@ -1,9 +1,10 @@
 """Entropy, Renyi entropies, sparsity and varentropy of every attention row, without the n x n matrix.
 
-On a CPU they are sums over tiles of logits, see ``_tiles``. Elsewhere, with the keys as values, a fused attention kernel returns the log-sum-exp F of a row and o = sum p k, hence
-H = F - scale q.o. Its backward pass with V = K and dO = -scale g q has dS = -g p (s - m), which is exactly
-the gradient of H; with dO = q it returns scale Cov(k) q, hence the variance of the logits. F at alpha * scale
-gives the Renyi entropy of order alpha. Claims U1 to U4 and U7 of the book.
+On a CPU they are sums over tiles of logits, see ``_tiles``. Elsewhere, with the keys as values, a fused
+attention kernel returns the log-sum-exp F of a row and o = sum p k, hence H = F - scale q.o. Its backward
+pass with V = K and dO = -scale g q has dS = -g p (s - m), which is exactly the gradient of H; with dO = q it
+returns scale Cov(k) q, hence the variance of the logits. F at alpha * scale gives the Renyi entropy of order
+alpha. Claims U1 to U4 and U7 of the book.
 """
 
 from __future__ import annotations
@@ -405,7 +406,8 @@ def row_statistics(
     ``impl='fused'`` passes over tiles of the logits on a CPU, and uses the attention kernels on CUDA (float32
     and below, not yet run on such a machine). It writes rows out, in blocks of bounded size, only for orders
     within 0.25 of 1 or infinite, and on CUDA for the gradient of the varentropy and for masks with finite
-    non-zero entries. ``'blockwise'`` does so for everything, on any device; ``'reference'`` forms the whole matrix in float64.
+    non-zero entries. ``'blockwise'`` does so for everything, on any device; ``'reference'`` forms the whole
+    matrix in float64.
     Differentiable once in q and k (with ``'reference'`` as often as wanted, and in a floating ``attn_mask``).
 
     A row that sees no key has lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, and
