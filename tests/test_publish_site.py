@@ -13,6 +13,7 @@ from attnlib.publish import site
 from attnlib.publish.address import Address, read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
 from attnlib.publish.notebooks import BookError
+from attnlib.publish.sphinx_ext import RecordedRuns
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests/book/fixtures/mini"
@@ -274,3 +275,11 @@ def test_a_warning_fails_the_strict_build(tmp_path):
 def test_a_book_that_was_not_executed_is_not_built(tmp_path):
     with pytest.raises(BookError, match="has not been executed"):
         site.staged_files(lay_out(tmp_path), executed=True)
+
+
+@pytest.mark.parametrize("options, shown", [({"chapter": "one"}, ["one"]), ({"chapter": "none"}, []), ({}, ["one", "two"])])
+def test_recorded_runs_show_the_chapter_that_is_asked_for(options, shown):
+    directive = RecordedRuns.__new__(RecordedRuns)
+    directive.options = options
+    run = {"chapters": [{"chapter": "one"}, {"chapter": "two"}]}
+    assert [chapter["chapter"] for chapter in directive.wanted(run)] == shown

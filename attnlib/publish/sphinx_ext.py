@@ -226,7 +226,18 @@ class ChapterCard(BookDirective):
                 f"when this page was built, with torch {run['versions']['torch']}.",
                 classes=["card-run"],
             )
+        elif recorded := self.recorded_time():
+            box += nodes.paragraph("", recorded, classes=["card-run"])
         return [box]
+
+    def recorded_time(self) -> str | None:
+        """The chapter's run time from a run on record, for a page built from stored outputs; None without one."""
+        name = self.env.docname.rsplit("/", 1)[-1]
+        for run in self.book.recorded:
+            for chapter in run["chapters"]:
+                if chapter["chapter"] == name:
+                    return f"The checks of this page ran in {duration(chapter['seconds'])} on {run['device_name']}."
+        return None
 
 
 class Articles(BookDirective):
@@ -391,7 +402,12 @@ class Errata(ClaimList):
 
 
 class RecordedRuns(BookDirective):
-    """The runs on record, whether they are of the present code, and what each chapter's checks measured."""
+    """The runs on record, whether they are of the present code, and what each chapter's checks measured.
+
+    ``:chapter:`` shows that chapter's part of them only.
+    """
+
+    option_spec = {"chapter": directives.unchanged}
 
     def run(self):
         from attnlib.ledger.record import source_digest
@@ -401,7 +417,11 @@ class RecordedRuns(BookDirective):
         found: list[nodes.Node] = []
         for device, name in (("cpu", "CPU"), ("cuda", "CUDA")):
             found.append(nodes.rubric("", name))
-            runs = [run for run in self.book.recorded if run["device"].split(":")[0] == device]
+            runs = [
+                run
+                for run in self.book.recorded
+                if run["device"].split(":")[0] == device and self.wanted(run)
+            ]
             if not runs:
                 found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
             for run in runs:
@@ -428,12 +448,17 @@ class RecordedRuns(BookDirective):
                 str(len(chapter["checks"])),
                 duration(chapter["seconds"]),
             ]
-            for chapter in run["chapters"]
+            for chapter in self.wanted(run)
         ]
         blocks.append(self.table(["Chapter", "Claims", "Checks", "Time"], rows, "recorded"))
-        for chapter in run["chapters"]:
+        for chapter in self.wanted(run):
             blocks.append(self.checks(chapter))
         return blocks
+
+    def wanted(self, run: dict) -> list[dict]:
+        """The chapters of a run that the directive asks for."""
+        only = self.options.get("chapter")
+        return [chapter for chapter in run["chapters"] if only in (None, chapter["chapter"])]
 
     def checks(self, chapter: dict) -> nodes.Node:
         rows = []
