@@ -31,7 +31,7 @@ book: $(READY) ## execute every notebook that is out of date, check the book, bu
 test: test-code test-notebooks test-site ## unit tests, doctests, notebooks against their outputs, lints, strict site build
 
 test-code: $(READY)
-	$(PY) -m ruff check attnlib tests benchmarks
+	$(PY) -m ruff check attnlib tests benchmarks book
 	$(PY) -m pytest -q -n $(JOBS) --doctest-modules attnlib tests
 
 # Stored outputs come from a run with hash seed 0: another seed here shows that none depends on set order.
