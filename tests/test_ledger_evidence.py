@@ -15,6 +15,7 @@ from attnlib.ledger import (
     Evidence,
     EvidenceFailed,
     VerdictRefused,
+    agreement,
     attacked,
     between,
     checked,
@@ -237,3 +238,17 @@ def test_reports_carry_computed_text():
     with pytest.raises(ValueError, match="a row has 1 cells, the table has 2"):
         table(["n", "H"], [[64]])
     assert show(say("outside a notebook")) is None
+
+
+def test_a_table_of_agreement_is_checked_and_kept_on_record():
+    run.collect()
+    shown = agreement([("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-12)]).markdown
+    assert shown.splitlines()[2:] == ["| first | < 1e-08 |", "| second | < 1e-12 |"]
+    notes, _ = run.collect()
+    assert [(note["check"], note["value"], note["below"]) for note in notes] == [("first", 3e-9, 1e-8), ("second", 0.0, 1e-12)]
+
+
+@pytest.mark.parametrize("difference", [1e-8, -2e-8, torch.tensor([0.0, 5e-8]), NAN])
+def test_a_table_with_a_difference_that_is_too_large_is_not_shown(difference):
+    with pytest.raises(EvidenceFailed):
+        agreement([("first", 0.0, 1e-8), ("second", difference, 1e-8)])

@@ -13,11 +13,11 @@ from attnlib.ledger.evidence import (
     source,
     violates,
 )
-from attnlib.ledger.report import Report, say, show, table
+from attnlib.ledger.report import Report, agreement, say, show, table
 from attnlib.ledger.run import device
 
 __all__ = [
-    "VERDICTS", "Claim", "Evidence", "EvidenceFailed", "Report", "VerdictRefused", "attacked", "between", "checked",
+    "VERDICTS", "Claim", "Evidence", "EvidenceFailed", "Report", "VerdictRefused", "agreement", "attacked", "between", "checked",
     "claim", "counterexample", "device", "listed_claims", "measured", "proved", "say", "show", "source", "table",
     "violates",
 ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attnlib.ledger.evidence import measured
+
 
 class Report:
     """Markdown made from computed values; shown by a notebook as text."""
@@ -34,6 +36,22 @@ def table(columns: Sequence[str], rows: Sequence[Sequence], *, caption: str | No
     lines = ["| " + " | ".join(map(str, columns)) + " |", "|" + "---|" * len(columns)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     return Report("\n".join(([caption, ""] if caption else []) + lines))
+
+
+def agreement(rows: Sequence[tuple]) -> Report:
+    """A table of differences that are each checked against their bound and kept on record: (quantity, difference, bound).
+
+    The largest entry of a difference counts, as in ``measured``; one that is not below its bound raises, so a table
+    that is shown is a table that holds.
+
+    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-12)]).markdown)
+    | quantity | largest difference |
+    |---|---|
+    | entropy | < 1e-12 |
+    """
+    for quantity, difference, bound in rows:
+        measured(quantity, difference, below=bound)
+    return table(["quantity", "largest difference"], [[quantity, f"< {bound:g}"] for quantity, _, bound in rows])
 
 
 def show(*objects) -> None:
