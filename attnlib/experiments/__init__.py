@@ -1,0 +1,1 @@
+"""Experiments on real text: trained models and a pretrained one."""
