@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import multiprocessing
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from attnlib.ledger.record import device_name, source_digest
+from attnlib import _provenance
 
 Case = Callable[[], object]
 
 
 def provenance(device: str, threads: int) -> dict:
     """Where and with what the numbers were made."""
-    root = Path(__file__).parent.parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--", "attnlib", "benchmarks")
-    return {
-        "device": device,
-        "device_name": device_name(device),
-        "threads": threads,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "commit": git("rev-parse", "HEAD"),
-        "modified": None if changed is None else bool(changed),
-        "digest": source_digest(),
-    }
+    made_with = _provenance.environment(
+        device,
+        _provenance.package_sources(),
+        folder=Path(__file__).parent,
+        pathspecs=(":(top)attnlib", ":(top)benchmarks"),
+    )
+    return {**made_with, "threads": threads}
 
 
 def synchronize(device: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from test_publish_site import lay_out, read
 
-from attnlib.ledger.record import source_digest
+from attnlib._provenance import source_digest
 from attnlib.publish.benchmarks import place, rows, shown, validate
 from benchmarks import __main__ as command
 from benchmarks import normalization_suite
@@ -28,6 +28,7 @@ def record(**changes) -> dict:
         "schema": 1,
         "device": "cpu",
         "device_name": "A processor of two cores",
+        "driver": None,
         "threads": 2,
         "torch": "2.13.0",
         "python": "3.11.9",

@@ -3,47 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import linecache
 import math
 import os
-import platform
-import re
-import subprocess
 import sys
 import time
 import traceback
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-import attnlib
+from attnlib import _provenance
 from attnlib.ledger import run
 
 SCHEMA = 1
-KEYS = {"schema", "device", "device_name", "driver", "torch", "python", "dtype", "seed", "date", "commit", "modified",
-        "digest", "chapters"}
-
-
-class NoSuchDevice(Exception):
-    """The device asked for is not on this machine."""
-
-
-def source_digest(root: Path | None = None) -> str:
-    """A digest of attnlib's sources, so that a record can be told from one made with other code.
-
-    The site's own tooling in ``publish/`` is left out: no check runs it.
-    """
-    root = root or Path(attnlib.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        if path.relative_to(root).parts[0] == "publish":
-            continue
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()
+KEYS = _provenance.KEYS | {"schema", "dtype", "seed", "chapters"}
+PATHSPECS = (":(top)attnlib", ":(top)book", ":(top,exclude)book/recorded")
 
 
 def code_cells(notebook: Path) -> list[str]:
@@ -54,7 +30,9 @@ def code_cells(notebook: Path) -> list[str]:
 
 def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print) -> dict:
     """Run every code cell of ``notebooks`` on ``device``; the record, or the first failure as it was raised."""
-    name = device_name(device)
+    # Before the run: sources edited while it lasts are not what it ran.
+    made_with = _provenance.environment(device, _provenance.package_sources(), folder=notebooks[0].parent,
+                                        pathspecs=PATHSPECS)
     chapters = []
     for path in notebooks:
         started = time.perf_counter()
@@ -66,11 +44,7 @@ def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print)
         seconds = time.perf_counter() - started
         chapters.append({"chapter": path.stem, "seconds": round(seconds, 2), "claims": claims, "checks": notes})
         progress(f"{path.stem}: {len(claims)} claims, {len(notes)} checks, {seconds:.1f} s")
-    commit, modified = _commit(notebooks[0].parent)
-    return {"schema": SCHEMA, "device": device, "device_name": name, "driver": _driver(device),
-            "torch": torch.__version__, "python": platform.python_version(), "dtype": "float64", "seed": seed,
-            "date": datetime.now(UTC).strftime("%Y-%m-%d"), "commit": commit, "modified": modified,
-            "digest": source_digest(), "chapters": chapters}
+    return {"schema": SCHEMA, **made_with, "dtype": "float64", "seed": seed, "chapters": chapters}
 
 
 def validate(data: dict) -> None:
@@ -78,12 +52,7 @@ def validate(data: dict) -> None:
     _keys("the record", data, KEYS)
     if data["schema"] != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}, got {data['schema']}")
-    if not re.fullmatch("[0-9a-f]{64}", str(data["digest"])):
-        raise ValueError(f"digest must be a sha256 in hexadecimal, got {data['digest']!r}")
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(data["date"])):
-        raise ValueError(f"date must be year-month-day, got {data['date']!r}")
-    if data["commit"] is not None and not re.fullmatch("[0-9a-f]{40}", str(data["commit"])):
-        raise ValueError(f"commit must be a full one or null, got {data['commit']!r}")
+    _provenance.validate_environment(data)
     for chapter in data["chapters"]:
         _keys("a chapter", chapter, {"chapter", "seconds", "claims", "checks"})
         for check in chapter["checks"]:
@@ -112,23 +81,6 @@ def _failure(check: dict) -> str | None:
     if "low" in check and not check["low"] <= value <= check["high"]:
         return f"not in [{check['low']}, {check['high']}]"
     return None
-
-
-def device_name(device: str) -> str:
-    """The device in words; raises ``NoSuchDevice`` where there is none."""
-    try:
-        wanted = torch.device(device)
-    except RuntimeError:
-        wanted = None
-    if wanted is None or wanted.type not in ("cpu", "cuda"):
-        raise NoSuchDevice(f"device must be cpu or cuda, got {device!r}: nothing was recorded")
-    if wanted.type == "cpu":
-        return _processor()
-    if not torch.cuda.is_available():
-        raise NoSuchDevice("no CUDA device is available to torch on this machine: nothing was recorded")
-    if (wanted.index or 0) >= torch.cuda.device_count():
-        raise NoSuchDevice(f"torch sees {torch.cuda.device_count()} CUDA devices, not {device!r}: nothing was recorded")
-    return torch.cuda.get_device_name(wanted)
 
 
 @contextlib.contextmanager
@@ -162,38 +114,6 @@ def _execute(path: Path) -> None:
             sys.modules["matplotlib.pyplot"].close("all")
 
 
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _driver(device: str) -> str | None:
-    if torch.device(device).type != "cuda":
-        return None
-    try:
-        answer = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-                                capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return answer.stdout.strip().splitlines()[0]
-
-
-def _commit(folder: Path) -> tuple[str | None, bool | None]:
-    """The commit of the working tree and whether it was modified; None where git cannot tell."""
-    def git(*args):
-        return subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, check=True).stdout
-
-    try:
-        changed = git("status", "--porcelain", "--", ":(top)attnlib", ":(top)book", ":(top,exclude)book/recorded")
-        return git("rev-parse", "HEAD").strip(), bool(changed.strip())
-    except (OSError, subprocess.CalledProcessError):
-        return None, None
-
-
 def main(arguments) -> int:
     """The command ``python -m attnlib.ledger record``; the exit status."""
     book = Path(arguments.book)
@@ -203,7 +123,7 @@ def main(arguments) -> int:
         return 2
     try:
         data = record(notebooks, arguments.device, seed=arguments.seed)
-    except NoSuchDevice as error:
+    except _provenance.NoSuchDevice as error:
         print(error, file=sys.stderr)
         return 3
     except Exception:

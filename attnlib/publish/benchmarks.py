@@ -1,24 +1,12 @@
 """Recorded benchmarks as tables: what ``python -m benchmarks --out`` wrote, checked and laid flat."""
 
-import re
 from collections.abc import Iterator
+
+from attnlib import _provenance
 
 PATTERN = "benchmarks-*.json"
 SCHEMA = 1
-KEYS = {
-    "schema",
-    "device",
-    "device_name",
-    "threads",
-    "torch",
-    "python",
-    "date",
-    "commit",
-    "modified",
-    "digest",
-    "quick",
-    "benchmarks",
-}
+KEYS = _provenance.KEYS | {"schema", "threads", "quick", "benchmarks"}
 
 
 def validate(record: dict) -> None:
@@ -27,12 +15,7 @@ def validate(record: dict) -> None:
         raise ValueError(f"keys missing or unknown: {sorted(set(record) ^ KEYS)}")
     if record["schema"] != SCHEMA:
         raise ValueError(f"schema must be {SCHEMA}, got {record['schema']!r}")
-    if not re.fullmatch("[0-9a-f]{64}", str(record["digest"])):
-        raise ValueError(f"digest must be a sha256 in hexadecimal, got {record['digest']!r}")
-    if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", str(record["date"])):
-        raise ValueError(f"date must be year-month-day, got {record['date']!r}")
-    if not record["device_name"]:
-        raise ValueError("device_name must name the hardware")
+    _provenance.validate_environment(record)
     if not record["benchmarks"]:
         raise ValueError("benchmarks must hold at least one")
     for name, result in record["benchmarks"].items():

@@ -16,6 +16,7 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
+from attnlib._provenance import source_digest
 from attnlib.publish import api, benchmarks
 from attnlib.publish.address import read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
@@ -410,8 +411,6 @@ class RecordedRuns(BookDirective):
     option_spec = {"chapter": directives.unchanged}
 
     def run(self):
-        from attnlib.ledger.record import source_digest
-
         self.depend()
         current = source_digest()
         found: list[nodes.Node] = []
@@ -491,8 +490,6 @@ class Benchmarks(BookDirective):
     devices = {"cpu": "CPU", "cuda": "CUDA"}
 
     def run(self):
-        from attnlib.ledger.record import source_digest
-
         self.depend()
         current = source_digest()
         found: list[nodes.Node] = []
@@ -511,6 +508,7 @@ class Benchmarks(BookDirective):
         benchmarks.validate(record)
         facts = {
             "Device": record["device_name"],
+            "Driver": record["driver"] or "none",
             "Threads": str(record["threads"]),
             "torch": record["torch"],
             "Python": record["python"],
