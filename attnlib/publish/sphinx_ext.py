@@ -402,13 +402,15 @@ class Errata(ClaimList):
         return evidence["kind"] in against
 
 
-class RecordedRuns(BookDirective):
-    """The runs on record, whether they are of the present code, and what each chapter's checks measured.
+class Recorded(BookDirective):
+    """Records by the device they were made on: a subclass says which, and shows ``one``."""
 
-    ``:chapter:`` shows that chapter's part of them only.
-    """
+    def records(self) -> list[dict]:
+        raise NotImplementedError
 
-    option_spec = {"chapter": directives.unchanged}
+    def one(self, record: dict, current: str) -> list[nodes.Node]:
+        """A record as blocks; ``current`` is the digest of the present sources."""
+        raise NotImplementedError
 
     def run(self):
         self.depend()
@@ -416,16 +418,24 @@ class RecordedRuns(BookDirective):
         found: list[nodes.Node] = []
         for device, name in (("cpu", "CPU"), ("cuda", "CUDA")):
             found.append(nodes.rubric("", name))
-            runs = [
-                run
-                for run in self.book.recorded
-                if run["device"].split(":")[0] == device and self.wanted(run)
-            ]
-            if not runs:
+            records = [record for record in self.records() if record["device"].split(":")[0] == device]
+            if not records:
                 found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
-            for run in runs:
-                found += self.one(run, current)
+            for record in records:
+                found += self.one(record, current)
         return found
+
+
+class RecordedRuns(Recorded):
+    """The runs on record, whether they are of the present code, and what each chapter's checks measured.
+
+    ``:chapter:`` shows that chapter's part of them only.
+    """
+
+    option_spec = {"chapter": directives.unchanged}
+
+    def records(self) -> list[dict]:
+        return [run for run in self.book.recorded if self.wanted(run)]
 
     def one(self, run: dict, current: str) -> list[nodes.Node]:
         facts = {
@@ -484,25 +494,11 @@ class RecordedRuns(BookDirective):
         return box
 
 
-class Benchmarks(BookDirective):
+class Benchmarks(Recorded):
     """The benchmarks on record: the hardware, the bars that were met or missed, every case's numbers."""
 
-    devices = {"cpu": "CPU", "cuda": "CUDA"}
-
-    def run(self):
-        self.depend()
-        current = source_digest()
-        found: list[nodes.Node] = []
-        for device, name in self.devices.items():
-            found.append(nodes.rubric("", name))
-            records = [
-                record for record in self.book.benchmarks if record["device"].split(":")[0] == device
-            ]
-            if not records:
-                found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
-            for record in records:
-                found += self.one(record, current)
-        return found
+    def records(self) -> list[dict]:
+        return self.book.benchmarks
 
     def one(self, record: dict, current: str) -> list[nodes.Node]:
         benchmarks.validate(record)
