@@ -50,8 +50,8 @@ class EntropyTemperature(NamedTuple):
 class TargetedAttention(NamedTuple):
     """The output (..., heads, n, dv) and the factor ``gamma`` on the logits that gives the target entropy.
 
-    The target was given in nats. ``gamma`` has the shape (..., heads, n) of the rows or (..., heads) of the heads; ``iterations`` is the
-    number of Newton steps that the slowest of them took.
+    The target was given in nats. ``gamma`` has the shape (..., heads, n) of the rows or (..., heads) of the
+    heads; ``iterations`` is the number of Newton steps that the slowest of them took.
 
     Source: U2, U9; 8823-C7.
 
@@ -312,6 +312,7 @@ def entropy_targeted_attention(
     )
     gamma, iterations, groups = _temperature(layout, target, per, impl)
     layout_at = replace(layout, q=layout.q * groups.rows(gamma)[..., None])
+    # Not by way of ``evaluate``: its output comes with statistics, which nobody asks for here.
     if impl == "fused":
         output = attend(layout_at)
     elif impl == "blockwise":
