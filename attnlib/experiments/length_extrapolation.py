@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -154,9 +155,6 @@ class _Progress:
         self._bar.close()
 
     def __call__(self, step: int, loss: float) -> None:
-        parent = multiprocessing.parent_process()
-        if parent is not None and not parent.is_alive():
-            raise ExperimentError("the command that started this process was killed")
         if self._bar.n == 0:  # steps done before a resumption say nothing of the speed now
             self._bar.initial = self._bar.n = step - 1
         self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -198,11 +196,18 @@ def run(
 
 
 def _start(lock, positions) -> None:
-    """In a fresh process: share the terminal with the others, take a line of it, and end at Ctrl-C without a word."""
+    """In a fresh process: share the terminal with the others, take a line of it, and end with the command itself."""
     global _position
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one traceback would be too many
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     need("tqdm").tqdm.set_lock(lock)
     _position = positions.get()
+
+
+def _end_with_parent() -> None:
+    """A pool waits for work for ever if the command that owns it is killed; what is stored is whole at any moment."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def _run_in_place(job: Job) -> str:
