@@ -66,7 +66,7 @@ PRESETS = {
     "cpu": Preset(
         trainings=_ALL,
         seeds=(0, 1, 2),
-        steps=6000,
+        steps=5000,
         batch=32,
         width=64,
         layers=3,
