@@ -7,6 +7,7 @@ READY := $(VENV)/.ready
 UV := uv==0.13.9
 JOBS ?= 2
 PORT ?= 8000
+PRESET ?= cpu
 
 # Two threads a process on busy cores can be many times slower than one.
 export OMP_NUM_THREADS := 1
@@ -17,7 +18,7 @@ export OPENBLAS_NUM_THREADS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-code test-notebooks test-site execute serve lab record gpu bench clean
+.PHONY: help setup book test test-code test-notebooks test-site execute serve lab record gpu experiment bench clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -56,6 +57,9 @@ record: $(READY) ## run the chapters' checks on the CPU and record them
 
 gpu: $(READY) ## run the chapters' checks on CUDA and record them
 	@$(PY) -m attnlib.ledger record --device cuda
+
+experiment: $(READY) ## train and test the arms of the length experiment and record them (PRESET=cpu, or gpu)
+	@$(PY) -m attnlib.experiments.length_extrapolation --preset $(PRESET) --record book/recorded
 
 bench: $(READY) ## measure attnlib against its peers, in one run
 	@$(PY) -m benchmarks

@@ -69,6 +69,15 @@ def test_record_holds_what_the_cells_measured(book):
     assert json.loads(json.dumps(data, allow_nan=False)) == data
 
 
+def test_a_chapter_whose_packages_are_missing_is_left_out(book):
+    write_notebook(book / "two.ipynb", [*GOOD, "import a_package_nobody_has"])
+    said = []
+    data = record([book / "two.ipynb", book / "one.ipynb"], "cpu", progress=said.append)
+    assert [chapter["chapter"] for chapter in data["chapters"]] == ["one"]
+    assert len(data["chapters"][0]["checks"]) == len(record([book / "one.ipynb"], "cpu")["chapters"][0]["checks"])
+    assert said[0] == "two: left out, No module named 'a_package_nobody_has'"
+
+
 def test_record_runs_on_the_device_named(book, monkeypatch):
     monkeypatch.setenv("ATTNLIB_DEVICE", "meta")
     write_notebook(book / "one.ipynb", ["from attnlib.ledger import *\nassert device().type == 'cpu'"])

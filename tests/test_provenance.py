@@ -117,7 +117,9 @@ def test_reach_within_attnlib():
 
 def test_package_sources_are_those_that_checks_run(lib):
     lay_out(lib, {"publish/site.py": "", "experiments/corpus.py": "", "sub/publish/kept.py": "", "notes.txt": ""})
-    assert package_sources(lib) == sorted(lib / name for name in [*PACKAGE, "sub/publish/kept.py"])
+    assert package_sources(lib) == sorted(
+        lib / name for name in [*PACKAGE, "experiments/corpus.py", "sub/publish/kept.py"]
+    )
     names = {path.relative_to(HOME).parts[0] for path in package_sources()}
     assert {"__init__.py", "attention.py", "derive", "ledger", "theory"} <= names
     assert "publish" not in names

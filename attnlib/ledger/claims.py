@@ -16,7 +16,7 @@ CLAIM_MIME = "application/vnd.attnlib.claim+json"
 
 VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical")
 
-_ID = re.compile(r"(\d{4})-C\d+[a-z]?|[UM]\d+")
+_ID = re.compile(r"(\d{4})-C\d+[a-z]?|[LMU]\d+")
 
 
 class VerdictRefused(Exception):

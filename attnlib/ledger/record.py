@@ -29,7 +29,10 @@ def code_cells(notebook: Path) -> list[str]:
 
 
 def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print) -> dict:
-    """Run every code cell of ``notebooks`` on ``device``; the record, or the first failure as it was raised."""
+    """Run every code cell of ``notebooks`` on ``device``; the record, or the first failure as it was raised.
+
+    A chapter that needs a package this machine lacks is left out, and ``progress`` is told.
+    """
     # Before the run: sources edited while it lasts are not what it ran.
     made_with = _provenance.environment(device, _provenance.package_sources(), folder=notebooks[0].parent,
                                         pathspecs=PATHSPECS)
@@ -38,8 +41,13 @@ def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print)
         started = time.perf_counter()
         torch.manual_seed(seed)
         run.collect()
-        with _environment(ATTNLIB_DEVICE=device, MPLBACKEND="agg"):
-            _execute(path)
+        try:
+            with _environment(ATTNLIB_DEVICE=device, MPLBACKEND="agg"):
+                _execute(path)
+        except ModuleNotFoundError as error:
+            run.collect()
+            progress(f"{path.stem}: left out, {error}")
+            continue
         notes, claims = run.collect()
         seconds = time.perf_counter() - started
         chapters.append({"chapter": path.stem, "seconds": round(seconds, 2), "claims": claims, "checks": notes})
@@ -137,5 +145,5 @@ def main(arguments) -> int:
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(out)
-    print(f"recorded {sum(len(c['checks']) for c in data['chapters'])} checks on {data['device_name']} in {out}")
+    print(f"recorded {sum(len(c['checks']) for c in data['chapters'])} checks of {len(data['chapters'])} chapters on {data['device_name']} in {out}")
     return 0

@@ -16,7 +16,8 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-from attnlib._provenance import source_digest
+from attnlib._provenance import digest, reachable_sources, source_digest
+from attnlib.experiments import length_extrapolation, results
 from attnlib.publish import api, benchmarks
 from attnlib.publish.address import read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
@@ -50,6 +51,7 @@ class Book:
         timed = [path for path in recorded if path.match(benchmarks.PATTERN)]
         self.recorded = [_json(path) for path in recorded if path not in timed]
         self.benchmarks = [_json(path) for path in timed]
+        self.experiments = [results.read(path) for path in sorted((root / "book" / "recorded").glob("*.jsonl"))]
         self.articles = yaml.safe_load((root / "book" / "articles.yml").read_text(encoding="utf-8"))
 
     def page(self, docname: str) -> Page | None:
@@ -63,7 +65,7 @@ class Book:
             for path in [
                 self.root / RUNS_FILE,
                 self.root / "book" / "articles.yml",
-                *sorted((self.root / "book" / "recorded").glob("*.json")),
+                *sorted((self.root / "book" / "recorded").glob("*.json*")),
             ]
             if path.is_file()
         ]
@@ -182,10 +184,13 @@ def counted(claims: list[dict]) -> list[tuple[str, int]]:
 def duration(seconds: float) -> str:
     """A duration as a reader would say it.
 
-    >>> duration(8.23), duration(95.0)
-    ('8.2 s', '1 min 35 s')
+    >>> duration(8.23), duration(95.0), duration(8100.0)
+    ('8.2 s', '1 min 35 s', '2 h 15 min')
     """
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(int(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class ChapterCard(BookDirective):
@@ -412,9 +417,13 @@ class Recorded(BookDirective):
         """A record as blocks; ``current`` is the digest of the present sources."""
         raise NotImplementedError
 
+    def current(self) -> str:
+        """The digest of the present sources that made such records."""
+        return source_digest()
+
     def run(self):
         self.depend()
-        current = source_digest()
+        current = self.current()
         found: list[nodes.Node] = []
         for device, name in (("cpu", "CPU"), ("cuda", "CUDA")):
             found.append(nodes.rubric("", name))
@@ -549,6 +558,38 @@ class Benchmarks(Recorded):
         return self.table(headings, cells, "timings", stacks=False)
 
 
+class RecordedExperiments(Recorded):
+    """The length experiments on record: hardware, settings, how much of the experiment each one holds."""
+
+    def records(self) -> list[dict]:
+        return [
+            {**entries[0]["environment"], **entries[0]["configuration"], "entries": entries}
+            for entries in self.book.experiments
+        ]
+
+    def current(self) -> str:
+        return digest(reachable_sources(length_extrapolation.MODULE))
+
+    def one(self, record: dict, current: str) -> list[nodes.Node]:
+        trained = [entry for entry in record["entries"] if entry["kind"] == "training"]
+        facts = {
+            "Preset": record["preset"],
+            "Device": record["device_name"],
+            "Driver": record["driver"] or "none",
+            "torch": record["torch"],
+            "Python": record["python"],
+            "dtype": record["dtype"],
+            "Trained": f"{len(trained)} models, {record['steps']:,} steps of {record['batch']} windows each",
+            "Time": f"{duration(sum(entry['seconds'] for entry in trained))} of training in all",
+            "Scores": str(len(record["entries"]) - len(trained)),
+            "Text": record["corpus"][:12],
+            "Date": record["date"],
+            "Commit": commit(record),
+            "Sources": record["digest"][:12],
+        }
+        return provenance(facts, current=record["digest"] == current)
+
+
 class CiteChapter(BookDirective):
     """BibTeX and plain text for the page it stands on."""
 
@@ -647,6 +688,7 @@ DIRECTIVES = {
     "quoted-claims": QuotedClaims,
     "recorded-runs": RecordedRuns,
     "benchmarks": Benchmarks,
+    "recorded-experiments": RecordedExperiments,
     "cite-chapter": CiteChapter,
     "run-anywhere": RunAnywhere,
     "run-on": RunOn,
