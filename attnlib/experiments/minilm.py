@@ -176,7 +176,14 @@ class MiniLM(nn.Module):
             x = layer(x, attn_mask=mask, scale=scale, impl=impl)
         return x
 
-    def trace(self, ids: Tensor, visible: Tensor | None = None, *, scale: float | Callable | None = None) -> Trace:
+    def trace(
+        self,
+        ids: Tensor,
+        visible: Tensor | None = None,
+        *,
+        scale: float | Callable | None = None,
+        impl: str = "fused",
+    ) -> Trace:
         """The last states, as of a call with the same arguments, and queries, keys and values of every layer.
 
         The logits of a head are ``scale * q k^T``, with every key of padding hidden.
@@ -190,7 +197,7 @@ class MiniLM(nn.Module):
         layers: list[Heads] = []
         for layer in self.layers:
             layers.append(layer.attention.project(x))
-            x = layer(x, attn_mask=mask, scale=scale)
+            x = layer(x, attn_mask=mask, scale=scale, impl=impl)
         return Trace(x, layers)
 
     def embed(self, ids: Tensor, visible: Tensor | None = None, *, scale: float | Callable | None = None) -> Tensor:
