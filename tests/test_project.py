@@ -54,7 +54,7 @@ def test_conda_asks_for_the_same_as_pip():
                 conda[name] = SpecifierSet(spec)
     assert conda.pop("python") == SpecifierSet(PROJECT["requires-python"])
     conda.pop("pip")
-    expected = requirements(("theory", "book", "test"))
+    expected = requirements(("theory", "models", "book", "test"))
     assert conda == {CONDA_NAMES.get(name, name): spec for name, spec in expected.items()}
 
 
