@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-from attnlib.experiments.arms import arm
 from attnlib.experiments.errors import ExperimentError
 
 __all__ = ["Comparison", "half_width"]
@@ -60,6 +59,6 @@ class Comparison:
 
     def _entry(self, name: str, seed: int, length: int) -> dict:
         try:
-            return self._scores[arm(name).name, seed, length]
+            return self._scores[name, seed, length]
         except KeyError:
             raise ExperimentError(f"no result of {name} with seed {seed} at length {length} was recorded") from None

@@ -17,7 +17,7 @@ from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 from attnlib._provenance import digest, reachable_sources, source_digest
-from attnlib.experiments import length_extrapolation, results
+from attnlib.experiments import known_distances, length_extrapolation, results
 from attnlib.publish import api, benchmarks
 from attnlib.publish.address import read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
@@ -51,7 +51,9 @@ class Book:
         timed = [path for path in recorded if path.match(benchmarks.PATTERN)]
         self.recorded = [_json(path) for path in recorded if path not in timed]
         self.benchmarks = [_json(path) for path in timed]
-        self.experiments = [results.read(path) for path in sorted((root / "book" / "recorded").glob("*.jsonl"))]
+        self.experiments = {
+            path.stem: results.read(path) for path in sorted((root / "book" / "recorded").glob("*.jsonl"))
+        }
         self.articles = yaml.safe_load((root / "book" / "articles.yml").read_text(encoding="utf-8"))
 
     def page(self, docname: str) -> Page | None:
@@ -414,16 +416,12 @@ class Recorded(BookDirective):
         raise NotImplementedError
 
     def one(self, record: dict, current: str) -> list[nodes.Node]:
-        """A record as blocks; ``current`` is the digest of the present sources."""
+        """A record as blocks; ``current`` is the digest of what a chapter's checks may run, as it is now."""
         raise NotImplementedError
-
-    def current(self) -> str:
-        """The digest of the present sources that made such records."""
-        return source_digest()
 
     def run(self):
         self.depend()
-        current = self.current()
+        current = source_digest()
         found: list[nodes.Node] = []
         for device, name in (("cpu", "CPU"), ("cuda", "CUDA")):
             found.append(nodes.rubric("", name))
@@ -559,35 +557,36 @@ class Benchmarks(Recorded):
 
 
 class RecordedExperiments(Recorded):
-    """The length experiments on record: hardware, settings, how much of the experiment each one holds."""
+    """The experiments on record: hardware, settings, how much of the experiment each one holds."""
+
+    modules = {"length-extrapolation": length_extrapolation.MODULE, "known-distances": known_distances.MODULE}
 
     def records(self) -> list[dict]:
         return [
-            {**entries[0]["environment"], **entries[0]["configuration"], "entries": entries}
-            for entries in self.book.experiments
+            {**entries[0]["environment"], **entries[0]["configuration"], "name": name, "entries": entries}
+            for name, entries in self.book.experiments.items()
         ]
 
-    def current(self) -> str:
-        return digest(reachable_sources(length_extrapolation.MODULE))
-
     def one(self, record: dict, current: str) -> list[nodes.Node]:
+        experiment = record["name"].rsplit("-", 1)[0]
         trained = [entry for entry in record["entries"] if entry["kind"] == "training"]
-        facts = {
-            "Preset": record["preset"],
+        facts = {"Experiment": experiment, "Preset": record["preset"]}
+        if trained:
+            facts["Models trained"] = f"{len(trained)}, each for {record['steps']:,} steps of {record['batch']} windows"
+            facts["Training took"] = duration(sum(entry["seconds"] for entry in trained))
+        facts |= {
+            "Scores": str(len(record["entries"]) - len(trained)),
             "Device": record["device_name"],
             "Driver": record["driver"] or "none",
             "torch": record["torch"],
             "Python": record["python"],
             "dtype": record["dtype"],
-            "Trained": f"{len(trained)} models, {record['steps']:,} steps of {record['batch']} windows each",
-            "Time": f"{duration(sum(entry['seconds'] for entry in trained))} of training in all",
-            "Scores": str(len(record["entries"]) - len(trained)),
             "Text": record["corpus"][:12],
             "Date": record["date"],
             "Commit": commit(record),
             "Sources": record["digest"][:12],
         }
-        return provenance(facts, current=record["digest"] == current)
+        return provenance(facts, current=record["digest"] == digest(reachable_sources(self.modules[experiment])))
 
 
 class CiteChapter(BookDirective):

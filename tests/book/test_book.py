@@ -7,6 +7,7 @@ import pytest
 
 from attnlib.experiments import results
 from attnlib.experiments.arms import ARMS
+from attnlib.experiments.known_distances import RULES
 from attnlib.experiments.tables import Comparison
 from attnlib.ledger.record import validate
 from attnlib.publish import benchmarks, lint
@@ -35,16 +36,35 @@ def test_what_is_recorded_is_well_formed(path):
     check(json.loads(path.read_text(encoding="utf-8")))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "book/recorded").glob("*.jsonl")), ids=lambda path: path.name)
+RECORDED = sorted((ROOT / "book/recorded").glob("length-extrapolation-*.jsonl"))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 def test_a_recorded_experiment_is_whole(path):
     entries = results.read(path)
     recorded = Comparison(entries)
+    trainings = recorded.configuration["trainings"]
     assert path.name == f"length-extrapolation-{recorded.configuration['preset']}.jsonl"
-    arms = [arm.name for arm in ARMS if arm.training.name in recorded.configuration["trainings"]]
+    arms = [arm.name for arm in ARMS if arm.training.name in trainings]
     for name in arms:
         assert recorded.scores(name).shape == (len(recorded.seeds), len(recorded.lengths))
-    for training in recorded.configuration["trainings"]:
+    for training in trainings:
         hundreds = -(-recorded.configuration["steps"] // 100)
         assert recorded.losses(training).shape == (len(recorded.seeds), hundreds)
-    cells = len(recorded.seeds) * len(recorded.lengths)
-    assert len(entries) == len(arms) * cells + len(recorded.configuration["trainings"]) * len(recorded.seeds)
+    assert len(entries) == len(recorded.seeds) * (len(arms) * len(recorded.lengths) + len(trainings))
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+def test_a_control_was_run_on_the_models_that_were_trained(path):
+    trained = {str(e["seed"]): e["weights"] for e in results.read(path) if e.get("training") == "O"}
+    entries = results.read(path.with_name(path.name.replace("length-extrapolation", "known-distances")))
+    control = Comparison(entries)
+    assert control.configuration["weights"] == trained
+    for name in RULES:
+        assert control.scores(name).shape == (len(control.seeds), len(control.lengths))
+    assert len(entries) == len(RULES) * len(control.seeds) * len(control.lengths)
+
+
+def test_nothing_else_is_recorded():
+    names = {path.name.rsplit("-", 1)[0] for path in (ROOT / "book/recorded").glob("*.jsonl")}
+    assert names <= {"length-extrapolation", "known-distances"}
