@@ -1,0 +1,126 @@
+"""The control with known distances: its scores against every pair written out, its rows, its command."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from attnlib import scale, softmax_attention
+from attnlib.experiments import known_distances, results
+from attnlib.experiments.arms import arm
+from attnlib.experiments.attention import NEIGHBOURS
+from attnlib.experiments.errors import ExperimentError
+from attnlib.experiments.known_distances import RULES, KnownDistances, scores
+from attnlib.experiments.models import rotate
+
+
+def rotated(n, d, *, heads=2, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    bare = torch.randn(2, 1, heads, n, d, generator=generator, dtype=dtype)
+    return bare, rotate(bare)
+
+
+def turned(x, angle_places):
+    """One vector turned as at a place, pair by pair, by complex numbers."""
+    d = len(x)
+    pairs = torch.complex(x[0::2], x[1::2])
+    angles = angle_places * 10_000.0 ** (-torch.arange(0, d, 2, dtype=torch.float64) / d)
+    pairs = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.stack((pairs.real, pairs.imag), -1).flatten()
+
+
+@pytest.mark.parametrize("n, reach", [(1, 3), (9, 3), (9, 8), (9, 20), (12, 1)])
+def test_scores_are_those_of_the_nearest_known_distance(n, reach):
+    (q, k), (rotated_q, rotated_k) = rotated(n, 8)
+    found = scores(rotated_q, rotated_k, reach)
+    for i in range(n):
+        for j in range(n):
+            distance = max(-reach, min(reach, i - j))
+            expected = turned(q[0, 1, i], distance) @ k[0, 1, j]
+            # A score sums 8 products of order one.
+            assert abs(found[0, 1, i, j] - expected) < 1e-13
+
+
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule])
+def test_within_reach_it_is_plain_attention(name):
+    _, (q, k) = rotated(64, 16)
+    v = torch.randn(1, 2, 64, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    rule = RULES[name](64)
+    found = KnownDistances(63, rule)(0, q, k, v)
+    # Written out against itself: rounding of 64 products of order one.
+    assert (found - softmax_attention(q, k, v, scale=rule, impl="reference")).abs().max() < 1e-13
+
+
+def test_rules_are_those_of_the_arms_they_are_named_after():
+    for name, rule in RULES.items():
+        if rule is not None:
+            for n in (64, 65, 2048):
+                assert rule(64)(n, 32) == pytest.approx(arm(name).attention(64, None).scale(n, 32), rel=1e-15)
+
+
+def test_rows_are_given_the_entropy_of_their_layer_and_head():
+    _, (q, k) = rotated(111, 8)
+    targets = torch.tensor([[1.0, 2.0], [3.0, 0.5]], dtype=torch.float64)
+    inside = KnownDistances(15, targets=targets).inside(1, q, k)
+    assert (inside.entropy - targets[1]).abs().max() < 1e-9
+
+
+def test_what_is_inside_is_what_the_weights_say():
+    _, (q, k) = rotated(111, 8)
+    rule = partial(scale.log_n, base=16)
+    inside = KnownDistances(15, rule).inside(0, q, k)
+    logits = rule(111, 8) * scores(q, k, 15)
+    p = logits.softmax(-1)
+    place = torch.arange(111)
+    near = (place[:, None] - place).abs() < NEIGHBOURS
+    assert (inside.near - (p * near).sum(-1).mean((0, 2))).abs().max() < 1e-14
+    assert (inside.needle - (p * near).amax(-1).mean((0, 2))).abs().max() < 1e-14
+    assert (inside.entropy + (p * p.log()).sum(-1).mean((0, 2))).abs().max() < 1e-12
+    assert (inside.std - logits.var(-1, correction=0).sqrt().mean((0, 2))).abs().max() < 1e-13
+    assert (inside.effective_tokens * 1 >= 1).all() and (inside.total - 1).abs().max() < 1e-14
+
+
+def test_values_are_averaged_with_the_weights():
+    _, (q, k) = rotated(20, 8)
+    output = KnownDistances(7, scale.sqrt_d)(0, q, k, torch.ones(1, 2, 20, 3, dtype=torch.float64))
+    assert (output - 1).abs().max() < 1e-15 * 20
+    one_hot = KnownDistances(7, scale.sqrt_d)(0, q, k, torch.eye(20, dtype=torch.float64).expand(1, 2, 20, 20))
+    expected = (scores(q, k, 7) / math.sqrt(8)).softmax(-1)
+    assert (one_hot - expected).abs().max() < 1e-15
+
+
+def test_command_on_a_trained_model(tmp_path, capsys):
+    from attnlib.experiments import length_extrapolation
+
+    length_extrapolation.run("smoke", tmp_path, trainings=("O",))
+    assert known_distances.main(["--preset", "smoke", "--trained", str(tmp_path), "--record", str(tmp_path / "r")]) == 0
+    entries = results.read(tmp_path / "r" / "known-distances-smoke.jsonl")
+    main = {(e["arm"], e["length"]): e for e in results.read(tmp_path / "results.jsonl") if e["kind"] == "score"}
+    assert len(entries) == len(RULES) * 2
+    for entry in entries:
+        if entry["length"] == 64 and entry["arm"] != "entropy-row":
+            # No distance is unknown at the training length.
+            assert entry["accuracy"] == main[entry["arm"], 64]["accuracy"]
+            assert entry["loss"] == pytest.approx(main[entry["arm"], 64]["loss"], rel=1e-6)
+        if (entry["arm"], entry["length"]) == ("O", 128):
+            assert entry["loss"] != main["O", 128]["loss"]
+    (training,) = (e for e in results.read(tmp_path / "results.jsonl") if e["kind"] == "training")
+    assert entries[0]["configuration"]["weights"] == {"0": training["weights"]}
+    capsys.readouterr()
+
+
+def test_command_without_a_trained_model(tmp_path, capsys):
+    assert known_distances.main(["--preset", "smoke", "--trained", str(tmp_path)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: no checkpoint") and "O-0.pt" in line
+
+
+def test_a_training_that_has_not_ended_is_refused(tmp_path):
+    from attnlib.experiments import checkpoints
+    from attnlib.experiments.presets import PRESETS
+
+    state = {"preset": PRESETS["smoke"].digest(), "step": PRESETS["smoke"].steps - 1}
+    checkpoints.save(tmp_path / "checkpoints" / "O-0.pt", state)
+    with pytest.raises(ExperimentError, match="has not ended"):
+        known_distances.run("smoke", tmp_path)
