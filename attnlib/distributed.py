@@ -14,7 +14,68 @@ from attnlib.streaming import combine, partial_row_statistics
 __all__ = ["sharded_row_statistics"]
 
 
-@torch.no_grad()
+class _Total(torch.autograd.Function):
+    """The sum over the processes, on each; what any of them does with it counts in the gradient."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, group):
+        ctx.group = group
+        return _reduced(x, dist.ReduceOp.SUM, group)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return _reduced(grad, dist.ReduceOp.SUM, ctx.group), None
+
+
+class _Largest(torch.autograd.Function):
+    """The largest over the processes, on each; those that tie for it share the gradient, as in ``amax``."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, group):
+        ctx.group = group
+        top = _reduced(x, dist.ReduceOp.MAX, group)
+        ctx.save_for_backward(x == top)
+        return top
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        (mine,) = ctx.saved_tensors
+        ties = _reduced(mine.to(grad.dtype), dist.ReduceOp.SUM, ctx.group)
+        return _reduced(grad, dist.ReduceOp.SUM, ctx.group) * mine / ties, None
+
+
+class _Held(torch.autograd.Function):
+    """A tensor that every process holds: its gradient is the sum of what they find."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, group):
+        ctx.group = group
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return _reduced(grad, dist.ReduceOp.SUM, ctx.group), None
+
+
+class _Found(torch.autograd.Function):
+    """A result that every process has: the one loss they all go on to is counted once."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, group):
+        ctx.processes = dist.get_world_size(group)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        return grad / ctx.processes, None
+
+
+def _reduced(x: Tensor, operation, group) -> Tensor:
+    x = x.contiguous().clone()
+    dist.all_reduce(x, op=operation, group=group)
+    return x
+
+
 def sharded_row_statistics(
     q: Tensor,
     k: Tensor,
@@ -31,8 +92,11 @@ def sharded_row_statistics(
     Every process passes the same queries q (..., heads, n, d) and its own keys k (..., heads, m, d), with a
     mask for those; m may differ. Only sums and maxima over (..., heads, n) are exchanged, never keys.
     ``scale`` must be a number: pass ``rule(n, d)`` with the number n of all keys. The results are as
-    :func:`attnlib.row_statistics` gives for all keys, in the dtype and on the device of q; not
-    differentiable.
+    :func:`attnlib.row_statistics` gives for all keys, in the dtype and on the device of q.
+
+    Differentiable in q and k, if all processes go on to the same loss and call ``backward`` on it: the gradient
+    of q is then, on every process, that of all keys together, and the gradient of k that of its own keys. What
+    requires a gradient must be the same everywhere, since gradients are exchanged too.
 
     Raises what :func:`attnlib.row_statistics` raises, and ``ValueError`` where no process group was started.
 
@@ -48,16 +112,16 @@ def sharded_row_statistics(
     """
     orders = check_orders(orders)
     part = partial_row_statistics(
-        q, k, attn_mask=attn_mask, scale=scale, enable_gqa=enable_gqa, orders=orders, impl=impl
+        _Held.apply(q, group) if isinstance(q, Tensor) else q,
+        k,
+        attn_mask=attn_mask,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        orders=orders,
+        impl=impl,
     )
-
-    def reduced(x: Tensor, operation) -> Tensor:
-        x = x.contiguous().clone()
-        dist.all_reduce(x, op=operation, group=group)
-        return x
-
     rows = combine(
-        part, lambda x: reduced(x, dist.ReduceOp.SUM), lambda x: reduced(x, dist.ReduceOp.MAX)
+        part, lambda x: _Total.apply(x, group), lambda x: _Largest.apply(x, group)
     ).statistics()
     rows = rows._replace(renyi={order: rows.renyi[order] for order in orders})
-    return convert(rows, lambda x: x.to(q.dtype))
+    return convert(rows, lambda x: _Found.apply(x.to(q.dtype), group))
