@@ -6,7 +6,7 @@ from datetime import timedelta
 import torch
 from torch import distributed as dist
 
-from attnlib.distributed import sharded_row_statistics
+from attnlib.distributed import _Found, _Largest, sharded_row_statistics
 from attnlib.rows import row_statistics
 
 ORDERS = (0.5, 0.9, 2.0, math.inf)
@@ -31,6 +31,9 @@ def check_gradients(q, k, mask, mine):
     # Rounding of sums over 100 keys, some of them with gradients of the order of ten.
     torch.testing.assert_close(parts[0].grad, whole[0].grad, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(parts[1].grad, whole[1].grad[:, :, mine], rtol=1e-10, atol=1e-10)
+    tied = torch.ones(3, requires_grad=True)
+    _Found.apply(_Largest.apply(tied, None), None).sum().backward()
+    assert tied.grad.tolist() == [0.5] * 3
 
 
 def main() -> None:
