@@ -57,6 +57,10 @@ class Comparison:
         """How long each seed trained."""
         return np.array([self._trainings[training, seed]["seconds"] for seed in self.seeds])
 
+    def weights(self, training: str, seed: int) -> str:
+        """The digest of the weights that a training ended with."""
+        return self._trainings[training, seed]["weights"]
+
     def _entry(self, name: str, seed: int, length: int) -> dict:
         try:
             return self._scores[name, seed, length]
