@@ -60,6 +60,7 @@ gpu: $(READY) ## run the chapters' checks on CUDA and record them
 
 experiment: $(READY) ## train and test the arms of the length experiment and record them (PRESET=cpu, or gpu)
 	@$(PY) -m attnlib.experiments.length_extrapolation --preset $(PRESET) --record book/recorded
+	@$(PY) -m attnlib.experiments.known_distances --preset $(PRESET) --record book/recorded
 
 bench: $(READY) ## measure attnlib against its peers, in one run
 	@$(PY) -m benchmarks
