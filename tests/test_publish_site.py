@@ -13,7 +13,7 @@ from attnlib.publish import site
 from attnlib.publish.address import Address, read_address, theme_options
 from attnlib.publish.citation import chapter_citation, read_edition
 from attnlib.publish.notebooks import BookError
-from attnlib.publish.sphinx_ext import RecordedRuns
+from attnlib.publish.sphinx_ext import Errata, RecordedRuns
 
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests/book/fixtures/mini"
@@ -85,6 +85,13 @@ def test_the_errata_leave_out_what_stands(html):
     listed = set(re.findall(r"#claim-8823-c(\d)", errata))
     assert listed == {"2", "3", "4", "5"}
     assert "Correction." in errata and "Condition." in errata
+
+
+@pytest.mark.parametrize("article, listed", [("8823", True), ("", False)])
+def test_a_hypothesis_of_the_book_that_failed_is_no_erratum(article, listed):
+    directive = Errata.__new__(Errata)
+    directive.options = {}
+    assert directive.wanted({"verdict": "false", "article": article}) is listed
 
 
 def test_the_landing_page_counts_from_the_records(html):

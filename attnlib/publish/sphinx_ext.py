@@ -313,12 +313,7 @@ class ClaimList(BookDirective):
         self.depend()
         found = []
         for page in self.book.pages:
-            claims = [
-                claim
-                for claim in page.claims
-                if claim["verdict"] in self.verdicts
-                and self.options.get("article") in (None, claim["article"])
-            ]
+            claims = [claim for claim in page.claims if self.wanted(claim)]
             if not claims:
                 continue
             if "article" not in self.options:
@@ -326,6 +321,9 @@ class ClaimList(BookDirective):
             rows = [[self.heading(claim), self.statement(claim), self.evidence(claim)] for claim in claims]
             found.append(self.table(["Claim", "Statement", "Evidence"], rows, "ledger"))
         return found or [nodes.paragraph("", self.none)]
+
+    def wanted(self, claim: dict) -> bool:
+        return claim["verdict"] in self.verdicts and self.options.get("article") in (None, claim["article"])
 
     def heading(self, claim: dict) -> list[nodes.Node]:
         return [
@@ -393,15 +391,21 @@ class RunAnywhere(BookDirective):
             return []
         return self.markdown(
             "The rocket above each chapter opens it on Binder or Colab. On Colab, run this in a cell of "
-            f'its own first:\n\n```\n%pip install "attnlib[theory] @ git+{repository}"\n```\n'
+            f'its own first:\n\n```\n%pip install "attnlib[models,theory] @ git+{repository}"\n```\n'
         )
 
 
 class Errata(ClaimList):
-    """The claims that cannot stand as they were written, with what to read instead."""
+    """The articles' claims that cannot stand as they were written, with what to read instead.
+
+    A hypothesis of the book's own that failed is a result, not an erratum.
+    """
 
     verdicts = ERRATA_VERDICTS
     none = "No claim checked so far needs a correction or a condition."
+
+    def wanted(self, claim: dict) -> bool:
+        return super().wanted(claim) and bool(claim["article"])
 
     def shows(self, claim: dict, evidence: dict) -> bool:
         """What speaks against the claim as it was written: a counterexample, or the size of its error."""
