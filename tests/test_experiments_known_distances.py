@@ -5,13 +5,14 @@ from functools import partial
 
 import pytest
 import torch
+from scipy.optimize import brentq
 
-from attnlib import scale, softmax_attention
+from attnlib import scale, softmax_attention, softmax_entropy
 from attnlib.experiments import known_distances, results
 from attnlib.experiments.arms import arm
 from attnlib.experiments.attention import NEIGHBOURS
 from attnlib.experiments.errors import ExperimentError
-from attnlib.experiments.known_distances import RULES, KnownDistances, scores
+from attnlib.experiments.known_distances import RULES, KnownDistances, held_at, scores
 from attnlib.experiments.models import rotate
 
 
@@ -59,11 +60,33 @@ def test_rules_are_those_of_the_arms_they_are_named_after():
                 assert rule(64)(n, 32) == pytest.approx(arm(name).attention(64, None).scale(n, 32), rel=1e-15)
 
 
-def test_rows_are_given_the_entropy_of_their_layer_and_head():
+def test_heads_are_given_the_entropy_of_their_layer():
     _, (q, k) = rotated(111, 8)
     targets = torch.tensor([[1.0, 2.0], [3.0, 0.5]], dtype=torch.float64)
-    inside = KnownDistances(15, targets=targets).inside(1, q, k)
-    assert (inside.entropy - targets[1]).abs().max() < 1e-9
+    attention = KnownDistances(15, targets=targets)
+    assert (attention.inside(1, q, k).entropy - targets[1]).abs().max() < 1e-4
+    logits = scores(q, k, 15) / math.sqrt(8)
+    factor = held_at(logits, targets[1])
+    # One head alone by scipy's root finder.
+    root = brentq(lambda x: softmax_entropy(x * logits[0, 1]).mean().item() - 0.5, 0.1, 100)
+    assert factor[0, 1].item() == pytest.approx(root, rel=1e-3)
+
+
+def test_every_sequence_is_held_by_itself():
+    _, (q, k) = rotated(40, 8)
+    two = [torch.cat([x, 2 * x]) for x in (q, k)]
+    logits = scores(*two, 15)
+    factor = held_at(logits, torch.tensor([1.5, 2.0], dtype=torch.float64))
+    entropy = softmax_entropy(factor * logits).mean(-1)
+    assert (entropy - torch.tensor([1.5, 2.0])).abs().max() < 1e-4
+    assert (factor[0] / factor[1]).flatten().tolist() == pytest.approx([4, 4], rel=1e-2)
+
+
+def test_an_entropy_out_of_reach_is_refused():
+    _, (q, k) = rotated(20, 8)
+    k[..., 1:, :] = k[..., :1, :]  # all keys alike
+    with pytest.raises(ExperimentError, match="nats remain"):
+        held_at((q @ k.mT), torch.tensor([1.0, 1.0], dtype=torch.float64))
 
 
 def test_what_is_inside_is_what_the_weights_say():
@@ -99,7 +122,7 @@ def test_command_on_a_trained_model(tmp_path, capsys):
     main = {(e["arm"], e["length"]): e for e in results.read(tmp_path / "results.jsonl") if e["kind"] == "score"}
     assert len(entries) == len(RULES) * 2
     for entry in entries:
-        if entry["length"] == 64 and entry["arm"] != "entropy-row":
+        if entry["length"] == 64 and entry["arm"] != "entropy-head":
             # No distance is unknown at the training length.
             assert entry["accuracy"] == main[entry["arm"], 64]["accuracy"]
             assert entry["loss"] == pytest.approx(main[entry["arm"], 64]["loss"], rel=1e-6)

@@ -31,10 +31,9 @@ from attnlib.experiments.evaluation import evaluate, trained_entropies
 from attnlib.experiments.models import rotate
 from attnlib.experiments.presets import PRESETS, Preset
 from attnlib.experiments.training import build_model, weights_digest
-from attnlib.normalize import normalize_entropy_scores
-from attnlib.partition import shannon_entropy
+from attnlib.partition import shannon_entropy, softmax_entropy, softmax_varentropy
 
-__all__ = ["RULES", "KnownDistances", "main", "run", "scores"]
+__all__ = ["RULES", "KnownDistances", "held_at", "main", "run", "scores"]
 
 MODULE = "attnlib.experiments.known_distances"
 DIGITS = 6
@@ -45,7 +44,7 @@ RULES: dict[str, Callable[[int], Callable] | None] = {
     "infoscale": lambda n_train: partial(scale.info, n_train=n_train),
     "sphere": lambda n_train: arm("sphere").attention(n_train, None).scale,
     "sharper": lambda n_train: arm("sharper").attention(n_train, None).scale,
-    "entropy-row": None,  # no rule of n and d: every row its own
+    "entropy-head": None,  # no rule of n and d: every head of every sequence its own
 }
 """Rules of scale, named as the arms of the length experiment that use them at the true distances."""
 
@@ -79,12 +78,30 @@ def scores(q: Tensor, k: Tensor, reach: int) -> Tensor:
     return torch.where(distance > reach, after, torch.where(distance < -reach, before, q @ k.mT))
 
 
+def held_at(logits: Tensor, target: Tensor) -> Tensor:
+    """The factor (batch, heads, 1, 1) on the logits (batch, heads, n, n) that gives the rows of every head the mean
+    entropy ``target`` (heads,), to 1e-4 nats, by Newton's method in its logarithm.
+
+    Single rows can not always be given it: hidden tokens beyond reach are one and the same key, and where some tie for
+    the largest score, no factor takes the entropy below the logarithm of their number.
+    """
+    log_factor = torch.zeros_like(logits[:, :, :1, :1])
+    for _ in range(50):
+        factor = log_factor.exp()
+        excess = softmax_entropy(factor * logits).mean(-1)[..., None, None] - target[:, None, None]
+        if excess.abs().max() < 1e-4:
+            return factor
+        slope = softmax_varentropy(factor * logits).mean(-1)[..., None, None]
+        log_factor = log_factor + (excess / slope).clamp(-1, 1)
+    raise ExperimentError(f"no factor gives the rows of a head the entropy asked for; {excess.abs().max():.3g} nats remain")
+
+
 @dataclass(frozen=True)
 class KnownDistances:
     """Softmax attention that knows no distance beyond ``reach``, on rotated queries and keys.
 
-    With a rule (n, d) -> lambda, or with ``targets`` (layers, heads) in nats, the entropy that every row is given.
-    It writes out the n x n matrix.
+    With a rule (n, d) -> lambda, or with ``targets`` (layers, heads) in nats, the mean entropy that the rows of a head
+    are given in every sequence. It writes out the n x n matrix.
     """
 
     reach: int
@@ -95,8 +112,8 @@ class KnownDistances:
         logits = scores(q, k, self.reach)
         if self.rule is not None:
             return self.rule(*q.shape[-2:]) * logits
-        target = self.targets[layer].to(logits.device, logits.dtype)[:, None]
-        return normalize_entropy_scores(logits, target).gamma[..., None] * logits
+        logits = logits * q.shape[-1] ** -0.5
+        return held_at(logits, self.targets[layer].to(logits.device, logits.dtype)) * logits
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         return self._logits(layer, q, k).softmax(-1) @ v
