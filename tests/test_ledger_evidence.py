@@ -154,6 +154,7 @@ def allowed(verdict, kinds, condition, correction):
         "needs correction": correction and refuted and (firm or "asymptotic" in kinds),
         "false": refuted,
         "empirical": bool(kinds & {"source", "measured"}),
+        "open": "measured" in kinds and not refuted and not condition and not correction,
     }[verdict]
 
 

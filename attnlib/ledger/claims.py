@@ -14,7 +14,7 @@ from attnlib.ledger.evidence import SUPPORTING, Evidence
 
 CLAIM_MIME = "application/vnd.attnlib.claim+json"
 
-VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical")
+VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical", "open")
 
 _ID = re.compile(r"(\d{4})-C\d+[a-z]?|[LMU]\d+")
 
@@ -83,6 +83,7 @@ def claim(claim_id: str, verdict: str, *evidence: Evidence, condition: str | Non
     - ``needs correction``: a counterexample, the correction, and supporting evidence for it;
     - ``false``: a counterexample;
     - ``empirical``: a source or a measurement.
+    - ``open``: a measurement that does not decide, and no counterexample.
     """
     if not _ID.fullmatch(claim_id):
         raise ValueError(f"claim_id must look like 8823-C10 or U3, got {claim_id!r}")
@@ -114,6 +115,9 @@ def _objection(verdict: str, kinds: Sequence[str], condition: str | None, correc
                              (supported, "nothing supports the correction")],
         "false": [(refuted, "no counterexample is given")],
         "empirical": [("source" in kinds or "measured" in kinds, "neither a source nor a measurement is given")],
+        "open": [("measured" in kinds, "no measurement is given"), (not refuted, "there is a counterexample"),
+                 (condition is None, "a claim with a condition 'holds under' it"),
+                 (correction is None, "a claim with a correction 'needs correction'")],
     }
     return next((problem for met, problem in needs[verdict] if not met), None)
 

@@ -12,7 +12,7 @@ import yaml
 
 CLAIM_MIME = "application/vnd.attnlib.claim+json"
 EQUATION_MIME = "application/vnd.attnlib.equation+json"
-VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical")
+VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical", "open")
 
 
 class BookError(Exception):

@@ -375,6 +375,7 @@ class VerdictLegend(BookDirective):
         "needs correction": "Not true as stated; the correction given is, and both are shown.",
         "false": "Not true; the counterexample is shown.",
         "empirical": "An experiment says so; it is cited or repeated, not derived.",
+        "open": "Measured, and not decided by it: what was found is shown with its uncertainty.",
     }
 
     def run(self):
