@@ -221,8 +221,8 @@ def test_scores_are_those_of_the_embedding(roformer, generator):
 
 
 def test_width_must_give_each_head_pairs():
-    with pytest.raises(InvalidArgument, match=r"width must be a multiple of 2 \* heads = 6, got 20"):
-        RoFormer(vocabulary=50, width=20, layers=1, heads=3)
+    with pytest.raises(InvalidArgument, match=r"width must be a multiple of 2 \* heads = 6, got 9"):
+        RoFormer(vocabulary=50, width=9, layers=1, heads=3)
 
 
 def weights(training, seed: int) -> list[torch.Tensor]:
