@@ -8,6 +8,7 @@ UV := uv==0.13.9
 JOBS ?= 2
 PORT ?= 8000
 PRESET ?= cpu
+DEVICE ?= $(if $(filter gpu,$(PRESET)),cuda,cpu)
 
 # Two threads a process on busy cores can be many times slower than one.
 export OMP_NUM_THREADS := 1
@@ -59,8 +60,8 @@ gpu: $(READY) ## run the chapters' checks on CUDA and record them
 	@$(PY) -m attnlib.ledger record --device cuda
 
 experiment: $(READY) ## train and test the arms of the length experiment and record them (PRESET=cpu, or gpu)
-	@$(PY) -m attnlib.experiments.length_extrapolation --preset $(PRESET) --record book/recorded
-	@$(PY) -m attnlib.experiments.known_distances --preset $(PRESET) --record book/recorded
+	@$(PY) -m attnlib.experiments.length_extrapolation --preset $(PRESET) --device $(DEVICE) --record book/recorded
+	@$(PY) -m attnlib.experiments.known_distances --preset $(PRESET) --device $(DEVICE) --record book/recorded
 
 bench: $(READY) ## measure attnlib against its peers, in one run
 	@$(PY) -m benchmarks
