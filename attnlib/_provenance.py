@@ -196,7 +196,7 @@ def environment(device: str, sources: Iterable[Path], *, folder: Path, pathspecs
     """
     name = device_name(device)
     head, modified = commit(folder, *pathspecs)
-    return {"device": device, "device_name": name, "driver": driver(device), "torch": torch.__version__,
+    return {"device": device, "device_name": name, "driver": driver(device), "torch": str(torch.__version__),
             "python": platform.python_version(), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "commit": head, "modified": modified, "digest": digest(sources)}
 

@@ -16,6 +16,14 @@ class UnreachableEntropy(InvalidArgument):
         self.lower = lower
         self.upper = upper
 
+    def __reduce__(self):
+        """An error crosses from a worker process to its parent pickled; by itself it would come without its bounds."""
+        return _unreachable, (str(self), self.lower, self.upper)
+
+
+def _unreachable(message: str, lower: float, upper: float) -> UnreachableEntropy:
+    return UnreachableEntropy(message, lower=lower, upper=upper)
+
 
 class NothingRecorded(RuntimeError):
     """A model ran, or did not, and no attention that could be recorded was seen."""

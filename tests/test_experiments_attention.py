@@ -81,7 +81,7 @@ def softmax_oracle(q, k, scale, window=None):
         visible = torch.tensor([window is None or abs(i - j) < window for j in range(n)])
         e = (scores - scores.max()).exp() * visible
         p[b, h, i] = e / e.sum()
-        rows.append((h, {"std": deviation(scores), "total": 1.0, **of_row(p[b, h, i], i)}))
+        rows.append((h, {"std": deviation(scores[visible]), "total": 1.0, **of_row(p[b, h, i], i)}))
     return mean_by_head(rows), p
 
 
@@ -103,13 +103,16 @@ def test_softmax(n, attention, scale, generator):
 
 
 @pytest.mark.parametrize("n", LENGTHS)
-def test_softmax_in_a_window(n, generator):
+@pytest.mark.parametrize("window", [40, 32, 5])
+def test_softmax_in_a_window(n, window, generator):
     q, k, v = inputs(n, generator)
-    attention = Softmax(scales.sqrt_d, window=40)
-    expected, p = softmax_oracle(q, k, D**-0.5, window=40)
+    attention = Softmax(scales.sqrt_d, window=window)
+    expected, p = softmax_oracle(q, k, D**-0.5, window=window)
     assert_inside(attention.inside(0, q, k), expected)
     torch.testing.assert_close(attention(0, q, k, v), p @ v, **CLOSE)
     assert (expected["near"] > softmax_oracle(q, k, D**-0.5)[0]["near"]).all()
+    if window <= 32:
+        assert (attention.inside(0, q, k).near - 1).abs().max() < 1e-12
 
 
 def entropy_at(gamma: float, scores: torch.Tensor) -> float:
@@ -182,6 +185,23 @@ def test_relu2(n, normalize, with_empty_rows, generator):
     attention = Relu2(normalize)
     assert_inside(attention.inside(0, q, k), expected)
     torch.testing.assert_close(attention(0, q, k, v), weights @ v, **CLOSE)
+
+
+def test_a_head_without_any_weight_is_left_out(generator):
+    """A head of which no row has a positive score has no shares, and a sum of weights of 0."""
+    q, k, v = inputs(63, generator)
+    k[..., 0] = k[..., 0].abs() + 0.1
+    q[:, 1] = -torch.eye(D, dtype=torch.float64)[0]
+    measured = Measured(Relu2("length"))
+    measured(0, q, k, v)
+    for name in QUANTITIES:
+        assert measured.quantity(name)[0].isnan().tolist() == [False, name not in ("std", "total"), False]
+    assert measured.quantity("total")[0, 1] == 0
+    # A call in which it has some is the one that counts.
+    seen = inputs(63, generator)
+    measured(0, *seen)
+    alone = Relu2("length").inside(0, *seen[:2])
+    assert measured.quantity("near")[0, 1] == alone.near[1]
 
 
 def test_inside_in_float32_is_that_in_float64(generator):

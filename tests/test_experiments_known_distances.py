@@ -1,19 +1,28 @@
 """The control with known distances: its scores against every pair written out, its rows, its command."""
 
 import math
+import os
+import subprocess
+import sys
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from scipy.optimize import brentq
 
+import attnlib
 from attnlib import scale, softmax_attention, softmax_entropy
-from attnlib.experiments import known_distances, results
+from attnlib.experiments import checkpoints, known_distances, length_extrapolation, results
 from attnlib.experiments.arms import arm
 from attnlib.experiments.attention import NEIGHBOURS
+from attnlib.experiments.corpus import load_corpus
 from attnlib.experiments.errors import ExperimentError
 from attnlib.experiments.known_distances import RULES, KnownDistances, held_at, scores
 from attnlib.experiments.models import rotate
+from attnlib.experiments.presets import PRESETS
 
 
 def rotated(n, d, *, heads=2, seed=0, dtype=torch.float64):
@@ -43,21 +52,20 @@ def test_scores_are_those_of_the_nearest_known_distance(n, reach):
             assert abs(found[0, 1, i, j] - expected) < 1e-13
 
 
-@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule])
+@pytest.mark.parametrize("name", [name for name in RULES if name != "entropy-head"])
 def test_within_reach_it_is_plain_attention(name):
     _, (q, k) = rotated(64, 16)
     v = torch.randn(1, 2, 64, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    rule = RULES[name](64)
-    found = KnownDistances(63, rule)(0, q, k, v)
+    rule = arm(name).attention(64, None).scale
+    found = KnownDistances.like(arm(name).attention(64, None), 63)(0, q, k, v)
     # Written out against itself: rounding of 64 products of order one.
     assert (found - softmax_attention(q, k, v, scale=rule, impl="reference")).abs().max() < 1e-13
 
 
-def test_rules_are_those_of_the_arms_they_are_named_after():
-    for name, rule in RULES.items():
-        if rule is not None:
-            for n in (64, 65, 2048):
-                assert rule(64)(n, 32) == pytest.approx(arm(name).attention(64, None).scale(n, 32), rel=1e-15)
+def test_a_held_entropy_stays_that_of_the_head():
+    targets = torch.tensor([[1.0, 2.0]])
+    made = KnownDistances.like(arm("entropy-head").attention(64, targets), 7)
+    assert made.targets is targets and made.rule is None and made.reach == 7
 
 
 def test_heads_are_given_the_entropy_of_their_layer():
@@ -113,13 +121,18 @@ def test_values_are_averaged_with_the_weights():
     assert (one_hot - expected).abs().max() < 1e-15
 
 
-def test_command_on_a_trained_model(tmp_path, capsys):
-    from attnlib.experiments import length_extrapolation
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The folder of a length experiment."""
+    folder = tmp_path_factory.mktemp("trained")
+    length_extrapolation.run("smoke", folder, trainings=("O",))
+    return folder
 
-    length_extrapolation.run("smoke", tmp_path, trainings=("O",))
-    assert known_distances.main(["--preset", "smoke", "--trained", str(tmp_path), "--record", str(tmp_path / "r")]) == 0
+
+def test_command_on_a_trained_model(trained, tmp_path, capsys):
+    assert known_distances.main(["--preset", "smoke", "--trained", str(trained), "--record", str(tmp_path / "r")]) == 0
     entries = results.read(tmp_path / "r" / "known-distances-smoke.jsonl")
-    main = {(e["arm"], e["length"]): e for e in results.read(tmp_path / "results.jsonl") if e["kind"] == "score"}
+    main = {(e["arm"], e["length"]): e for e in results.read(trained / "results.jsonl") if e["kind"] == "score"}
     assert len(entries) == len(RULES) * 2
     for entry in entries:
         if entry["length"] == 64 and entry["arm"] != "entropy-head":
@@ -128,7 +141,7 @@ def test_command_on_a_trained_model(tmp_path, capsys):
             assert entry["loss"] == pytest.approx(main[entry["arm"], 64]["loss"], rel=1e-6)
         if (entry["arm"], entry["length"]) == ("O", 128):
             assert entry["loss"] != main["O", 128]["loss"]
-    (training,) = (e for e in results.read(tmp_path / "results.jsonl") if e["kind"] == "training")
+    (training,) = (e for e in results.read(trained / "results.jsonl") if e["kind"] == "training")
     assert entries[0]["configuration"]["weights"] == {"0": training["weights"]}
     capsys.readouterr()
 
@@ -140,10 +153,53 @@ def test_command_without_a_trained_model(tmp_path, capsys):
 
 
 def test_a_training_that_has_not_ended_is_refused(tmp_path):
-    from attnlib.experiments import checkpoints
-    from attnlib.experiments.presets import PRESETS
+    smoke, digest = PRESETS["smoke"], load_corpus(PRESETS["smoke"].vocabulary).digest
+    identity = {**smoke.as_dict(), "corpus": digest, "training": "O", "seed": 0}
+    for state in [
+        {"identity": identity, "step": smoke.steps - 1},
+        {"identity": identity | {"corpus": "e" * 64}, "step": smoke.steps},
+        {"identity": identity | {"steps": 31}, "step": smoke.steps},
+    ]:
+        checkpoints.save(tmp_path / "checkpoints" / "O-0.pt", state)
+        with pytest.raises(ExperimentError, match="of another experiment, or its training has not ended"):
+            known_distances.run("smoke", tmp_path)
 
-    state = {"preset": PRESETS["smoke"].digest(), "step": PRESETS["smoke"].steps - 1}
-    checkpoints.save(tmp_path / "checkpoints" / "O-0.pt", state)
-    with pytest.raises(ExperimentError, match="has not ended"):
-        known_distances.run("smoke", tmp_path)
+
+def test_another_process_has_the_test(trained, capsys):
+    with FileLock(trained / "checkpoints" / "known-distances-0.lock"):
+        assert known_distances.main(["--preset", "smoke", "--trained", str(trained)]) == 2
+    assert capsys.readouterr().err == f"error: another process is testing known-distances-0 in {trained}\n"
+
+
+@pytest.mark.parametrize("jobs", ["0", "-2"])
+def test_no_process_is_too_few(jobs, trained, capsys):
+    assert known_distances.main(["--preset", "smoke", "--trained", str(trained), "--jobs", jobs]) == 2
+    assert capsys.readouterr().err == f"error: --jobs must be at least 1, got {jobs}\n"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="shows what a machine without CUDA says")
+def test_the_preset_gpu_wants_a_gpu(tmp_path, capsys):
+    assert known_distances.main(["--preset", "gpu", "--trained", str(tmp_path)]) == 2
+    assert "no CUDA device is available" in capsys.readouterr().err
+
+
+def test_killed_and_started_again(trained, tmp_path):
+    """The workers end with the command, and the results are those of a run that was let alone."""
+    folder = tmp_path / "trained"
+    checkpoints.write_whole(folder / "checkpoints" / "O-0.pt", (trained / "checkpoints" / "O-0.pt").read_bytes())
+    expected = known_distances.run("smoke", trained)
+    where = os.environ | {"PYTHONPATH": str(Path(attnlib.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", known_distances.MODULE, "--preset", "smoke", "--trained", str(folder), "--jobs", "2"]
+    process = subprocess.Popen(command, env=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    stored = folder / "known-distances.jsonl"
+    while not stored.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=120)  # the workers hold the pipe: it ends when the last of them has ended
+    subprocess.run(command, env=where, check=True, capture_output=True)
+
+    def told(entries):
+        return {(e["arm"], e["length"]): (e["accuracy"], e["loss"], e["inside"]) for e in entries}
+
+    assert told(results.read(stored)) == told(expected)

@@ -19,8 +19,10 @@ from experiments_corpus import made_up_text, write_text_package
 from filelock import FileLock
 
 import attnlib
+from attnlib import _provenance
 from attnlib.experiments import checkpoints, corpus, length_extrapolation, results, training
 from attnlib.experiments.arms import ARMS
+from attnlib.experiments.configuration import FREE
 from attnlib.experiments.length_extrapolation import MODULE, main
 from attnlib.experiments.presets import PRESETS
 
@@ -102,7 +104,7 @@ def entries(out: Path) -> list[dict]:
     found = results.read(out / "results.jsonl")
     for entry in found:
         entry.pop("seconds", None)
-        for name in results.FREE:
+        for name in FREE:
             entry["environment"].pop(name)
     return found
 
@@ -168,11 +170,30 @@ def test_two_at_a_time_one_of_which_fails(start, finished, tmp_path):
     said, _ = process.communicate(timeout=LONG)
     assert process.returncode == 2
     assert "Traceback" not in said and said.count("error: ") == 1
-    assert f"error: the checkpoint {damaged} is damaged; delete it" in said
+    assert f"error: the checkpoint {damaged} is damaged, or of an older version; delete it" in said
     assert entries(out) == entries(finished)[:17]
     damaged.unlink()
     assert main(["--preset", "smoke", "--out", str(out)]) == 0
     assert entries(out) == entries(finished)
+
+
+def test_what_is_asked_for_twice_is_done_once(start, finished, tmp_path):
+    out = tmp_path / "out"
+    finish(start(out, "--training", "O", "--training", "O", "--seed", "0", "--seed", "0", "--jobs", "2"))
+    assert entries(out) == [entry for entry in entries(finished) if "gau" not in (entry.get("training") or entry["arm"])]
+
+
+def test_a_checkpoint_of_other_code_does_not_go_on(finished, tmp_path, monkeypatch, capsys):
+    """Though no result is there yet that would tell."""
+    out = tmp_path / "out"
+    for name in TRAININGS:
+        checkpoint = Path("checkpoints", f"{name}-0.pt")
+        checkpoints.write_whole(out / checkpoint, (finished / checkpoint).read_bytes())
+    monkeypatch.setattr(_provenance, "digest", lambda paths, root=None: "f" * 64)
+    assert main(["--preset", "smoke", "--out", str(out)]) == 2
+    said = last_line(capsys)
+    assert "O-0.pt is of another training: digest is" in said and f"and '{'f' * 64}' in the other" in said
+    assert not (out / "results.jsonl").exists()
 
 
 def test_two_processes_train_one_model(start, finished, tmp_path, capsys):
@@ -259,6 +280,7 @@ def test_part_of_a_run_is_not_recorded(finished, tmp_path, capsys):
         (["--seed", "0", "--seed", "7"], "seed must be one of 0; got 7"),
         (["--device", "tpu"], "device must be cpu or cuda, got 'tpu'"),
         (["--jobs", "-1"], "--jobs must be at least 1, got -1"),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
     ],
 )
 def test_bad_arguments(arguments, says, tmp_path, capsys):
@@ -328,10 +350,10 @@ def test_damaged_files(finished, tmp_path, capsys):
     out = tmp_path / "out"
     (out / "checkpoints").mkdir(parents=True)
     options = ["--preset", "smoke", "--out", str(out)]
-    (out / "checkpoints" / "O-0.pt").write_bytes(b"attnlib checkpoint 1\n" + bytes(100))
+    (out / "checkpoints" / "O-0.pt").write_bytes(b"attnlib checkpoint 2\n" + bytes(100))
     assert main(options) == 2
     assert last_line(capsys) == (
-        f"error: the checkpoint {out / 'checkpoints' / 'O-0.pt'} is damaged; delete it to train this model from its start"
+        f"error: the checkpoint {out / 'checkpoints' / 'O-0.pt'} is damaged, or of an older version; delete it to train this model from its start"
     )
     lines = (finished / "results.jsonl").read_text().splitlines(keepends=True)
     (out / "results.jsonl").write_text("".join([*lines[:3], lines[3][:50] + "\n", *lines[4:]]))

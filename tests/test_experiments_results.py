@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import resource
 import subprocess
@@ -11,14 +12,19 @@ from copy import deepcopy
 from pathlib import Path
 
 import pytest
+import torch
 from filelock import FileLock, Timeout
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import attnlib
-from attnlib.experiments import results
+from attnlib import _provenance
+from attnlib.experiments.configuration import FREE, configuration_of
+from attnlib.experiments.corpus import Corpus
 from attnlib.experiments.errors import ExperimentError
-from attnlib.experiments.results import Results, configuration_of, read, record, validate
+from attnlib.experiments.evaluation import Score
+from attnlib.experiments.length_extrapolation import MODULE
+from attnlib.experiments.results import Results, open_results, read, record, validate
 
 CONFIGURATION = {"preset": "smoke", "steps": 30, "lengths": [64, 128], "corpus": "c" * 64, "processes": 1}
 ENVIRONMENT = {
@@ -53,8 +59,9 @@ def entry(kind: str = "score", **changes) -> dict:
 def test_what_is_added_is_read(store, path):
     assert store.entries() == read(path) == [entry("training"), entry(), entry(length=128)]
     assert path.read_bytes().count(b"\n") == 3
-    assert store.has(kind="score", arm="O", length=128) and store.has(training="O")
-    assert not store.has(kind="score", arm="O", length=256) and not store.has(kind="training", seed=1)
+    assert store.find(kind="score", arm="O", length=128) == [entry(length=128)]
+    assert store.find(training="O") == [entry("training")] and len(store.find(seed=0)) == 3
+    assert store.find(kind="score", arm="O", length=256) == store.find(kind="training", seed=1) == []
     assert Results(path, CONFIGURATION, ENVIRONMENT).entries() == store.entries()
 
 
@@ -72,7 +79,7 @@ def test_a_torn_last_line_is_ignored_and_then_overwritten_whole(store, path, cut
     lines = whole.splitlines(keepends=True)
     path.write_bytes(whole[: len(whole) - len(lines[-1])] + lines[-1][:cut])
     assert read(path) == [entry("training"), entry()]
-    assert not store.has(length=128)
+    assert not store.find(length=128)
     store.add("score", **SCORE | {"length": 128})
     assert path.read_bytes() == whole
 
@@ -93,7 +100,23 @@ def test_a_damaged_line_in_the_middle_is_refused_with_its_number(store, path, da
 
 def test_bytes_that_are_no_text_are_refused(store, path):
     path.write_bytes(path.read_bytes() + b"\xff\xfe\n")
-    with pytest.raises(ExperimentError, match="damaged: it is not text"):
+    with pytest.raises(ExperimentError, match="line 4, is damaged"):
+        read(path)
+
+
+def test_a_last_line_torn_within_a_character_is_ignored(path):
+    store = Results(path, CONFIGURATION, ENVIRONMENT | {"device_name": "a processor of the Zürich kind"})
+    store.add("score", **SCORE)
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: whole.index("ü".encode()) + 1])
+    assert len(read(path)) == 1
+    store.add("score", **SCORE | {"length": 128})
+    assert path.read_bytes().startswith(whole) and len(read(path)) == 2
+
+
+def test_one_result_twice_is_refused(store, path):
+    path.write_bytes(path.read_bytes() + path.read_bytes().splitlines(keepends=True)[1])
+    with pytest.raises(ExperimentError, match="line 4, is the result of line 2 again"):
         read(path)
 
 
@@ -160,12 +183,31 @@ def without(name: str) -> dict:
         (without("environment"), r"fields missing or unknown: \['environment'\]"),
         (entry(note="x"), r"fields missing or unknown: \['note'\]"),
         (entry("training") | {"kind": "score"}, "fields missing or unknown"),
-        (entry(accuracy=1.5), "accuracy 1.5"),
-        (entry(accuracy=-0.1), "accuracy -0.1"),
-        (entry(accuracy=float("nan")), "accuracy nan"),
-        (entry(loss=-1.0), "loss -1.0"),
-        (entry(loss=float("nan")), "loss nan"),
-        (entry(tokens=0), "tokens 0"),
+        (entry(kind=["score"]), "not a result"),
+        (entry(schema=True) | {"schema": "1"}, "schema must be 1, got '1'"),
+        (entry(accuracy=1.5), "accuracy cannot be 1.5"),
+        (entry(accuracy=-0.1), "accuracy cannot be -0.1"),
+        (entry(accuracy=float("nan")), "accuracy cannot be nan"),
+        (entry(accuracy="0.5"), "accuracy cannot be '0.5'"),
+        (entry(accuracy=True), "accuracy cannot be True"),
+        (entry(loss=-1.0), "loss cannot be -1.0"),
+        (entry(loss=float("nan")), "loss cannot be nan"),
+        (entry(loss=None), "loss cannot be None"),
+        (entry(tokens=0), "tokens cannot be 0"),
+        (entry(tokens=1.5), "tokens cannot be 1.5"),
+        (entry(seed="0"), "seed cannot be '0'"),
+        (entry(length=[64]), r"length cannot be \[64\]"),
+        (entry(arm=3), "arm cannot be 3"),
+        (entry(inside=[1.0]), r"inside cannot be \[1.0\]"),
+        (entry(inside={"std": [1.0]}), "inside cannot be"),
+        (entry(inside={"std": [["x"]]}), "inside cannot be"),
+        (entry(inside={"std": [[float("nan")]]}), "inside cannot be"),
+        (entry(configuration=["smoke"]), "configuration cannot be"),
+        (entry(environment="cpu"), "environment cannot be 'cpu'"),
+        (entry("training", losses=6.1), "losses cannot be 6.1"),
+        (entry("training", losses=[6.1] * 100 + [None]), r"losses cannot be .* \.\.\.$"),
+        (entry("training", weights=None), "weights cannot be None"),
+        (entry("training", seconds=-1), "seconds cannot be -1"),
         (entry(environment=ENVIRONMENT | {"digest": "d"}), "digest must be a sha256"),
         (entry(environment=ENVIRONMENT | {"date": "today"}), "date must be year-month-day"),
         (entry("training", environment={}), "the record lacks"),
@@ -177,8 +219,49 @@ def test_validate_refuses(bad, says):
 
 
 def test_validate_accepts():
-    for good in (entry(), entry("training"), entry(accuracy=0.0, loss=0.0), entry(accuracy=1)):
+    for good in (entry(), entry("training"), entry(accuracy=0.0, loss=0.0), entry(accuracy=1), entry(inside={"std": [[None]]})):
         validate(good)
+
+
+@given(junk=st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+                         lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)),
+       kind=st.sampled_from(["score", "training"]), data=st.data())
+@settings(max_examples=200)
+def test_validate_says_so_of_any_field(junk, kind, data):
+    """A field that is not what it must be is a ValueError, whatever it is instead."""
+    made = entry(kind)
+    name = data.draw(st.sampled_from(sorted(made)))
+    try:
+        validate(made | {name: junk})
+    except ValueError:
+        return
+    assert type(junk) is type(made[name]) or isinstance(junk, (int, float))
+
+
+def test_two_configurations_begun_at_once(path):
+    """Both found no file; the second to add is refused, and the first one's results stay."""
+    first = Results(path, CONFIGURATION, ENVIRONMENT)
+    second = Results(path, CONFIGURATION | {"steps": 31}, ENVIRONMENT)
+    first.add("score", **SCORE)
+    before = path.read_bytes()
+    with pytest.raises(ExperimentError, match="steps is 30 in one and 31 in the other"):
+        second.add("score", **SCORE | {"length": 128})
+    assert path.read_bytes() == before
+
+
+def test_what_could_not_be_measured_is_null(path):
+    store = Results(path, CONFIGURATION, ENVIRONMENT)
+    inside = {"std": torch.tensor([[1 / 3, math.nan]], dtype=torch.float64)}
+    store.add_score("O", 0, 64, Score(accuracy=0.25, loss=5.5, tokens=640, inside=inside))
+    assert store.entries() == [entry(inside={"std": [[0.333333, None]]})]
+
+
+def test_a_store_knows_preset_corpus_code_and_kind_of_device(tmp_path):
+    corpus = Corpus(train=(), held_out=torch.zeros(0, 4096), vocabulary=512, digest="c" * 64)
+    made = open_results(tmp_path / "a.jsonl", MODULE, "smoke", corpus, "cpu:0", processes=3).identity
+    assert made["device"] == "cpu" and made["processes"] == 3 and made["corpus"] == "c" * 64
+    assert made["preset"] == "smoke" and made["steps"] == 30 and made["torch"] == torch.__version__
+    assert made["digest"] == _provenance.digest(_provenance.reachable_sources(MODULE))
 
 
 def test_what_is_no_result_is_not_added(store, path):
@@ -300,4 +383,4 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
 
 def test_the_free_fields_are_fields():
-    assert results.FREE < set(ENVIRONMENT)
+    assert FREE < set(ENVIRONMENT)

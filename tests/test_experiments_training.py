@@ -173,21 +173,27 @@ def test_weights_digest_sees_one_bit():
 @pytest.mark.parametrize(
     "change, says",
     [
-        ({"seed": 1}, "has seed=0, this experiment 1"),
-        ({"one": GAU}, "has training=O, this experiment gau-relu2-n"),
-        ({"preset": replace(TINY, steps=8)}, "has preset="),
-        ({"preset": replace(TINY, learning_rate=1e-3)}, "has preset="),
+        ({"seed": 1}, "seed is 0 in one and 1 in the other"),
+        ({"training": GAU}, "training is 'O' in one and 'gau-relu2-n' in the other"),
+        ({"preset": replace(TINY, steps=8)}, "steps is "),
+        ({"preset": replace(TINY, learning_rate=1e-3)}, "learning_rate is "),
+        ({"corpus": replace(CORPUS, digest="e" * 64)}, "corpus is "),
+        ({"configuration": {"digest": "f" * 64}}, f"digest is '{'d' * 64}' in one and '{'f' * 64}' in the other"),
+        ({"configuration": {"digest": "d" * 64, "processes": 2}}, "processes is 1 in one and 2 in the other"),
+        ({"configuration": None}, f"digest is '{'d' * 64}' in one and None in the other"),
     ],
 )
 def test_checkpoint_of_another_experiment(change, says, tmp_path):
+    """Of other code too: a run that was killed before its first result left nothing else to compare."""
     checkpoint = tmp_path / "a.pt"
-    train(PLAIN, 0, TINY, CORPUS, checkpoint=checkpoint)
+    same = {"training": PLAIN, "seed": 0, "preset": TINY, "corpus": CORPUS, "configuration": {"digest": "d" * 64}}
+    train(**same, checkpoint=checkpoint)
     content = checkpoint.read_bytes()
-    wanted = {"one": PLAIN, "seed": 0, "preset": TINY} | change
     with pytest.raises(ExperimentError) as caught:
-        train(wanted["one"], wanted["seed"], wanted["preset"], CORPUS, checkpoint=checkpoint)
+        train(**same | change, checkpoint=checkpoint)
     assert str(checkpoint) in str(caught.value) and says in str(caught.value)
     assert checkpoint.read_bytes() == content
+    train(**same, checkpoint=checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -227,15 +233,15 @@ def test_a_truncated_checkpoint_is_seen(stored, data):
     assert_damaged(path)
 
 
-@pytest.mark.parametrize("change", [lambda c: b"", lambda c: c + b"\0", lambda c: c.replace(b"point 1", b"point 2", 1)])
+@pytest.mark.parametrize("change", [lambda c: b"", lambda c: c + b"\0", lambda c: c.replace(b"point 2", b"point 1", 1)])
 def test_empty_longer_or_of_another_version(stored, tmp_path, change):
     (tmp_path / "a.pt").write_bytes(change(stored.read_bytes()))
     assert_damaged(tmp_path / "a.pt")
 
 
 def test_training_refuses_a_damaged_checkpoint(tmp_path):
-    (tmp_path / "O.pt").write_bytes(b"attnlib checkpoint 1\n")
-    with pytest.raises(ExperimentError, match="O.pt is damaged; delete it"):
+    (tmp_path / "O.pt").write_bytes(b"attnlib checkpoint 2\n")
+    with pytest.raises(ExperimentError, match="O.pt is damaged, or of an older version; delete it"):
         train(PLAIN, 0, TINY, CORPUS, checkpoint=tmp_path / "O.pt")
 
 

@@ -1,6 +1,7 @@
 """Entropy normalisation: every reachable target is met, by the right root, with the right gradient."""
 
 import math
+import pickle
 
 import mpmath as mp
 import pytest
@@ -396,3 +397,9 @@ def test_unreachable_target_names_range_and_row(p, target):
     reachable = 0.65 if len(p) > 2 else 0.3
     with pytest.raises(UnreachableEntropy, match=r"in row \(2,\)"):
         al.normalize_entropy(rows, torch.tensor([reachable, reachable, target], dtype=torch.float64))
+
+
+def test_an_unreachable_target_crosses_processes():
+    error = pickle.loads(pickle.dumps(UnreachableEntropy("out of reach", lower=0.5, upper=1.5)))
+    assert type(error) is UnreachableEntropy and str(error) == "out of reach"
+    assert (error.lower, error.upper) == (0.5, 1.5)

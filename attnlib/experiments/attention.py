@@ -26,8 +26,9 @@ class Inside:
     """What the rows of one layer look like; each field is (heads,), the mean over rows.
 
     ``entropy`` in nats and ``effective_tokens`` = 1 / sum p^2, of the weights as shares of their sum; ``std``,
-    over the keys of a row, of the scores times their scale; ``near``, the share of the keys less than 32 places
-    away; ``needle``, the share of the strongest of those; ``total``, the sum of the weights as they are used.
+    over the keys that a row sees, of the scores times their scale; ``near``, the share of the keys less than 32
+    places away; ``needle``, the share of the strongest of those; ``total``, the sum of the weights as they are
+    used. Rows whose weights are all 0 count for ``std`` and ``total`` alone; NaN where a head has no others.
     """
 
     entropy: Tensor
@@ -49,8 +50,14 @@ def _mean(x: Tensor) -> Tensor:
     return x.double().mean(dim=(0, 2))
 
 
-def _score_std(q: Tensor, k: Tensor) -> Tensor:
-    """The standard deviation over the keys of q . k, row by row, without the matrix: sqrt(q' Cov(k) q)."""
+def _score_std(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """The standard deviation of q . k over the keys that a row sees: those of ``mask``, or all."""
+    if mask is not None:
+        scores = (q @ k.mT).double().masked_fill(~mask, 0)
+        seen = mask.sum(-1)
+        deviation = (scores - (scores.sum(-1) / seen)[..., None]).masked_fill(~mask, 0)
+        return (deviation.square().sum(-1) / seen).sqrt()
+    # Without the n x n matrix: sqrt(q' Cov(k) q).
     centred = (k - k.mean(dim=-2, keepdim=True)).double()
     covariance = centred.mT @ centred / k.shape[-2]
     return ((q.double() @ covariance) * q).sum(-1).clamp(min=0).sqrt()
@@ -59,12 +66,14 @@ def _score_std(q: Tensor, k: Tensor) -> Tensor:
 def _softmax_inside(q: Tensor, k: Tensor, scale: float, mask: Tensor | None = None) -> Inside:
     rows = row_statistics(q, k, scale=scale, attn_mask=mask)
     band = _band(k.shape[-2], NEIGHBOURS, q.device)
+    if mask is not None:
+        band &= mask
     near = row_statistics(q, k, scale=scale, attn_mask=band, orders=(math.inf,))
     share = (near.lse - rows.lse).exp()
     return Inside(
         entropy=_mean(rows.entropy),
         effective_tokens=_mean(rows.effective_tokens),
-        std=_mean(scale * _score_std(q, k)),
+        std=_mean(scale * _score_std(q, k, mask)),
         near=_mean(share),
         needle=_mean(share * (-near.renyi[math.inf]).exp()),  # H_inf = -log of the largest share
         total=torch.ones(q.shape[1], dtype=torch.float64),
@@ -144,7 +153,7 @@ class Relu2:
 
 
 class Measured:
-    """An attention that also keeps what it sees inside, layer by layer, averaged over the calls."""
+    """An attention that also keeps what it sees inside, layer by layer, averaged over the calls that saw anything."""
 
     def __init__(self, attention: Softmax | HeldEntropy | Relu2):
         self.attention = attention
@@ -158,7 +167,7 @@ class Measured:
         """One field of ``Inside`` as (layers, heads), in float64 on the CPU."""
         return torch.stack(
             [
-                torch.stack([getattr(inside, name).cpu() for inside in calls]).mean(0)
+                torch.stack([getattr(inside, name).cpu() for inside in calls]).nanmean(0)
                 for _, calls in sorted(self._seen.items())
             ]
         )

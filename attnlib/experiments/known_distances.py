@@ -10,43 +10,34 @@ training replaced by that one, so that only the number of keys is new.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from attnlib import _provenance, scale
-from attnlib.experiments import checkpoints, results
+from attnlib import _provenance
+from attnlib.experiments import checkpoints, command, results
 from attnlib.experiments.arms import arm
-from attnlib.experiments.attention import NEIGHBOURS, Inside
-from attnlib.experiments.corpus import MissingPackage, load_corpus
+from attnlib.experiments.attention import NEIGHBOURS, HeldEntropy, Inside, Softmax
+from attnlib.experiments.corpus import Corpus, load_corpus
 from attnlib.experiments.errors import ExperimentError
 from attnlib.experiments.evaluation import evaluate, trained_entropies
 from attnlib.experiments.models import rotate
+from attnlib.experiments.pool import run_at_once
 from attnlib.experiments.presets import PRESETS, Preset
+from attnlib.experiments.progress import Progress
 from attnlib.experiments.training import build_model, weights_digest
 from attnlib.partition import shannon_entropy, softmax_entropy, softmax_varentropy
 
 __all__ = ["RULES", "KnownDistances", "held_at", "main", "run", "scores"]
 
 MODULE = "attnlib.experiments.known_distances"
-DIGITS = 6
 
-RULES: dict[str, Callable[[int], Callable] | None] = {
-    "O": lambda n_train: scale.sqrt_d,
-    "E-normalised": lambda n_train: partial(scale.log_n, base=n_train),
-    "infoscale": lambda n_train: partial(scale.info, n_train=n_train),
-    "sphere": lambda n_train: arm("sphere").attention(n_train, None).scale,
-    "sharper": lambda n_train: arm("sharper").attention(n_train, None).scale,
-    "entropy-head": None,  # no rule of n and d: every head of every sequence its own
-}
-"""Rules of scale, named as the arms of the length experiment that use them at the true distances."""
+RULES = ("O", "E-normalised", "infoscale", "sphere", "sharper", "entropy-head")
+"""The arms of the length experiment whose rules of scale are tested here."""
 
 
 def _turned_back(x: Tensor) -> Tensor:
@@ -108,6 +99,13 @@ class KnownDistances:
     rule: Callable | None = None
     targets: Tensor | None = None
 
+    @classmethod
+    def like(cls, attention: Softmax | HeldEntropy, reach: int) -> KnownDistances:
+        """The same rule of scale; entropy is held per head, as ``held_at`` says."""
+        if isinstance(attention, HeldEntropy):
+            return cls(reach, targets=attention.targets)
+        return cls(reach, attention.scale)
+
     def _logits(self, layer: int, q: Tensor, k: Tensor) -> Tensor:
         logits = scores(q, k, self.reach)
         if self.rule is not None:
@@ -134,61 +132,61 @@ class KnownDistances:
         return Inside(*(row.double().mean(dim=(0, 2)) for row in rows))
 
 
-def _model(preset: Preset, seed: int, trained: Path) -> torch.nn.Module:
+def _model(preset: Preset, seed: int, trained: Path, corpus: Corpus) -> torch.nn.Module:
     """The model trained with 1/sqrt(d), from the checkpoint that the length experiment left."""
     path = trained / "checkpoints" / f"O-{seed}.pt"
     state = checkpoints.load(path)
     if state is None:
         raise ExperimentError(f"no checkpoint {path}: run attnlib.experiments.length_extrapolation first")
-    if (state["preset"], state["step"]) != (preset.digest(), preset.steps):
+    wanted = {**preset.as_dict(), "corpus": corpus.digest, "training": "O", "seed": seed}
+    if not wanted.items() <= state["identity"].items() or state["step"] != preset.steps:
         raise ExperimentError(f"the checkpoint {path} is of another experiment, or its training has not ended")
     model = build_model(arm("O").training, preset, seed)
     model.load_state_dict(state["model"])
     return model.eval()
 
 
-def _store(preset_name: str, trained: Path, device: str) -> results.Results:
+@dataclass(frozen=True)
+class Job:
+    """All that a process needs to test one seed's model."""
+
+    preset_name: str
+    seed: int
+    trained: Path
+    device: str
+
+    @property
+    def preset(self) -> Preset:
+        return PRESETS[self.preset_name]
+
+
+def _open(preset_name: str, trained: Path, device: str, corpus: Corpus) -> results.Results:
     preset = PRESETS[preset_name]
-    environment = _provenance.environment(
-        device,
-        _provenance.reachable_sources(MODULE),
-        folder=Path(__file__).parent,
-        pathspecs=[":(top)attnlib"],
+    weights = {str(seed): weights_digest(_model(preset, seed, trained, corpus)) for seed in preset.seeds}
+    return results.open_results(
+        trained / "known-distances.jsonl", MODULE, preset_name, corpus, device, weights=weights
     )
-    configuration = {
-        "preset": preset_name,
-        **preset.as_dict(),
-        "corpus": load_corpus(preset.vocabulary).digest,
-        "weights": {str(seed): weights_digest(_model(preset, seed, trained)) for seed in preset.seeds},
-    }
-    return results.Results(trained / "known-distances.jsonl", configuration, environment)
 
 
-def _test(preset_name: str, seed: int, trained: Path, device: str) -> None:
-    torch.set_num_threads(1)
-    preset, store = PRESETS[preset_name], _store(preset_name, trained, device)
-    corpus, model = load_corpus(preset.vocabulary), _model(preset, seed, trained).to(device)
-    entropies = trained_entropies(model, arm("O").training.attention(preset.n_train), corpus, preset)
-    reach = preset.n_train - 1
-    for name, rule in RULES.items():
-        attention = KnownDistances(reach, rule(preset.n_train)) if rule else KnownDistances(reach, targets=entropies)
-        for length in preset.lengths:
-            if store.has(arm=name, seed=seed, length=length):
-                continue
-            score = evaluate(model, attention, corpus, preset, length)
-            store.add(
-                "score",
-                arm=name,
-                seed=seed,
-                length=length,
-                accuracy=score.accuracy,
-                loss=score.loss,
-                tokens=score.tokens,
-                inside={
-                    quantity: [[round(x, DIGITS) for x in layer] for layer in values.tolist()]
-                    for quantity, values in score.inside.items()
-                },
-            )
+def run_job(job: Job, position: int = 0) -> None:
+    """Test one seed's model under every rule; what is there already is not done again."""
+    torch.set_num_threads(1 if job.device == "cpu" else torch.get_num_threads())
+    preset, name = job.preset, f"known-distances-{job.seed}"
+    corpus = load_corpus(preset.vocabulary)
+    tests = [(rule, length) for rule in RULES for length in preset.lengths]
+    with (
+        command.alone(job.trained / "checkpoints" / f"{name}.lock", f"testing {name} in {job.trained}"),
+        Progress(name, len(tests), "test", position=position) as progress,
+    ):
+        store = _open(job.preset_name, job.trained, job.device, corpus)
+        done = {(entry["arm"], entry["length"]) for entry in store.find(seed=job.seed)}
+        model = _model(preset, job.seed, job.trained, corpus).to(job.device)
+        entropies = trained_entropies(model, arm("O").training.attention(preset.n_train), corpus, preset)
+        for number, (rule, length) in enumerate(tests, start=1):
+            if (rule, length) not in done:
+                attention = KnownDistances.like(arm(rule).attention(preset.n_train, entropies), preset.n_train - 1)
+                store.add_score(rule, job.seed, length, evaluate(model, attention, corpus, preset, length))
+            progress.at(number, f"{rule} at {length}")
 
 
 def run(preset_name: str, trained: Path, *, device: str = "cpu", jobs: int = 1) -> list[dict]:
@@ -197,12 +195,21 @@ def run(preset_name: str, trained: Path, *, device: str = "cpu", jobs: int = 1) 
     ``trained`` is the folder of the length experiment; the results go there too. The weights that were tested are
     part of the configuration.
     """
-    store = _store(preset_name, trained, device)  # refuses before anything is tested
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting = [pool.submit(_test, preset_name, seed, trained, device) for seed in PRESETS[preset_name].seeds]
-        for done in waiting:
-            done.result()
+    preset = PRESETS[preset_name]
+    store = _open(preset_name, trained, device, load_corpus(preset.vocabulary))  # refuses before anything is tested
+    run_at_once(run_job, [Job(preset_name, seed, trained, device) for seed in preset.seeds], jobs)
     return store.entries()
+
+
+def _run_command(options: argparse.Namespace, trained: Path) -> None:
+    device = options.device or command.default_device(options.preset)
+    _provenance.device_name(device)
+    entries = run(options.preset, trained, device=device, jobs=command.processes(options.jobs, options.preset))
+    print(f"{len(entries)} results in {trained / 'known-distances.jsonl'}")
+    if options.record is not None:
+        recorded = options.record / f"known-distances-{options.preset}.jsonl"
+        results.record(recorded, entries)
+        print(f"recorded in {recorded}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -210,23 +217,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.split("\n\n")[0])
     parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
     parser.add_argument("--trained", type=Path, help="folder of the length experiment (_build/length-extrapolation/PRESET)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--jobs", type=int, default=1, help="seeds at a time")
+    parser.add_argument("--device", help="cpu or cuda (cuda for the preset gpu, else cpu)")
+    parser.add_argument("--jobs", type=int, help="seeds at a time (2 for cpu, 3 for gpu, else 1)")
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="where to store the results")
     options = parser.parse_args(arguments)
-    trained = options.trained or Path("_build") / "length-extrapolation" / options.preset
-    try:
-        _provenance.device_name(options.device)
-        entries = run(options.preset, trained, device=options.device, jobs=options.jobs)
-    except (ExperimentError, MissingPackage, _provenance.NoSuchDevice) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{len(entries)} results in {trained / 'known-distances.jsonl'}")
-    if options.record is not None:
-        name = f"known-distances-{options.preset}.jsonl"
-        results.record(options.record / name, entries)
-        print(f"recorded in {options.record / name}")
-    return 0
+    trained = options.trained or command.default_folder(options.preset)
+    return command.exit_status(lambda: _run_command(options, trained), trained)
 
 
 if __name__ == "__main__":

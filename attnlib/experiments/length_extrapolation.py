@@ -7,35 +7,30 @@ model is trained data-parallel.
 from __future__ import annotations
 
 import argparse
-import errno
-import multiprocessing
 import os
-import signal
 import sys
-import threading
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from filelock import FileLock, Timeout
 
 from attnlib import _provenance
-from attnlib.errors import InvalidArgument
-from attnlib.experiments import results
+from attnlib.experiments import command, results
 from attnlib.experiments.arms import ARMS, TRAININGS
-from attnlib.experiments.corpus import MissingPackage, load_corpus, need
+from attnlib.experiments.corpus import Corpus, load_corpus
 from attnlib.experiments.errors import ExperimentError
 from attnlib.experiments.evaluation import evaluate, trained_entropies
+from attnlib.experiments.pool import run_at_once
 from attnlib.experiments.presets import PRESETS, Preset
+from attnlib.experiments.progress import Progress
 from attnlib.experiments.training import Trained, train, weights_digest
 
 __all__ = ["main", "run"]
 
 MODULE = "attnlib.experiments.length_extrapolation"
-DIGITS = 6  # of what is measured inside
 
 
 @dataclass(frozen=True)
@@ -45,123 +40,78 @@ class Job:
     training: str
     seed: int
     preset_name: str
-    preset: Preset
     out: Path
     device: str
 
+    @property
+    def name(self) -> str:
+        return f"{self.training}-{self.seed}"
 
-def _results(preset: Preset, preset_name: str, out: Path, device: str) -> results.Results:
-    environment = _provenance.environment(
-        device,
-        _provenance.reachable_sources(MODULE),
-        folder=Path(__file__).parent,
-        pathspecs=[":(top)attnlib"],
-    )
-    configuration = {
-        "preset": preset_name,
-        **preset.as_dict(),
-        "corpus": load_corpus(preset.vocabulary).digest,
-        "processes": dist.get_world_size() if dist.is_initialized() else 1,
-    }
-    return results.Results(out / "results.jsonl", configuration, environment)
+    @property
+    def preset(self) -> Preset:
+        return PRESETS[self.preset_name]
 
 
-def run_job(job: Job, position: int = 0) -> str:
+def _open(preset_name: str, out: Path, device: str, corpus: Corpus) -> results.Results:
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    return results.open_results(out / "results.jsonl", MODULE, preset_name, corpus, device, processes=processes)
+
+
+def run_job(job: Job, position: int = 0) -> None:
     """Train one model and test it under every arm that shares it; what is there already is not done again."""
     torch.set_num_threads(1 if job.device == "cpu" else torch.get_num_threads())
-    preset, corpus = job.preset, load_corpus(job.preset.vocabulary)
-    store = _results(preset, job.preset_name, job.out, job.device)
+    corpus = load_corpus(job.preset.vocabulary)
+    store = _open(job.preset_name, job.out, job.device, corpus)
     training = next(one for one in TRAININGS if one.name == job.training)
-    name = f"{training.name}-{job.seed}"
+    checkpoint = job.out / "checkpoints" / f"{job.name}.pt"
     first = not dist.is_initialized() or dist.get_rank() == 0
-    checkpoint = job.out / "checkpoints" / f"{name}.pt"
-    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(checkpoint.with_suffix(".lock"))
-    if first:
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ExperimentError(f"another process is training {name} in {job.out}") from None
-    try:
-        with _Progress(name, preset.steps, position, shown=first) as progress:
-            trained = train(
-                training, job.seed, preset, corpus, device=job.device, checkpoint=checkpoint, progress=progress
-            )
-            if first:
-                _test(trained, training.name, job, store, progress)
-    finally:
-        lock.release()
-    return name
+    mine = command.alone(checkpoint.with_suffix(".lock"), f"training {job.name} in {job.out}") if first else nullcontext()
+    with mine, Progress(job.name, job.preset.steps, "step", position=position, shown=first) as progress:
+        trained = train(
+            training,
+            job.seed,
+            job.preset,
+            corpus,
+            device=job.device,
+            checkpoint=checkpoint,
+            configuration=store.identity,
+            progress=lambda step, loss: progress.at(step, f"loss={loss:.3f}"),
+        )
+        if first:
+            _test(trained, job, corpus, store, progress)
 
 
-def _test(trained: Trained, training: str, job: Job, store: results.Results, progress: _Progress) -> None:
-    preset, corpus = job.preset, load_corpus(job.preset.vocabulary)
-    if not store.has(kind="training", training=training, seed=job.seed):
+def _test(trained: Trained, job: Job, corpus: Corpus, store: results.Results, progress: Progress) -> None:
+    preset = job.preset
+    if not store.find(kind="training", training=job.training, seed=job.seed):
         store.add(
             "training",
-            training=training,
+            training=job.training,
             seed=job.seed,
-            losses=[round(loss, DIGITS) for loss in trained.losses],
+            losses=[round(loss, results.DIGITS) for loss in trained.losses],
             weights=weights_digest(trained.model),
             seconds=round(trained.seconds, 1),
         )
-    entropies = None
-    for arm in ARMS:
-        if arm.training.name != training:
-            continue
-        if entropies is None:
-            as_trained = arm.training.attention(preset.n_train)
-            entropies = trained_entropies(trained.model, as_trained, corpus, preset)
-        for length in preset.lengths:
-            if store.has(kind="score", arm=arm.name, seed=job.seed, length=length):
-                continue
-            progress.say(f"{arm.name} at {length}")
-            attention = arm.attention(preset.n_train, entropies)
-            score = evaluate(trained.model, attention, corpus, preset, length)
-            store.add(
-                "score",
-                arm=arm.name,
-                seed=job.seed,
-                length=length,
-                accuracy=score.accuracy,
-                loss=score.loss,
-                tokens=score.tokens,
-                inside={
-                    name: [[round(x, DIGITS) for x in layer] for layer in values.tolist()]
-                    for name, values in score.inside.items()
-                },
-            )
+    done = {(entry["arm"], entry["length"]) for entry in store.find(kind="score", seed=job.seed)}
+    arms = [arm for arm in ARMS if arm.training.name == job.training]
+    missing = [(arm, length) for arm in arms for length in preset.lengths if (arm.name, length) not in done]
+    if not missing:
+        return
+    entropies = trained_entropies(trained.model, arms[0].training.attention(preset.n_train), corpus, preset)
+    for arm, length in missing:
+        progress.say(f"{arm.name} at {length}")
+        attention = arm.attention(preset.n_train, entropies)
+        store.add_score(arm.name, job.seed, length, evaluate(trained.model, attention, corpus, preset, length))
 
 
-class _Progress:
-    """A bar with loss and time to go; on a stream that is no terminal, a line now and then."""
-
-    def __init__(self, name: str, steps: int, position: int, *, shown: bool):
-        terminal = sys.stderr.isatty()
-        self._bar = need("tqdm").tqdm(
-            total=steps,
-            desc=name,
-            unit="step",
-            position=position if terminal else 0,
-            mininterval=0.5 if terminal else 30,
-            leave=not terminal,
-            disable=not shown,
-        )
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._bar.close()
-
-    def __call__(self, step: int, loss: float) -> None:
-        if self._bar.n == 0:  # steps done before a resumption say nothing of the speed now
-            self._bar.initial = self._bar.n = step - 1
-        self._bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        self._bar.update()
-
-    def say(self, what: str) -> None:
-        self._bar.set_postfix_str(what)
+def _chosen(given: Iterable | None, known: tuple, what: str) -> tuple:
+    """What was asked for, each once; all where nothing was."""
+    if given is None:
+        return known
+    for one in given:
+        if one not in known:
+            raise ExperimentError(f"{what} must be one of {', '.join(map(str, known))}; got {one}")
+    return tuple(dict.fromkeys(given))
 
 
 def run(
@@ -178,57 +128,11 @@ def run(
     ``trainings`` and ``seeds`` choose some of the preset's. Raises ``ExperimentError``.
     """
     preset = PRESETS[preset_name]
-    for given, known, what in ((trainings, preset.trainings, "training"), (seeds, preset.seeds, "seed")):
-        if given is not None and (wrong := [one for one in given if one not in known]):
-            raise ExperimentError(f"{what} must be one of {', '.join(map(str, known))}; got {wrong[0]}")
-    chosen = [
-        Job(training, seed, preset_name, preset, out, device)
-        for seed in (seeds or preset.seeds)
-        for training in (trainings or preset.trainings)
-    ]
-    store = _results(preset, preset_name, out, device)  # refuses before anything is trained
-    if jobs == 1 or dist.is_initialized():
-        for job in chosen:
-            run_job(job)
-    else:
-        _run_at_once(chosen, jobs)
+    trainings, seeds = _chosen(trainings, preset.trainings, "training"), _chosen(seeds, preset.seeds, "seed")
+    store = _open(preset_name, out, device, load_corpus(preset.vocabulary))  # refuses before anything is trained
+    chosen = [Job(training, seed, preset_name, out, device) for seed in seeds for training in trainings]
+    run_at_once(run_job, chosen, 1 if dist.is_initialized() else jobs)
     return store.entries()
-
-
-def _start(lock, positions) -> None:
-    """In a fresh process: share the terminal with the others, take a line of it, and end with the command itself."""
-    global _position
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one traceback would be too many
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    need("tqdm").tqdm.set_lock(lock)
-    _position = positions.get()
-
-
-def _end_with_parent() -> None:
-    """A pool waits for work for ever if the command that owns it is killed; what is stored is whole at any moment."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
-
-
-def _run_in_place(job: Job) -> str:
-    return run_job(job, _position)
-
-
-def _run_at_once(chosen: list[Job], jobs: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    positions = context.Queue()
-    for position in range(jobs):
-        positions.put(position)
-    with ProcessPoolExecutor(jobs, context, _start, (context.RLock(), positions)) as pool:
-        waiting = [pool.submit(_run_in_place, job) for job in chosen]
-        try:
-            for done in as_completed(waiting):
-                done.result()
-        except BrokenProcessPool:
-            raise ExperimentError("a process was killed; run the same command again to go on") from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -243,56 +147,40 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command; the exit status. What the user can mend is one line."""
-    options = _arguments(arguments)
+def _run_command(options: argparse.Namespace, out: Path) -> None:
     preset = PRESETS[options.preset]
-    out = options.out or Path("_build") / "length-extrapolation" / options.preset
-    device = options.device or ("cuda" if options.preset == "gpu" else "cpu")
-    jobs = options.jobs or {"cpu": 2, "gpu": 3}.get(options.preset, 1)
+    device = options.device or command.default_device(options.preset)
+    _provenance.device_name(device)
+    jobs = command.processes(options.jobs, options.preset)
     distributed = "TORCHELASTIC_RUN_ID" in os.environ
     try:
-        _provenance.device_name(device)
-        if jobs < 1:
-            raise ExperimentError(f"--jobs must be at least 1, got {jobs}")
         if distributed:
             if torch.device(device).type == "cuda":
                 device = f"cuda:{os.environ['LOCAL_RANK']}"
                 torch.cuda.set_device(device)
             dist.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
-        entries = run(
-            options.preset,
-            out,
-            device=device,
-            jobs=jobs,
-            trainings=tuple(options.training) if options.training else None,
-            seeds=tuple(options.seed) if options.seed else None,
-        )
+        entries = run(options.preset, out, device=device, jobs=jobs, trainings=options.training, seeds=options.seed)
         if distributed and dist.get_rank() != 0:
-            return 0
-        scores = sum(entry["kind"] == "score" for entry in entries)
-        wanted = sum(arm.training.name in preset.trainings for arm in ARMS) * len(preset.seeds) * len(preset.lengths)
-        print(f"{scores} of {wanted} results in {out / 'results.jsonl'}")
-        if options.record is not None:
-            if scores < wanted:
-                raise ExperimentError("only a whole experiment is recorded")
-            name = f"length-extrapolation-{options.preset}.jsonl"
-            results.record(options.record / name, entries)
-            print(f"recorded in {options.record / name}")
-        return 0
-    except (ExperimentError, MissingPackage, InvalidArgument, _provenance.NoSuchDevice) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        print(f"error: {what} ({error.filename or out}); what was stored before is whole", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; run the same command again to go on", file=sys.stderr)
-        return 130
+            return
     finally:
         if distributed and dist.is_initialized():
             dist.destroy_process_group()
+    scores = sum(entry["kind"] == "score" for entry in entries)
+    wanted = sum(arm.training.name in preset.trainings for arm in ARMS) * len(preset.seeds) * len(preset.lengths)
+    print(f"{scores} of {wanted} results in {out / 'results.jsonl'}")
+    if options.record is not None:
+        if scores < wanted:
+            raise ExperimentError("only a whole experiment is recorded")
+        recorded = options.record / f"length-extrapolation-{options.preset}.jsonl"
+        results.record(recorded, entries)
+        print(f"recorded in {recorded}")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; the exit status. What the user can mend is one line."""
+    options = _arguments(arguments)
+    out = options.out or command.default_folder(options.preset)
+    return command.exit_status(lambda: _run_command(options, out), out)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 
@@ -37,9 +36,6 @@ class Preset:
 
     def as_dict(self) -> dict:
         return json.loads(json.dumps(asdict(self)))
-
-    def digest(self) -> str:
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
 
 _ALL = ("O", "E", "gau-relu2-n", "gau-softmax", "kappa", "gau-relu2-sum")

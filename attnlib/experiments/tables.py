@@ -44,9 +44,9 @@ class Comparison:
         return np.array([[self._entry(name, seed, n)[field] for n in self.lengths] for seed in self.seeds])
 
     def inside(self, name: str, quantity: str) -> np.ndarray:
-        """A quantity of :class:`attnlib.experiments.attention.Inside`, (seeds, lengths, layers, heads)."""
+        """A quantity of :class:`attnlib.experiments.attention.Inside`, (seeds, lengths, layers, heads); NaN as there."""
         return np.array(
-            [[self._entry(name, seed, n)["inside"][quantity] for n in self.lengths] for seed in self.seeds]
+            [[self._entry(name, seed, n)["inside"][quantity] for n in self.lengths] for seed in self.seeds], dtype=float
         )
 
     def losses(self, training: str) -> np.ndarray:

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from attnlib.experiments import checkpoints
 from attnlib.experiments.arms import Training
+from attnlib.experiments.configuration import difference
 from attnlib.experiments.corpus import MASK, Corpus
 from attnlib.experiments.errors import ExperimentError
 from attnlib.experiments.models import GatedAttentionUnits, RoFormer
@@ -92,11 +93,19 @@ def _sum_over_ranks(tensors: list[Tensor]) -> None:
 class _Run:
     """One training on one seed: model, optimiser and step, all that a checkpoint holds."""
 
-    def __init__(self, training: Training, seed: int, preset: Preset, corpus: Corpus, device: str):
+    def __init__(self, training: Training, seed: int, preset: Preset, corpus: Corpus, device: str, configuration: dict):
         self.ranks, self.rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         if preset.batch % self.ranks:
             raise ExperimentError(f"a batch of {preset.batch} cannot be shared by {self.ranks} processes")
-        self.training, self.seed, self.preset, self.corpus, self.device = training, seed, preset, corpus, device
+        self.preset, self.seed, self.corpus, self.device = preset, seed, corpus, device
+        self.identity = {
+            **preset.as_dict(),
+            "corpus": corpus.digest,
+            "processes": self.ranks,
+            **configuration,
+            "training": training.name,
+            "seed": seed,
+        }
         self.model = build_model(training, preset, seed).to(device)
         self.attention = training.attention(preset.n_train)
         self.forward = self.model
@@ -111,9 +120,7 @@ class _Run:
 
     def state(self) -> dict:
         return {
-            "training": self.training.name,
-            "seed": self.seed,
-            "preset": self.preset.digest(),
+            "identity": self.identity,
             "step": self.step,
             "sums": self.sums,
             "seconds": self.seconds,
@@ -122,9 +129,10 @@ class _Run:
         }
 
     def resume(self, state: dict, path: Path) -> None:
-        for name, mine in [("training", self.training.name), ("seed", self.seed), ("preset", self.preset.digest())]:
-            if state[name] != mine:
-                raise ExperimentError(f"the checkpoint {path} has {name}={state[name]}, this experiment {mine}")
+        if differs := difference(state["identity"], self.identity):
+            raise ExperimentError(
+                f"the checkpoint {path} is of another training: {differs} (the checkpoint first, this command second)"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.sums, self.seconds = state["step"], state["sums"], state["seconds"]
@@ -171,16 +179,19 @@ def train(
     *,
     device: str = "cpu",
     checkpoint: Path | None = None,
+    configuration: dict | None = None,
     progress: Callable[[int, float], None] = lambda step, loss: None,
 ) -> Trained:
     """Train to the preset's last step, from the checkpoint if there is one, and keep it up to date.
 
     On a CPU the weights are, bit for bit, those of a run that was never interrupted. Under an initialised
     ``torch.distributed`` every rank takes its part of each batch and the gradients are summed; rank 0 writes.
-    ``progress`` is told each step done and its loss. Raises ``ExperimentError`` for a checkpoint that is damaged
-    or of another experiment, or a loss that is not finite.
+    ``progress`` is told each step done and its loss. A checkpoint goes on only where preset, corpus, number of
+    processes, training and seed are those that it was made with, and all else in the flat ``configuration``, such
+    as a digest of the code. Raises ``ExperimentError`` for one that is damaged or of another training, or a loss
+    that is not finite.
     """
-    run = _Run(training, seed, preset, corpus, device)
+    run = _Run(training, seed, preset, corpus, device, configuration or {})
     state = checkpoints.load(checkpoint) if checkpoint else None
     if state is not None:
         run.resume(state, checkpoint)
