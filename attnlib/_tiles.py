@@ -84,22 +84,35 @@ class _Tiles:
             cut = (slice(None) if size == 1 else part for part, size in zip(block, bias.shape))
             unfolded = scores.view(b.stop - b.start, h.stop - h.start, *scores.shape[1:])
             unfolded.add_(bias[(*cut, columns)], alpha=1 / _LN2)
-        if self.layout.is_causal and columns.start == rows.start:
+        if self._on_diagonal(rows, columns):
             scores.add_(self.future[: scores.shape[1], : scores.shape[2]])
         return scores
+
+    def _on_diagonal(self, rows: slice, columns: slice) -> bool:
+        return self.layout.is_causal and columns.start == rows.start
+
+    def hides(self, rows: slice, columns: slice) -> bool:
+        """Whether a key of the tile may be hidden; elsewhere no pass over it has to look for -inf."""
+        return self.layout.bias is not None or self._on_diagonal(rows, columns)
 
 
 def shaped(buffer: Tensor | None, *shape: int) -> Tensor | None:
     return None if buffer is None else buffer[: math.prod(shape)].view(shape)
 
 
-def _sums(scores: Tensor, weight: Tensor, product: Tensor | None) -> list[Tensor]:
+def _below(scores: Tensor, level: Tensor, clamp: bool) -> Tensor:
+    """Logits minus a level of their row, in place; ``clamp`` where some are -inf or products may overflow."""
+    distance = scores.sub_(level)
+    return distance.clamp_(min=_NOTHING) if clamp else distance
+
+
+def _sums(scores: Tensor, weight: Tensor, product: Tensor | None, hides: bool) -> list[Tensor]:
     """Of each row of a tile: largest logit, sum of w = 2^(logit - largest), mean, [variance, sum of w^2].
 
     A row that sees nothing has 0 for its sums; any other has at least its largest logit, of weight 1.
     """
     top = scores.amax(dim=-1, keepdim=True).clamp_(min=torch.finfo(scores.dtype).min)
-    below = scores.sub_(top).clamp_(min=_NOTHING)
+    below = _below(scores, top, hides)
     torch.exp2(below, out=weight)
     total = weight.sum(dim=-1, keepdim=True)
     first = torch.mul(weight, below, out=below if product is None else product)
@@ -143,7 +156,8 @@ class TiledRows(torch.autograd.Function):
             parts = []
             for columns in tiles.columns(rows):
                 scores = tiles.logits(block, folded, columns)
-                parts.append(_sums(scores, *(shaped(x, *scores.shape) for x in (weights, products))))
+                buffers = (shaped(x, *scores.shape) for x in (weights, products))
+                parts.append(_sums(scores, *buffers, tiles.hides(rows, columns)))
             for whole, merged in zip(sums, _merge(parts)):
                 whole[folded, rows] = merged
         top, total, mean, *moments = (x.view(q.shape[:3]) for x in sums)
@@ -163,23 +177,41 @@ class TiledRows(torch.autograd.Function):
     @differentiable_once
     def backward(ctx, grad_lse, grad_entropy, grad_varentropy, grad_renyi):
         q, k, mean, bits, varentropy, renyi = ctx.saved_tensors
-        constant, linear, square, own = (
-            None if x is None else (ctx.layout.scale * x).flatten(0, 1)[..., None]
-            for x in _coefficients(grad_lse, grad_entropy, grad_varentropy, grad_renyi, varentropy, renyi)
+        constant, linear, square, own = _coefficients(
+            grad_lse, grad_entropy, grad_varentropy, grad_renyi, varentropy, renyi
         )
-        mean, bits = (x.flatten(0, 1)[..., None] for x in (mean, bits))
+        # p = share w, where w = 2^x is at most n since no p exceeds 1. What multiplies a whole row is left to
+        # the rows of q and dq, so that of the entropy's dS = share b w x the tiles form w x alone.
+        share = (-bits).exp2()
+        row_weight = ctx.layout.scale * share
+        entropy_alone = linear is not None and constant is square is own is None
+        if entropy_alone:
+            row_weight = row_weight * linear
+        if own is not None:
+            own = own * share
+        mean, row_weight, constant, linear, square, own = (
+            None if x is None else x.flatten(0, 1)[..., None]
+            for x in (mean, row_weight, constant, linear, square, own)
+        )
         tiles = _Tiles(ctx.layout, q, k)
         weights, products = tiles.buffer(), None if square is None else tiles.buffer()
-        grad_q = tiles.q.new_zeros(tiles.q.shape)
-        # Rows of dk^T lie along the rows of p: a quarter faster than dk itself.
-        grad_k = tiles.k.new_zeros(tiles.k.mT.shape)
+        grad_q = tiles.q.new_empty(tiles.q.shape)
+        # A batched product is fast only into memory without gaps: dk has a tensor for every tile of keys, dq
+        # for every tile of rows. Rows of dk^T lie along the rows of w: a sixth faster than dk itself.
+        grad_k = [part.new_zeros(part.mT.shape) for part in tiles.k.split(_SIDE, dim=1)]
         for block, at in tiles.rows():
             folded, rows = at
+            weighted_q = tiles.q[at] * row_weight[at]
+            sum_q = weighted_q.new_zeros(weighted_q.shape)
             for columns in tiles.columns(rows):
-                x = tiles.logits(block, folded, columns).sub_(mean[at]).clamp_(min=_NOTHING)
-                p, product = (shaped(buffer, *x.shape) for buffer in (weights, products))
-                torch.sub(x, bits[at], out=p).exp2_()
-                if linear is None:
+                # Far below the mean w is 0 and so is w x; the other factors might overflow were x not cut.
+                clamp = tiles.hides(rows, columns) or not entropy_alone
+                x = _below(tiles.logits(block, folded, columns), mean[at], clamp)
+                w, product = (shaped(buffer, *x.shape) for buffer in (weights, products))
+                torch.exp2(x, out=w)
+                if entropy_alone:
+                    factor = x
+                elif linear is None:
                     factor = x.zero_()
                 elif square is None:
                     factor = x.mul_(linear[at])
@@ -188,11 +220,12 @@ class TiledRows(torch.autograd.Function):
                 if constant is not None:
                     factor.add_(constant[at])
                 if own is not None:
-                    factor.addcmul_(p, own[at])
-                p.mul_(factor)
-                grad_q[at].baddbmm_(p, tiles.k[folded, columns])
-                grad_k[folded, :, columns].baddbmm_(tiles.q[at].mT, p)
-        return grad_q.view(q.shape), grad_k.mT.reshape(k.shape), None, None
+                    factor.addcmul_(w, own[at])
+                w.mul_(factor)
+                sum_q.baddbmm_(w, tiles.k[folded, columns])
+                grad_k[columns.start // _SIDE][folded, :, : w.shape[2]].baddbmm_(weighted_q.mT, w)
+            torch.mul(sum_q, row_weight[at], out=grad_q[at])
+        return grad_q.view(q.shape), torch.cat([part.mT for part in grad_k], dim=1).view(k.shape), None, None
 
 
 def _coefficients(grad_lse, grad_entropy, grad_varentropy, grad_renyi, varentropy, renyi):
