@@ -36,6 +36,24 @@ def written_out(q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     return torch.logsumexp(logits, dim=-1), -(log_p.exp() * log_p).sum(dim=-1)
 
 
+def products_alone(q: Tensor, k: Tensor, side: int = 512) -> None:
+    """The matrix products of an exact forward and backward pass, tile by tile, and nothing between them.
+
+    q k^T in each pass, dS k and dS^T q: what is left of the backward's time when all else is free.
+    """
+    q, k = q.detach()[0], k.detach()[0]
+    tile = q.new_empty(len(q), side, side)
+    shares = k.split(side, dim=1)
+    grad_k = [torch.zeros_like(keys).mT.contiguous() for keys in shares]
+    for rows in q.split(side, dim=1):
+        grad_q = torch.zeros_like(rows)
+        for keys, grad in zip(shares, grad_k, strict=True):
+            torch.bmm(rows, keys.mT, out=tile)
+            torch.bmm(rows, keys.mT, out=tile)
+            grad_q.baddbmm_(tile, keys)
+            grad.baddbmm_(rows.mT, tile)
+
+
 def check(n: int, device: str) -> None:
     """Nothing is timed before it is right: some rows against float64."""
     q, k, v = tensors(n, device, heads=heads_at(n))
@@ -67,6 +85,7 @@ def backward_cases(n: int, device: str) -> dict[str, Case]:
     cases = {
         PEER: lambda: torch.autograd.grad(scaled_dot_product_attention(q, k, v).sum(), (q, k, v)),
         "entropy": lambda: torch.autograd.grad(attnlib.row_entropy(q, k).entropy.sum(), (q, k)),
+        "its four matrix products alone": lambda: products_alone(q, k),
     }
     if n <= LONGEST_WRITTEN_OUT:
         cases["entropy, written out"] = lambda: torch.autograd.grad(written_out(q, k)[1].sum(), (q, k))

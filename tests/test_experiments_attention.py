@@ -187,6 +187,17 @@ def test_relu2(n, normalize, with_empty_rows, generator):
     torch.testing.assert_close(attention(0, q, k, v), weights @ v, **CLOSE)
 
 
+@pytest.mark.parametrize("per", ["row", "head"])
+def test_an_entropy_is_held_under_autocast(per, generator):
+    """In bfloat16 a target would be rounded by up to 0.4 %, and nothing could be held to it."""
+    q, k, v = (x.bfloat16() for x in inputs(111, generator))
+    attention = HeldEntropy(torch.tensor([[1.2345, 2.3456, 3.4567]]), per=per)
+    expected = attention(0, q.float(), k.float(), v.float())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = attention(0, q, k, v)
+    assert torch.equal(found, expected.bfloat16())
+
+
 def test_a_head_without_any_weight_is_left_out(generator):
     """A head of which no row has a positive score has no shares, and a sum of weights of 0."""
     q, k, v = inputs(63, generator)

@@ -80,6 +80,17 @@ def test_heads_are_given_the_entropy_of_their_layer():
     assert factor[0, 1].item() == pytest.approx(root, rel=1e-3)
 
 
+@pytest.mark.parametrize("n", [111, 256])
+def test_heads_are_held_under_autocast(n):
+    _, (q, k) = rotated(n, 32, dtype=torch.float32)
+    q, k = q.bfloat16(), k.bfloat16()
+    attention = KnownDistances(63, targets=torch.tensor([[3.6787, 3.7422]]))
+    v = torch.eye(n).expand(1, 2, n, n)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        p = attention(0, q, k, v)
+    assert (softmax_entropy(p.log()).mean((0, 2)) - attention.targets[0]).abs().max() < 2e-4
+
+
 def test_every_sequence_is_held_by_itself():
     _, (q, k) = rotated(40, 8)
     two = [torch.cat([x, 2 * x]) for x in (q, k)]

@@ -162,7 +162,7 @@ def test_workers_end_with_the_command(start, tmp_path):
 
 
 def test_two_at_a_time_one_of_which_fails(start, finished, tmp_path):
-    """What fails in a worker is one line, the other training is done first, and both together are as ever."""
+    """What fails in a worker is one line and ends the other, whose results are as ever when it has gone on."""
     out = tmp_path / "out"
     damaged = out / "checkpoints" / "gau-relu2-n-0.pt"
     checkpoints.write_whole(damaged, b"not a checkpoint")
@@ -171,10 +171,29 @@ def test_two_at_a_time_one_of_which_fails(start, finished, tmp_path):
     assert process.returncode == 2
     assert "Traceback" not in said and said.count("error: ") == 1
     assert f"error: the checkpoint {damaged} is damaged, or of an older version; delete it" in said
-    assert entries(out) == entries(finished)[:17]
+    assert entries(out) == entries(finished)[: len(entries(out))] and len(entries(out)) <= 17
     damaged.unlink()
     assert main(["--preset", "smoke", "--out", str(out)]) == 0
     assert entries(out) == entries(finished)
+
+
+def test_results_of_other_weights_do_not_go_on(finished, tmp_path, capsys):
+    """A checkpoint was lost after some results, and a training anew gave other bits."""
+    out = tmp_path / "out"
+    checkpoint = Path("checkpoints", "O-0.pt")
+    checkpoints.write_whole(out / checkpoint, (finished / checkpoint).read_bytes())
+    one, *_ = results.read(finished / "results.jsonl")
+    stored = json.dumps(one | {"weights": "f" * 64}).encode() + b"\n"
+    (out / "results.jsonl").write_bytes(stored)
+    assert main(["--preset", "smoke", "--out", str(out)]) == 2
+    assert last_line(capsys) == f"error: {out / 'results.jsonl'} has results of other weights of O-0; choose another --out"
+    assert (out / "results.jsonl").read_bytes() == stored
+
+
+def test_missing_bar_with_several_at_a_time(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    assert main(["--preset", "smoke", "--out", str(tmp_path / "out"), "--jobs", "2"]) == 2
+    assert only_line(capsys) == "error: the experiments need the package tqdm: pip install 'attnlib[models]'\n"
 
 
 def test_what_is_asked_for_twice_is_done_once(start, finished, tmp_path):
@@ -338,7 +357,8 @@ def test_a_full_disk(finished, tmp_path, monkeypatch, capsys):
                 patch.setattr(checkpoints, "write_whole",
                               lambda *a: (patch.setattr(os, "fsync", no_space), save(*a)))
             assert main(options) == 2
-        assert last_line(capsys) == f"error: the disk is full ({out}); what was stored before is whole"
+        where = out if there else out / "checkpoints" / "gau-relu2-n-0.pt"
+        assert last_line(capsys) == f"error: the disk is full ({where}); what was stored before is whole"
         assert sorted(path.name for path in (out / "checkpoints").glob("*.pt*")) == there
         assert results.read(out / "results.jsonl") == []
     assert main(options) == 0

@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import pickle
 import resource
 import subprocess
 import sys
@@ -86,8 +87,10 @@ def test_a_torn_last_line_is_ignored_and_then_overwritten_whole(store, path, cut
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{}", b"[]", b"3", b'{"schema": 1, "kind": "sco', b"\0" * 40, b"null"],
-    ids=["empty", "object", "list", "number", "torn", "zeros", "null"],
+    [b"", b"{}", b"[]", b"3", b'{"schema": 1, "kind": "sco', b"\0" * 40, b"null", b"[" * 100_000,
+     json.dumps(TRAINING | {"schema": 1, "kind": "training", "configuration": {}, "environment": {}}
+                | {"seconds": 10**400}).encode()],
+    ids=["empty", "object", "list", "number", "torn", "zeros", "null", "nested", "huge"],
 )
 def test_a_damaged_line_in_the_middle_is_refused_with_its_number(store, path, damage):
     lines = path.read_bytes().split(b"\n")
@@ -249,6 +252,12 @@ def test_two_configurations_begun_at_once(path):
     assert path.read_bytes() == before
 
 
+def test_a_store_goes_to_another_process(store):
+    there = pickle.loads(pickle.dumps(store))
+    there.add("score", **SCORE | {"length": 256})
+    assert store.entries() == there.entries() and len(store.entries()) == 4
+
+
 def test_what_could_not_be_measured_is_null(path):
     store = Results(path, CONFIGURATION, ENVIRONMENT)
     inside = {"std": torch.tensor([[1 / 3, math.nan]], dtype=torch.float64)}
@@ -267,8 +276,9 @@ def test_a_store_knows_preset_corpus_code_and_kind_of_device(tmp_path):
 def test_what_is_no_result_is_not_added(store, path):
     before = path.read_bytes()
     for kind, values in [("score", SCORE | {"accuracy": 2.0}), ("other", SCORE), ("score", {"arm": "O"}),
-                         ("score", SCORE | {"inside": {"std": [[float("nan")]]}})]:
-        with pytest.raises(ValueError):
+                         ("score", SCORE | {"inside": {"std": [[float("nan")]]}}),
+                         ("score", SCORE | {"loss": float("nan")}), ("score", SCORE | {"loss": float("inf")})]:
+        with pytest.raises(ExperimentError, match="this is no result, and was not stored"):
             store.add(kind, **values)
     assert path.read_bytes() == before
 

@@ -239,6 +239,22 @@ def test_empty_longer_or_of_another_version(stored, tmp_path, change):
     assert_damaged(tmp_path / "a.pt")
 
 
+def test_processes_that_do_not_share_checkpoints(tmp_path, monkeypatch):
+    """Rank 0 found the checkpoint, the other, on another machine, none."""
+    for name, value in (("is_initialized", True), ("get_world_size", 2), ("get_rank", 0)):
+        monkeypatch.setattr(training.dist, name, lambda value=value: value)
+
+    def gathered(found: list, mine: int) -> None:
+        found[:] = [mine, 0]
+
+    run = training._Run(PLAIN, 0, TINY, CORPUS, "cpu", {})
+    run.step = 2
+    checkpoints.save(tmp_path / "O.pt", run.state())
+    monkeypatch.setattr(training.dist, "all_gather_object", gathered)
+    with pytest.raises(ExperimentError, match=r"start at steps \[2, 0\]: they must share one folder"):
+        train(PLAIN, 0, TINY, CORPUS, checkpoint=tmp_path / "O.pt")
+
+
 def test_training_refuses_a_damaged_checkpoint(tmp_path):
     (tmp_path / "O.pt").write_bytes(b"attnlib checkpoint 2\n")
     with pytest.raises(ExperimentError, match="O.pt is damaged, or of an older version; delete it"):

@@ -26,7 +26,8 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
-    except OSError:
+    except OSError as error:
+        error.filename = str(path)
         aside.unlink(missing_ok=True)
         raise
 

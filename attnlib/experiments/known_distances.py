@@ -21,7 +21,7 @@ from torch import Tensor
 from attnlib import _provenance
 from attnlib.experiments import checkpoints, command, results
 from attnlib.experiments.arms import arm
-from attnlib.experiments.attention import NEIGHBOURS, HeldEntropy, Inside, Softmax
+from attnlib.experiments.attention import NEIGHBOURS, HeldEntropy, Inside, Softmax, in_full
 from attnlib.experiments.corpus import Corpus, load_corpus
 from attnlib.experiments.errors import ExperimentError
 from attnlib.experiments.evaluation import evaluate, trained_entropies
@@ -114,7 +114,7 @@ class KnownDistances:
         return held_at(logits, self.targets[layer].to(logits.device, logits.dtype)) * logits
 
     def __call__(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        return self._logits(layer, q, k).softmax(-1) @ v
+        return in_full(lambda q, k, v: self._logits(layer, q, k).softmax(-1) @ v, q, k, v)
 
     def inside(self, layer: int, q: Tensor, k: Tensor) -> Inside:
         logits = self._logits(layer, q, k)
@@ -150,22 +150,11 @@ def _model(preset: Preset, seed: int, trained: Path, corpus: Corpus) -> torch.nn
 class Job:
     """All that a process needs to test one seed's model."""
 
-    preset_name: str
     seed: int
+    preset: Preset
     trained: Path
     device: str
-
-    @property
-    def preset(self) -> Preset:
-        return PRESETS[self.preset_name]
-
-
-def _open(preset_name: str, trained: Path, device: str, corpus: Corpus) -> results.Results:
-    preset = PRESETS[preset_name]
-    weights = {str(seed): weights_digest(_model(preset, seed, trained, corpus)) for seed in preset.seeds}
-    return results.open_results(
-        trained / "known-distances.jsonl", MODULE, preset_name, corpus, device, weights=weights
-    )
+    store: results.Results
 
 
 def run_job(job: Job, position: int = 0) -> None:
@@ -178,14 +167,13 @@ def run_job(job: Job, position: int = 0) -> None:
         command.alone(job.trained / "checkpoints" / f"{name}.lock", f"testing {name} in {job.trained}"),
         Progress(name, len(tests), "test", position=position) as progress,
     ):
-        store = _open(job.preset_name, job.trained, job.device, corpus)
-        done = {(entry["arm"], entry["length"]) for entry in store.find(seed=job.seed)}
+        done = {(entry["arm"], entry["length"]) for entry in job.store.find(seed=job.seed)}
         model = _model(preset, job.seed, job.trained, corpus).to(job.device)
         entropies = trained_entropies(model, arm("O").training.attention(preset.n_train), corpus, preset)
         for number, (rule, length) in enumerate(tests, start=1):
             if (rule, length) not in done:
                 attention = KnownDistances.like(arm(rule).attention(preset.n_train, entropies), preset.n_train - 1)
-                store.add_score(rule, job.seed, length, evaluate(model, attention, corpus, preset, length))
+                job.store.add_score(rule, job.seed, length, evaluate(model, attention, corpus, preset, length))
             progress.at(number, f"{rule} at {length}")
 
 
@@ -196,8 +184,12 @@ def run(preset_name: str, trained: Path, *, device: str = "cpu", jobs: int = 1) 
     part of the configuration.
     """
     preset = PRESETS[preset_name]
-    store = _open(preset_name, trained, device, load_corpus(preset.vocabulary))  # refuses before anything is tested
-    run_at_once(run_job, [Job(preset_name, seed, trained, device) for seed in preset.seeds], jobs)
+    corpus = load_corpus(preset.vocabulary)
+    weights = {str(seed): weights_digest(_model(preset, seed, trained, corpus)) for seed in preset.seeds}
+    store = results.open_results(  # refuses before anything is tested
+        trained / "known-distances.jsonl", MODULE, preset_name, corpus, device, weights=weights
+    )
+    run_at_once(run_job, [Job(seed, preset, trained, device, store) for seed in preset.seeds], jobs)
     return store.entries()
 
 

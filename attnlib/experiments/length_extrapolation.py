@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -31,6 +32,8 @@ from attnlib.experiments.training import Trained, train, weights_digest
 __all__ = ["main", "run"]
 
 MODULE = "attnlib.experiments.length_extrapolation"
+# The other ranks wait in their next training's first exchange while rank 0 tests.
+WHILE_ONE_TESTS = timedelta(hours=4)
 
 
 @dataclass(frozen=True)
@@ -39,29 +42,20 @@ class Job:
 
     training: str
     seed: int
-    preset_name: str
+    preset: Preset
     out: Path
     device: str
+    store: results.Results
 
     @property
     def name(self) -> str:
         return f"{self.training}-{self.seed}"
-
-    @property
-    def preset(self) -> Preset:
-        return PRESETS[self.preset_name]
-
-
-def _open(preset_name: str, out: Path, device: str, corpus: Corpus) -> results.Results:
-    processes = dist.get_world_size() if dist.is_initialized() else 1
-    return results.open_results(out / "results.jsonl", MODULE, preset_name, corpus, device, processes=processes)
 
 
 def run_job(job: Job, position: int = 0) -> None:
     """Train one model and test it under every arm that shares it; what is there already is not done again."""
     torch.set_num_threads(1 if job.device == "cpu" else torch.get_num_threads())
     corpus = load_corpus(job.preset.vocabulary)
-    store = _open(job.preset_name, job.out, job.device, corpus)
     training = next(one for one in TRAININGS if one.name == job.training)
     checkpoint = job.out / "checkpoints" / f"{job.name}.pt"
     first = not dist.is_initialized() or dist.get_rank() == 0
@@ -74,24 +68,28 @@ def run_job(job: Job, position: int = 0) -> None:
             corpus,
             device=job.device,
             checkpoint=checkpoint,
-            configuration=store.identity,
+            configuration=job.store.identity,
             progress=lambda step, loss: progress.at(step, f"loss={loss:.3f}"),
         )
         if first:
-            _test(trained, job, corpus, store, progress)
+            _test(trained, job, corpus, progress)
 
 
-def _test(trained: Trained, job: Job, corpus: Corpus, store: results.Results, progress: Progress) -> None:
-    preset = job.preset
-    if not store.find(kind="training", training=job.training, seed=job.seed):
+def _test(trained: Trained, job: Job, corpus: Corpus, progress: Progress) -> None:
+    preset, store, weights = job.preset, job.store, weights_digest(trained.model)
+    known = store.find(kind="training", training=job.training, seed=job.seed)
+    if not known:
         store.add(
             "training",
             training=job.training,
             seed=job.seed,
             losses=[round(loss, results.DIGITS) for loss in trained.losses],
-            weights=weights_digest(trained.model),
+            weights=weights,
             seconds=round(trained.seconds, 1),
         )
+    elif known[0]["weights"] != weights:
+        # Trained anew after its checkpoint was lost, where that does not give the same bits.
+        raise ExperimentError(f"{store.path} has results of other weights of {job.name}; choose another --out")
     done = {(entry["arm"], entry["length"]) for entry in store.find(kind="score", seed=job.seed)}
     arms = [arm for arm in ARMS if arm.training.name == job.training]
     missing = [(arm, length) for arm in arms for length in preset.lengths if (arm.name, length) not in done]
@@ -129,8 +127,11 @@ def run(
     """
     preset = PRESETS[preset_name]
     trainings, seeds = _chosen(trainings, preset.trainings, "training"), _chosen(seeds, preset.seeds, "seed")
-    store = _open(preset_name, out, device, load_corpus(preset.vocabulary))  # refuses before anything is trained
-    chosen = [Job(training, seed, preset_name, out, device) for seed in seeds for training in trainings]
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    store = results.open_results(  # refuses before anything is trained
+        out / "results.jsonl", MODULE, preset_name, load_corpus(preset.vocabulary), device, processes=processes
+    )
+    chosen = [Job(training, seed, preset, out, device, store) for seed in seeds for training in trainings]
     run_at_once(run_job, chosen, 1 if dist.is_initialized() else jobs)
     return store.entries()
 
@@ -157,8 +158,10 @@ def _run_command(options: argparse.Namespace, out: Path) -> None:
         if distributed:
             if torch.device(device).type == "cuda":
                 device = f"cuda:{os.environ['LOCAL_RANK']}"
+                _provenance.device_name(device)
                 torch.cuda.set_device(device)
-            dist.init_process_group("nccl" if torch.device(device).type == "cuda" else "gloo")
+            backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=WHILE_ONE_TESTS)
         entries = run(options.preset, out, device=device, jobs=jobs, trainings=options.training, seeds=options.seed)
         if distributed and dist.get_rank() != 0:
             return

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import Connection
 from typing import Any
 
 from attnlib.experiments.corpus import need
@@ -20,9 +21,10 @@ __all__ = ["run_at_once"]
 def run_at_once(work: Callable[[Any, int], Any], pieces: Iterable, processes: int) -> None:
     """Call ``work(piece, position)`` for every piece, at most ``processes`` at a time.
 
-    ``position`` is the line of the terminal that is the process's own. One process is this one. The first error
-    ends all; ``ExperimentError`` if a process was killed.
+    ``position`` is the line of the terminal that is the process's own. One process is this one. The first error ends
+    all at once, in the middle of their work; ``ExperimentError`` if a process was killed.
     """
+    need("tqdm")  # said here if it is missing: a worker that cannot start is only found dead
     if processes == 1:
         for piece in pieces:
             work(piece, 0)
@@ -31,30 +33,34 @@ def run_at_once(work: Callable[[Any, int], Any], pieces: Iterable, processes: in
     positions = context.Queue()
     for position in range(processes):
         positions.put(position)
-    with ProcessPoolExecutor(processes, context, _start, (context.RLock(), positions)) as pool:
+    ended, alive = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(processes, context, _start, (context.RLock(), positions, ended)) as pool:
         waiting = [pool.submit(_in_place, work, piece) for piece in pieces]
         try:
             for done in as_completed(waiting):
                 done.result()
         except BrokenProcessPool:
             raise ExperimentError("a process was killed; run the same command again to go on") from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        finally:
+            alive.close()
 
 
-def _start(lock, positions) -> None:
+def _start(lock, positions, ended: Connection) -> None:
     """In a fresh process: share the terminal with the others, take a line of it, and end with the command itself."""
     global _position
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one traceback would be too many
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_command, args=(ended,), daemon=True).start()
     need("tqdm").tqdm.set_lock(lock)
     _position = positions.get()
 
 
-def _end_with_parent() -> None:
-    """A pool waits for work for ever if the command that owns it is killed; what is stored is whole at any moment."""
-    multiprocessing.parent_process().join()
+def _end_with_command(ended: Connection) -> None:
+    """End when the other end of the pipe is closed, by the command or by its death.
+
+    Left alone, a pool waits for work for ever if the command that owns it is killed, and does all that is waiting
+    after an error. What is stored is whole at any moment.
+    """
+    ended.poll(None)
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""A bar that shows how far a piece of work is; on a stream that is no terminal, a line now and then."""
+"""A bar that shows how far a piece of work is; on a stream that is no terminal, drawn seldom."""
 
 from __future__ import annotations
 

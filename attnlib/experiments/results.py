@@ -86,7 +86,7 @@ def read(path: Path) -> list[dict]:
         try:
             entry = json.loads(line)
             validate(entry)
-        except ValueError as error:
+        except (ValueError, OverflowError, RecursionError) as error:
             raise ExperimentError(f"{path}, line {number}, is damaged: {error}") from None
         if (first := places.setdefault(_place(entry), number)) != number:
             raise ExperimentError(f"{path}, line {number}, is the result of line {first} again")
@@ -132,7 +132,6 @@ class Results:
     def __init__(self, path: Path, configuration: dict, environment: dict):
         self.path, self.configuration, self.environment = path, configuration, environment
         self.identity = configuration_of({"configuration": configuration, "environment": environment})
-        self._lock = FileLock(path.with_name(path.name + ".lock"))
         self._refuse_others(self.entries()[:1])
 
     def _refuse_others(self, entries: list[dict]) -> None:
@@ -169,14 +168,18 @@ class Results:
     def add(self, kind: str, **values) -> None:
         """Append one result in one write; what a kill left of an earlier line is removed first.
 
-        ``ExperimentError`` if another command has meanwhile begun the file with another configuration.
+        ``ExperimentError`` if it is none, as with a loss that is not finite, or if another command has meanwhile begun
+        the file with another configuration.
         """
         entry = {"schema": SCHEMA, "kind": kind, **values, "configuration": self.configuration,
                  "environment": self.environment}
-        validate(entry)
+        try:
+            validate(entry)
+        except ValueError as error:
+            raise ExperimentError(f"this is no result, and was not stored: {error}") from None
         line = _line(entry)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock, open(self.path, "a+b") as file:
+        with FileLock(self.path.with_name(self.path.name + ".lock")), open(self.path, "a+b") as file:
             file.seek(0)
             stored = file.read()
             whole = stored.rfind(b"\n") + 1

@@ -28,7 +28,7 @@ def half_width(samples: np.ndarray, *, confidence: float = 0.95) -> np.ndarray:
 class Comparison:
     """The results of one experiment, as read by :func:`attnlib.experiments.results.read`.
 
-    Seeds and lengths are those of the configuration, in its order; an experiment that is not whole is refused.
+    Seeds and lengths are those of the configuration, in its order; what was not recorded is refused when asked for.
     """
 
     def __init__(self, entries: list[dict]):
@@ -51,15 +51,21 @@ class Comparison:
 
     def losses(self, training: str) -> np.ndarray:
         """The mean training loss of every hundred steps in nats, (seeds, hundreds)."""
-        return np.array([self._trainings[training, seed]["losses"] for seed in self.seeds])
+        return np.array([self._training(training, seed)["losses"] for seed in self.seeds])
 
     def seconds(self, training: str) -> np.ndarray:
         """How long each seed trained."""
-        return np.array([self._trainings[training, seed]["seconds"] for seed in self.seeds])
+        return np.array([self._training(training, seed)["seconds"] for seed in self.seeds])
 
     def weights(self, training: str, seed: int) -> str:
         """The digest of the weights that a training ended with."""
-        return self._trainings[training, seed]["weights"]
+        return self._training(training, seed)["weights"]
+
+    def _training(self, name: str, seed: int) -> dict:
+        try:
+            return self._trainings[name, seed]
+        except KeyError:
+            raise ExperimentError(f"no training {name} with seed {seed} was recorded") from None
 
     def _entry(self, name: str, seed: int, length: int) -> dict:
         try:

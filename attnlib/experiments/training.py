@@ -195,6 +195,11 @@ def train(
     state = checkpoints.load(checkpoint) if checkpoint else None
     if state is not None:
         run.resume(state, checkpoint)
+    if run.ranks > 1:
+        steps = [None] * run.ranks
+        dist.all_gather_object(steps, run.step)
+        if len(set(steps)) > 1:
+            raise ExperimentError(f"the processes start at steps {steps}: they must share one folder of checkpoints")
     started = time.perf_counter() - run.seconds
     while run.step < preset.steps:
         loss = run.advance()
