@@ -127,8 +127,11 @@ class BookDirective(SphinxDirective):
         reference += nodes.inline("", "", *self.inline(label))
         return reference
 
-    def table(self, headings: list[str], rows: list[list], kind: str, *, stacks: bool = True) -> nodes.Node:
-        """A table that turns into a stack of its cells on a narrow screen (see book.css), or else scrolls."""
+    def table(self, headings: list[str], rows: list[list | str], kind: str, *, stacks: bool = True) -> nodes.Node:
+        """A table that turns into a stack of its cells on a narrow screen (see book.css), or else scrolls.
+
+        A row that is a text stands across all columns, over the rows that follow.
+        """
         table = nodes.table(classes=["book-table", kind] if stacks else [kind])
         group = nodes.tgroup(cols=len(headings))
         table += group
@@ -137,7 +140,11 @@ class BookDirective(SphinxDirective):
         group += [head, body]
         head += nodes.row("", *[nodes.entry("", nodes.paragraph("", text)) for text in headings])
         for cells in rows:
-            body += nodes.row("", *[nodes.entry("", *as_blocks(cell)) for cell in cells])
+            if isinstance(cells, str):
+                title = nodes.paragraph("", "", nodes.strong("", cells))
+                body += nodes.row("", nodes.entry("", title, morecols=len(headings) - 1))
+            else:
+                body += nodes.row("", *[nodes.entry("", *as_blocks(cell)) for cell in cells])
         return table
 
 
@@ -532,7 +539,7 @@ class Benchmarks(Recorded):
                 [nodes.strong("", name), nodes.Text(f": {bar['name']}")],
                 f"{bar['value']:.3g}",
                 f"{'≤' if 'at_most' in bar else '≥'} {bar.get('at_most', bar.get('at_least')):g}",
-                "met" if bar["met"] else "missed",
+                nodes.inline("", outcome := "met" if bar["met"] else "missed", classes=[f"bar-{outcome}"]),
             ]
             for name, result in self.results(record)
             for bar in result["bars"]
@@ -551,14 +558,13 @@ class Benchmarks(Recorded):
         return [(name.replace("_", " "), result) for name, result in record["benchmarks"].items()]
 
     def numbers(self, quantities: tuple[str, ...], rows: list[tuple]) -> nodes.Node:
-        cells = [
-            [benchmarks.place(where), case, *(benchmarks.shown(name, numbers[name]) for name in quantities)]
-            for where, case, numbers in rows
-        ]
-        headings = ["Where", "Case", *quantities]
-        if not any(where for where, _, _ in rows):
-            headings, cells = headings[1:], [row[1:] for row in cells]
-        return self.table(headings, cells, "timings", stacks=False)
+        cells, last = [], ()
+        for where, case, numbers in rows:
+            if where != last:
+                cells.append(benchmarks.place(where))
+            cells.append([case, *(benchmarks.shown(name, numbers[name]) for name in quantities)])
+            last = where
+        return self.table(["Case", *quantities], cells, "timings", stacks=False)
 
 
 class RecordedExperiments(Recorded):
