@@ -8,7 +8,6 @@ UV := uv==0.13.9
 JOBS ?= 2
 PORT ?= 8000
 PRESET ?= cpu
-DEVICE ?= $(if $(filter gpu,$(PRESET)),cuda,cpu)
 
 # Two threads a process on busy cores can be many times slower than one.
 export OMP_NUM_THREADS := 1
@@ -28,24 +27,24 @@ help: ## list these commands
 setup: $(READY) ## make .venv with every pinned requirement
 
 book: $(READY) ## execute every notebook that is out of date, check the book, build it to _build/html
-	@$(PY) -m attnlib.publish book
+	@$(PY) -m proofbook.publish book
 
 test: test-code test-notebooks test-site ## unit tests, doctests, notebooks against their outputs, lints, strict site build
 
 test-code: $(READY)
-	$(PY) -m ruff check attnlib tests benchmarks book
-	$(PY) -m pytest -q -n $(JOBS) --doctest-modules attnlib tests
+	$(PY) -m ruff check attnlib proofbook experiments tests benchmarks book
+	$(PY) -m pytest -q -n $(JOBS) --doctest-modules attnlib proofbook experiments tests
 
 # Stored outputs come from a run with hash seed 0: another seed here shows that none depends on set order.
 test-notebooks: $(READY)
 	PYTHONHASHSEED=1 $(PY) -m pytest -q --nbval book -n $(JOBS) --dist loadfile -p no:cacheprovider
 
 test-site: $(READY)
-	$(PY) -m attnlib.publish lint
-	$(PY) -m attnlib.publish build --stored --strict
+	$(PY) -m proofbook.publish lint
+	$(PY) -m proofbook.publish build --stored --strict
 
 execute: $(READY) ## run every notebook and store its outputs in book/
-	@$(PY) -m attnlib.publish execute --in-place
+	@$(PY) -m proofbook.publish execute --in-place
 
 serve: book ## show the built book on a local port (PORT=8000)
 	@$(PY) -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
@@ -54,14 +53,14 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab book
 
 record: $(READY) ## run the chapters' checks on the CPU and record them
-	@$(PY) -m attnlib.ledger record --device cpu
+	@$(PY) -m proofbook.ledger record --device cpu
 
 gpu: $(READY) ## run the chapters' checks on CUDA and record them
-	@$(PY) -m attnlib.ledger record --device cuda
+	@$(PY) -m proofbook.ledger record --device cuda
 
 experiment: $(READY) ## train and test the arms of the length experiment and record them (PRESET=cpu, or gpu)
-	@$(PY) -m attnlib.experiments.length_extrapolation --preset $(PRESET) --device $(DEVICE) --record book/recorded
-	@$(PY) -m attnlib.experiments.known_distances --preset $(PRESET) --device $(DEVICE) --record book/recorded
+	@$(PY) -m experiments.length_extrapolation --preset $(PRESET) $(addprefix --device ,$(DEVICE)) --record book/recorded
+	@$(PY) -m experiments.known_distances --preset $(PRESET) $(addprefix --device ,$(DEVICE)) --record book/recorded
 
 bench: $(READY) ## measure attnlib against its peers, in one run
 	@$(PY) -m benchmarks
@@ -71,7 +70,7 @@ clean: ## remove what was built; .venv stays
 
 # torch comes by pip, which also finds a wheel kept on disk; uv installs the rest in seconds.
 # Wheels only, so no compiler is ever needed.
-$(READY): constraints.txt pyproject.toml
+$(READY): constraints.txt pyproject.toml proofbook/pyproject.toml experiments/pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "error: this book needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % tuple(sys.version_info[:2]))'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; install it (on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
@@ -79,5 +78,5 @@ $(READY): constraints.txt pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PY) -m pip install -qq --disable-pip-version-check $(UV)
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-compile --only-binary :all: --constraint constraints.txt torch setuptools
-	@$(VENV)/bin/uv pip install --quiet --python $(PY) --only-binary :all: --no-build-isolation --constraint constraints.txt --editable ".[book,test]"
+	@$(VENV)/bin/uv pip install --quiet --python $(PY) --only-binary :all: --no-build-isolation --constraint constraints.txt --editable . --editable "proofbook[publish]" --editable experiments --group dev
 	@touch $@

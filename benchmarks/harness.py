@@ -11,16 +11,16 @@ from pathlib import Path
 
 import torch
 
-from attnlib import _provenance
+from proofbook.ledger.provenance import environment, package_sources
 
 Case = Callable[[], object]
 
 
 def provenance(device: str, threads: int) -> dict:
     """Where and with what the numbers were made."""
-    made_with = _provenance.environment(
+    made_with = environment(
         device,
-        _provenance.package_sources(),
+        package_sources(),
         folder=Path(__file__).parent,
         pathspecs=(":(top)attnlib", ":(top)benchmarks"),
     )

@@ -1,14 +1,8 @@
 """Settings shared by the tests: one thread, fixed seeds, reproducible hypothesis runs."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import settings
-
-# benchmarks/ is not installed; the tests run a small part of its suites.
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 settings.register_profile("attnlib", deadline=None, derandomize=True, max_examples=40)
 settings.load_profile("attnlib")

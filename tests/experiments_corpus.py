@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from attnlib.experiments.corpus import Corpus
-from attnlib.experiments.presets import PRESETS
+from experiments.corpus import Corpus
+from experiments.presets import PRESETS
 
 # With d = 32 / 2 = 16 per head the usual scale 1/4 is exact.
 TINY = replace(

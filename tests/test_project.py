@@ -176,7 +176,7 @@ def test_imports_point_one_way(path):
             else []
         )
         for name in names:
-            assert not name.startswith(("attnlib.derive", "attnlib.ledger", "attnlib.publish")), name
+            assert not name.startswith(("proofbook.derive", "proofbook.ledger", "proofbook.publish")), name
 
 
 def test_importing_attnlib_brings_in_torch_alone():

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from attnlib.experiments import results
-from attnlib.experiments.arms import ARMS
-from attnlib.experiments.known_distances import RULES
-from attnlib.experiments.tables import Comparison
-from attnlib.ledger.record import validate
-from attnlib.publish import benchmarks, lint
-from attnlib.publish.notebooks import notebook_paths
+from experiments import results
+from experiments.arms import ARMS
+from experiments.known_distances import RULES
+from experiments.tables import Comparison
+from proofbook.ledger.record import validate
+from proofbook.publish import benchmarks, lint
+from proofbook.publish.notebooks import notebook_paths
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,1 +1,0 @@
-"""From notebooks to the published book: execute, lint, stage, build. ``python -m attnlib.publish``."""

@@ -1,0 +1,17 @@
+"""Derivations that prove themselves: formulas as data, verified when built, shown as what was verified."""
+
+from proofbook.derive.answers import Answer, check_answer
+from proofbook.derive.definition import Definition, define, unfold
+from proofbook.derive.derivation import Derivation, Step, approx, eq, ge, gt, le, lt
+from proofbook.derive.domain import Domain, indices, integers, ladder, simplex, size, vector
+from proofbook.derive.errors import DerivationError, Refuted, Undecided, WrongRate
+from proofbook.derive.lambdify import lambdify
+from proofbook.derive.latex import latex
+from proofbook.derive.over import MaxOver, MinOver
+from proofbook.derive.strategies import Regime, Verified
+
+__all__ = [
+    "Answer", "Definition", "Derivation", "DerivationError", "Domain", "MaxOver", "MinOver", "Refuted", "Regime",
+    "Step", "Undecided", "Verified", "WrongRate", "approx", "check_answer", "define", "eq", "ge", "gt", "indices",
+    "integers", "ladder", "lambdify", "latex", "le", "lt", "simplex", "size", "unfold", "vector",
+]

@@ -1,0 +1,358 @@
+"""How a step is established. Each strategy answers with a ``Verified`` that names it, or raises.
+
+Equality: every step is first attacked at random points and at the ends, ties and peaks of the domain; one that
+survives is credited with the strongest strategy that succeeds, in the order symbolic, n-ladder, digits. What
+rests on digits alone and has cases in it (a maximum, a modulus) is attacked once more, in the rarer case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import mpmath as mp
+import sympy as sp
+
+from proofbook.derive.definition import unfold
+from proofbook.derive.domain import Domain, Integers, Simplex, ends, number
+from proofbook.derive.errors import Refuted, Undecided, WrongRate
+from proofbook.derive.instantiate import NotConcrete, at_size, on_simplex
+from proofbook.derive.numeric import (
+    POINT_DIGITS,
+    PointEvaluator,
+    describe,
+    distinguish,
+    random_points,
+    special_points,
+)
+from proofbook.derive.over import Over
+
+SYMBOLIC, LADDER, DIGITS, BOUND, ASYMPTOTIC = "symbolic", "n-ladder", "digits", "bound", "asymptotic"
+STRENGTH = (SYMBOLIC, LADDER, DIGITS, BOUND, ASYMPTOTIC)
+
+_DIGITS = 50
+_RANDOM_POINTS = 12
+_SPECIAL_POINTS = 12
+_ATTACKS = 100
+_SWITCHES = 6
+_SIMPLIFY_UP_TO = 300  # operations; beyond it SymPy's simplify can take minutes, and time must not decide a verdict
+
+
+@dataclass(frozen=True)
+class Verified:
+    """That a step holds, and how this is known. ``mark`` is short, ``detail`` is a sentence."""
+
+    strategy: str
+    mark: str
+    detail: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Where an approximation is claimed: along ``values`` of ``variable`` the error goes as its power ``order``.
+
+    ``at`` fixes the other symbols of the domain. The powers measured between the last three values must lie
+    within ``slack`` of ``order`` (twice that for the earlier one), and the error must shrink along the values: an
+    approximation with a constant missing is none. Where the error itself grows, state the ratio of both sides.
+    """
+
+    variable: sp.Symbol
+    values: Sequence
+    order: float
+    at: Mapping = field(default_factory=dict)
+    slack: float = 0.25
+
+    def __post_init__(self):
+        if len(self.values) < 3:
+            raise ValueError(f"a rate needs at least three values, got {self.values}")
+        numbers = [number(v) for v in self.values]
+        steps = [after - before for before, after in zip(numbers, numbers[1:])]
+        if min(numbers) <= 0 or not (min(steps) > 0 or max(steps) < 0):
+            raise ValueError(f"values must be positive and run one way, got {self.values}")
+        if not self.order * steps[0] < 0:
+            raise ValueError(f"an error of order {self.order} does not shrink along {self.values}")
+        if not 0 < self.slack <= abs(self.order) / 2:
+            raise ValueError(f"slack must be positive and at most half the order {self.order}, got {self.slack}")
+
+
+def equality(left: sp.Expr, right: sp.Expr, domain: Domain, *, seed: str, digits: int = _DIGITS,
+             skip: Sequence[str] = ()) -> Verified:
+    """Prove ``left == right``, or raise ``Refuted`` with a point, or ``Undecided``."""
+    if unknown := set(skip) - {SYMBOLIC, LADDER}:
+        raise ValueError(f"skip may name {SYMBOLIC!r} and {LADDER!r}, got {sorted(unknown)}")
+    evaluators = [PointEvaluator(left, right, domain, instance["n"], instance["at"])
+                  for instance in domain.instances()]
+    tried = sum(_agree(evaluator, seed, digits) for evaluator in evaluators)
+    if SYMBOLIC not in skip and _vanishes(_over(domain, _difference(left, right))):
+        return Verified(SYMBOLIC, "symbolic", "the difference simplifies to zero")
+    sizes = [n for n in domain.sizes if n]
+    if LADDER not in skip and sizes and _vanishes_on(left, right, domain):
+        rungs = ", ".join(map(str, sizes))
+        return Verified(LADDER, f"n={rungs}", f"the difference simplifies to zero for n = {rungs}")
+    tried += sum(_agree_in_every_case(evaluator, seed, digits) for evaluator in evaluators)
+    where = f" for each n in {', '.join(map(str, sizes))}" if sizes else ""
+    return Verified(DIGITS, f"{digits} digits", f"both sides agree to {digits} digits at {tried} points{where}")
+
+
+def inequality(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, *, seed: str) -> Verified:
+    """Attack ``left <= right`` (or >=, <, >) at random and special points and downhill from the tightest ones."""
+    lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
+    tried = 0
+    for instance in domain.instances():
+        evaluator = PointEvaluator(lower, upper, domain, instance["n"], instance["at"])
+
+        def margin(point, evaluator=evaluator):
+            gap = evaluator.gap(point)
+            if gap is not None and (gap < 0 or (gap == 0 and relation in ("<", ">"))):
+                raise _violation(relation, evaluator, point)
+            return gap
+
+        ranked = []
+        for point in random_points(domain, evaluator.n, _ATTACKS, seed):
+            gap = margin(point)
+            if gap is None:
+                raise _no_value(evaluator, point)
+            ranked.append((gap, point))
+        for point in special_points(domain, evaluator.n, _ATTACKS // 2, seed):
+            gap = margin(point)
+            if gap is not None:
+                ranked.append((gap, point))
+        ranked.sort(key=lambda pair: pair[0])
+        tried += len(ranked)
+        for gap, point in ranked[:4]:
+            tried += sum(1 for _ in _descend(margin, evaluator, gap, point))
+    return Verified(BOUND, "attacked", f"no counterexample among {tried} points, random, special and by descent")
+
+
+def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime, *, seed: str) -> Verified:
+    """Measure the error of ``left ~ right`` along the regime and check the power with which it shrinks."""
+    rest = {key: value for key, value in domain.ranges.items() if key not in regime.at and key != regime.variable}
+    if any(key != domain.size for key in rest):
+        raise ValueError(f"the regime leaves {[str(k) for k in rest if k != domain.size]} open: fix them with at=")
+    errors = []
+    for value in regime.values:
+        fixed = {**regime.at, regime.variable: value}
+        n = int(fixed.pop(domain.size)) if domain.size in fixed else 0
+        evaluator = PointEvaluator(left, right, domain, n)
+        # points keep the domain's own order of symbols
+        with mp.workdps(POINT_DIGITS):
+            point = {key: number(fixed[key]) for key in domain.ranges if key != domain.size}
+        gap = evaluator.gap(point)
+        if gap is None:
+            raise Undecided(f"the approximation has no value at {regime.variable} = {value}")
+        errors.append(gap)
+    if 0 in errors:
+        raise WrongRate("the error is zero: this is an equality, state it as one")
+    xs = [mp.log(number(v)) for v in regime.values]
+    sizes = [abs(e) for e in errors]
+    early, power = ((mp.log(sizes[k + 1]) - mp.log(sizes[k])) / (xs[k + 1] - xs[k]) for k in (-3, -2))
+    if abs(power - regime.order) > regime.slack or abs(early - regime.order) > 2 * regime.slack:
+        raise WrongRate(f"the error goes as {regime.variable}^{mp.nstr(early, 4)}, then "
+                        f"{regime.variable}^{mp.nstr(power, 4)}, not as {regime.variable}^{regime.order}; "
+                        f"errors {[mp.nstr(e, 4) for e in errors]}")
+    last, worst = regime.values[-1], float(sizes[-1])
+    detail = (f"the error is {worst:.1e} at {regime.variable} = {last} and goes as "
+              f"{regime.variable}^{float(power):.1f}")
+    return Verified(ASYMPTOTIC, f"error {worst:.1e}", detail, {"error": worst, "power": float(power)})
+
+
+def _agree(evaluator: PointEvaluator, seed: str, digits: int) -> int:
+    """Compare both sides at random points, which must have a value, and at special ones that happen to."""
+    domain, n = evaluator.domain, evaluator.n
+    # the special ones first: a failure there is easier to read
+    tried = _agree_where_defined(evaluator, special_points(domain, n, _SPECIAL_POINTS, seed), digits)
+    for point in random_points(domain, n, _RANDOM_POINTS, seed):
+        if evaluator.values(point, digits) is None:
+            raise _no_value(evaluator, point)
+        _refute_unless_equal(evaluator, point, digits)
+        tried += 1
+    return tried
+
+
+def _agree_where_defined(evaluator: PointEvaluator, points: Sequence[dict], digits: int) -> int:
+    tried = 0
+    for point in points:
+        if evaluator.values(point, digits) is not None:
+            _refute_unless_equal(evaluator, point, digits)
+            tried += 1
+    return tried
+
+
+def _agree_in_every_case(evaluator: PointEvaluator, seed: str, digits: int) -> int:
+    """Where a formula has cases, compare both sides in the cases that random points hardly meet."""
+    domain, n = evaluator.domain, evaluator.n
+    switches = _switches(evaluator)
+    if not switches:
+        return 0
+    starts = random_points(domain, n, _ATTACKS, seed + "/cases")
+    tried = _agree_where_defined(evaluator, starts, digits)
+    for switch in switches:
+        function = evaluator.function(switch)
+        for sign in (1, -1):
+            def height(point, function=function, sign=sign):
+                try:
+                    return sign * mp.re(function(*evaluator.numbers(point)))
+                except (ZeroDivisionError, ValueError, OverflowError):
+                    return None
+
+            ranked = [(h, p) for p in starts if (h := height(p)) is not None]
+            if ranked:
+                best = min(ranked, key=lambda pair: pair[0])
+                path = list(_descend(height, evaluator, *best, improving=True))
+                tried += _agree_where_defined(evaluator, path, digits)
+    return tried
+
+
+def _switches(evaluator: PointEvaluator) -> list[sp.Expr]:
+    """Expressions whose sign decides which case of a formula applies."""
+    found = []
+    for e in sorted((evaluator.left - evaluator.right).atoms(sp.Max, sp.Min, sp.Abs, sp.sign, sp.Piecewise),
+                    key=sp.default_sort_key):
+        if isinstance(e, (sp.Max, sp.Min)):
+            arguments = sorted(e.args, key=sp.default_sort_key)
+            found += [b - a for a, b in zip(arguments, arguments[1:])]
+        elif isinstance(e, sp.Piecewise):
+            found += [r.lhs - r.rhs for r in sorted(e.atoms(sp.core.relational.Relational), key=sp.default_sort_key)]
+        else:
+            found.append(e.args[0])
+    return list(dict.fromkeys(found))[:_SWITCHES]
+
+
+def _refute_unless_equal(evaluator: PointEvaluator, point: dict, digits: int) -> None:
+    if evaluator.agree(point, digits):
+        return
+    left, right = evaluator.values(point, 2 * digits)
+    shown = distinguish(left, right)
+    raise Refuted(f"{shown[0]} is not {shown[1]} at {describe(point, evaluator.n, evaluator.at)}",
+                  point=point, left=left, right=right)
+
+
+def _no_value(evaluator: PointEvaluator, point: dict) -> Exception:
+    """What to say of a point inside the domain at which a side has no value."""
+    left, right = evaluator.sides(point, _DIGITS)
+    where = describe(point, evaluator.n, evaluator.at)
+    real = [isinstance(side, mp.mpf) for side in (left, right)]
+    if not any(real):
+        return Undecided(f"neither side has a real, finite value at {where}")
+    value = mp.nstr((left if real[0] else right), 12)
+    return Refuted(f"one side is {value}, the other has no real, finite value at {where}",
+                   point=point, left=mp.nan if left is None else left, right=mp.nan if right is None else right)
+
+
+def _violation(relation: str, evaluator: PointEvaluator, point: dict) -> Refuted:
+    lower, upper = evaluator.values(point, 100)
+    left, right = (lower, upper) if relation in ("<=", "<") else (upper, lower)
+    shown = distinguish(left, right)
+    return Refuted(f"{shown[0]} {relation} {shown[1]} fails at {describe(point, evaluator.n, evaluator.at)}",
+                   point=point, left=left, right=right)
+
+
+def _over(domain: Domain, expression: sp.Expr) -> sp.Expr:
+    """Tell SymPy which symbols are positive throughout the domain, so that no logarithm need be split by force."""
+    return expression.xreplace(domain.positive_symbols())
+
+
+def _difference(left, right) -> sp.Expr:
+    """Left minus right, every quantity unfolded and everything carried out but sums of vector entries."""
+    def can_be_carried_out(e):
+        if isinstance(e, (sp.Derivative, sp.Subs)):
+            return True
+        # SymPy takes seconds to find that a sum of vector entries has no closed form
+        return isinstance(e, (sp.Sum, sp.Product, sp.Integral)) and not e.has(sp.Indexed)
+
+    return unfold(left - right).replace(can_be_carried_out, lambda e: e.doit(deep=False))
+
+
+def _vanishes_on(left, right, domain: Domain) -> bool:
+    for instance in domain.instances():
+        try:
+            difference = at_size(left - right, domain, instance["n"], instance["at"])
+        except NotConcrete:
+            return False
+        if not _vanishes(_over(domain, on_simplex(difference, domain, instance["n"]))):
+            return False
+    return True
+
+
+def _vanishes(difference: sp.Expr) -> bool:
+    """Whether a difference simplifies to zero, by ever costlier means; False means only "not shown".
+
+    Nothing here is forced: a logarithm is split only where SymPy knows its factors to be positive.
+    """
+    if sp.expand(difference) == 0:
+        return True
+    if difference.has(sp.Sum, sp.Product, Over):
+        # with symbolic ends, SymPy 1.14 rarely gets further, takes seconds, and simplify can raise StopIteration
+        return False
+    ways: list[Callable] = [  # measured: the first settles nearly everything, in the least time
+        lambda e: sp.expand(sp.numer(sp.together(e))),
+        lambda e: sp.expand(sp.expand_log(_factor_logs(e))),
+        lambda e: sp.expand(sp.numer(sp.together(sp.expand_log(sp.factor_terms(e))))),
+        lambda e: sp.expand(sp.expand_log(sp.expand(e))),
+        lambda e: sp.expand(sp.numer(sp.together(sp.powsimp(sp.expand(e))))),
+    ]
+    if any(way(difference) == 0 for way in ways):
+        return True
+    if difference.count_ops() <= _SIMPLIFY_UP_TO:
+        return sp.simplify(difference) == 0 or sp.simplify(sp.expand_log(difference)) == 0
+    return False
+
+
+def _factor_logs(expression: sp.Expr) -> sp.Expr:
+    """Factor what stands inside logarithms: a split needs factors, and fractions over one denominator are few."""
+    return expression.replace(sp.log, lambda argument: sp.log(sp.factor_terms(sp.factor(argument))))
+
+
+def _descend(height: Callable, evaluator: PointEvaluator, level, point: dict, rounds: int = 12, *,
+             improving: bool = False):
+    """Walk downhill, one coordinate at a time, inside the domain; yields the points visited.
+
+    ``improving`` yields only those that went down.
+    """
+    domain, step = evaluator.domain, mp.mpf(1) / 4
+    with mp.workdps(POINT_DIGITS):
+        for _ in range(rounds):
+            improved = False
+            for key, kind in domain.ranges.items():
+                if key == domain.size:
+                    continue
+                for move in _moves(kind, point[key], step):
+                    moved = {**point, key: move(point[key])}
+                    if moved[key] == point[key] or not domain.holds_at(moved, evaluator.n):
+                        continue
+                    value = height(moved)
+                    down = value is not None and value < level
+                    if down:
+                        level, point, improved = value, moved, True
+                    if down or not improving:
+                        yield moved
+            if not improved:
+                step /= 3
+
+
+def _moves(kind, value, step) -> list[Callable]:
+    """Ways to change one coordinate of a point, each of which stays inside its range."""
+    if isinstance(kind, Simplex):
+        def scale(k, factor):
+            def move(p):
+                weights = [w * factor if at == k else w for at, w in enumerate(p)]
+                total = mp.fsum(weights)
+                return tuple(w / total for w in weights)
+            return move
+        return [scale(k, mp.exp(sign * 8 * step)) for k in range(len(value)) for sign in (1, -1)]
+    low, high = ends(kind)
+
+    def shifted(x, by):
+        return min(max(x + by, low), high)
+
+    if isinstance(kind, Integers):
+        by = max(1, int(step * (high - low)))
+        return [lambda x, d=d: shifted(x, d) for d in (by, -by, 1, -1)]
+    by = step * (high - low)
+    if not isinstance(value, tuple):
+        return [lambda x, d=d: shifted(x, d) for d in (by, -by)]
+    one = [lambda p, k=k, d=d: (*p[:k], shifted(p[k], d), *p[k + 1:]) for k in range(len(value)) for d in (by, -by)]
+    # inequalities are often tight, and strict ones fail, where entries are equal
+    ties = [lambda p, k=k: (*p[:k], p[k - 1], *p[k + 1:]) for k in range(1, len(value))]
+    return one + ties

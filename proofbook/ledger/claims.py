@@ -1,0 +1,150 @@
+"""Claims of the articles, and the verdicts that their evidence allows."""
+
+from __future__ import annotations
+
+import functools
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from proofbook.ledger import run
+from proofbook.ledger.evidence import SUPPORTING, Evidence
+
+CLAIM_MIME = "application/vnd.proofbook.claim+json"
+
+VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical", "open")
+
+_ID = re.compile(r"(\d{4})-C\d+[a-z]?|[LMU]\d+")
+
+
+class VerdictRefused(Exception):
+    """A verdict that the evidence given does not allow."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its verdict, condition or correction, and the evidence that was checked for it."""
+
+    id: str
+    statement: str
+    verdict: str
+    evidence: tuple[Evidence, ...]
+    condition: str | None = None
+    correction: str | None = None
+
+    @property
+    def article(self) -> str:
+        """The article's number, or an empty string for a claim of the book itself."""
+        return self.id.split("-")[0] if "-" in self.id else ""
+
+    @property
+    def anchor(self) -> str:
+        """The permanent name of the claim on its page."""
+        return f"claim-{self.id.lower()}"
+
+    def record(self) -> dict:
+        """The machine-readable form that the ledger page is made from."""
+        return {"schema": 1, "id": self.id, "article": self.article, "statement": self.statement,
+                "verdict": self.verdict, "condition": self.condition, "correction": self.correction,
+                "evidence": [{"kind": e.kind, "text": e.text} for e in self.evidence], "anchor": self.anchor}
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/markdown": self._markdown(), "text/plain": self._plain(), CLAIM_MIME: self.record()}
+
+    def _markdown(self) -> str:
+        style = "verdict-" + self.verdict.replace(" ", "-")
+        lines = [f":::{{admonition}} {self.id} · {self.verdict}", f":class: claim {style}", f":name: {self.anchor}", "",
+                 self.statement, ""]
+        if self.condition:
+            lines += [f"**Condition.** {self.condition}", ""]
+        if self.correction:
+            lines += [f"**Correction.** {self.correction}", ""]
+        lines += [f"- *{e.kind}:* {e.text}" for e in self.evidence]
+        return "\n".join([*lines, ":::"])
+
+    def _plain(self) -> str:
+        lines = [f"{self.id}: {self.verdict}", f"  {self.statement}"]
+        lines += [f"  {name}: {text}" for name, text in
+                  (("condition", self.condition), ("correction", self.correction)) if text]
+        return "\n".join(lines + [f"  [{e.kind}] {e.text}" for e in self.evidence])
+
+
+def claim(claim_id: str, verdict: str, *evidence: Evidence, condition: str | None = None,
+          correction: str | None = None) -> Claim:
+    """Give a claim its verdict. The statement comes from the book's list of claims; the evidence is already checked.
+
+    A verdict must be earned, and a claim that holds cannot come with a counterexample:
+
+    - ``holds``: supporting evidence, no counterexample;
+    - ``holds under``: the condition, supporting evidence, and a counterexample without the condition;
+    - ``approximate``: a measured or asymptotic error, and the regime as condition;
+    - ``needs correction``: a counterexample, the correction, and supporting evidence for it;
+    - ``false``: a counterexample;
+    - ``empirical``: a source or a measurement.
+    - ``open``: a measurement that does not decide, and no counterexample.
+    """
+    if not _ID.fullmatch(claim_id):
+        raise ValueError(f"claim_id must look like 8823-C10 or U3, got {claim_id!r}")
+    if verdict not in VERDICTS:
+        raise ValueError(f"verdict must be one of {VERDICTS}, got {verdict!r}")
+    entries = listed_claims()
+    if claim_id not in entries:
+        raise ValueError(f"claim_id {claim_id!r} is not listed in the book's claims/ folder: list it there with its statement")
+    if problem := _objection(verdict, [e.kind for e in evidence], condition, correction):
+        raise VerdictRefused(f"{claim_id} cannot be called {verdict!r}: {problem}")
+    run.claimed(claim_id)
+    return Claim(claim_id, entries[claim_id]["statement"], verdict, tuple(evidence), condition, correction)
+
+
+def _objection(verdict: str, kinds: Sequence[str], condition: str | None, correction: str | None) -> str | None:
+    """Why the evidence does not allow the verdict; None when it does."""
+    supported = any(k in SUPPORTING or k == "asymptotic" for k in kinds)
+    refuted = "counterexample" in kinds
+    needs = {
+        "holds": [(supported, "nothing supports it"), (not refuted, "there is a counterexample"),
+                  (condition is None, "a claim with a condition 'holds under' it"),
+                  (correction is None, "a claim with a correction 'needs correction'"),
+                  (any(k in SUPPORTING for k in kinds), "an asymptotic statement is 'approximate'")],
+        "holds under": [(bool(condition), "no condition is given"), (supported, "nothing supports it"),
+                        (refuted, "no counterexample shows that the condition is needed")],
+        "approximate": [(bool(condition), "no regime is given"),
+                        ("measured" in kinds or "asymptotic" in kinds, "no error was measured")],
+        "needs correction": [(refuted, "no counterexample is given"), (bool(correction), "no correction is given"),
+                             (supported, "nothing supports the correction")],
+        "false": [(refuted, "no counterexample is given")],
+        "empirical": [("source" in kinds or "measured" in kinds, "neither a source nor a measurement is given")],
+        "open": [("measured" in kinds, "no measurement is given"), (not refuted, "there is a counterexample"),
+                 (condition is None, "a claim with a condition 'holds under' it"),
+                 (correction is None, "a claim with a correction 'needs correction'")],
+    }
+    return next((problem for met, problem in needs[verdict] if not met), None)
+
+
+def listed_claims(folder: str | Path | None = None) -> dict[str, dict]:
+    """The book's list of claims, ``{id: {"statement": ..., "chapter": ...}}``, from the files in ``claims/``."""
+    return _listed((Path(folder) if folder else _claims_folder()).resolve())
+
+
+@functools.lru_cache(maxsize=None)
+def _listed(folder: Path) -> dict[str, dict]:
+    listed: dict[str, dict] = {}
+    for path in sorted(folder.glob("*.toml")):
+        with path.open("rb") as file:
+            content = tomllib.load(file)
+        for claim_id, statement in content["claims"].items():
+            if claim_id in listed:
+                raise ValueError(f"{claim_id} is listed twice, the second time in {path.name}")
+            listed[claim_id] = {"statement": statement, "chapter": content["chapter"]}
+    return listed
+
+
+def _claims_folder() -> Path:
+    """The folder ``claims`` of the book, from inside the book or from the top of the project."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for candidate in (folder / "claims", folder / "book" / "claims"):
+            if candidate.is_dir():
+                return candidate
+    raise FileNotFoundError(f"no folder 'claims' in {here} or above: run this inside the book")

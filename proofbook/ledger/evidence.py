@@ -1,0 +1,149 @@
+"""Evidence for a claim. Making a piece of evidence is checking it: one that fails raises ``EvidenceFailed``.
+
+What a page prints is a verdict and a bound. The number measured goes to the run's record only, because the
+last digits of a measurement differ from machine to machine.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from sympy.logic.boolalg import BooleanFalse, BooleanTrue
+
+from proofbook.derive.derivation import Derivation
+from proofbook.ledger import run
+
+SUPPORTING = ("proof", "ladder", "digits", "bound", "checked", "measured")
+KINDS = SUPPORTING + ("asymptotic", "counterexample", "source")
+
+_KIND_OF_STRATEGY = {"symbolic": "proof", "n-ladder": "ladder", "digits": "digits", "bound": "bound",
+                     "asymptotic": "asymptotic"}
+
+
+class EvidenceFailed(AssertionError):
+    """A check that did not come out as was stated."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One checked fact: its kind, what was checked in words, and whether it was settled or measured."""
+
+    kind: str
+    text: str
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
+
+
+def proved(derivation, text: str | None = None) -> Evidence:
+    """A derivation that verified itself. It counts as what its weakest step rests on."""
+    if not isinstance(derivation, Derivation):
+        raise TypeError(f"derivation must be a Derivation, which proves itself, got {type(derivation).__name__}")
+    kind = _KIND_OF_STRATEGY[derivation.strategy]
+    how = derivation.verified[-1].detail if len(derivation.verified) == 1 else f"weakest step: {kind}"
+    return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}")
+
+
+def measured(text: str, error, *, below: float) -> Evidence:
+    """A measured error and its bound; prints ``error < bound``. ``error`` may be a tensor: its largest entry counts."""
+    _finite_bounds(below=below)
+    value = _largest(error)
+    run.note(text, value, below=below)
+    if not value < below:
+        raise EvidenceFailed(f"{text}: {value:.6g} is not below {below:g}")
+    return Evidence("measured", f"{text}: error < {below:g}")
+
+
+def between(text: str, value, low: float, high: float) -> Evidence:
+    """A measured quantity, shown as the interval that it must fall in."""
+    _finite_bounds(low=low, high=high)
+    value = _number(value)
+    run.note(text, value, low=low, high=high)
+    if not low <= value <= high:
+        raise EvidenceFailed(f"{text}: {value:.6g} is not in [{low:g}, {high:g}]")
+    return Evidence("measured", f"{text}: in [{low:g}, {high:g}]")
+
+
+def checked(text: str, holds) -> Evidence:
+    """A yes-or-no check; a tensor of booleans must be true everywhere.
+
+    >>> checked("squares are not negative", torch.tensor([-1.0, 2.0])**2 >= 0).kind
+    'checked'
+    """
+    outcome = _truth(holds)
+    run.note(text, float(outcome))
+    if not outcome:
+        raise EvidenceFailed(f"{text}: does not hold")
+    return Evidence("checked", text)
+
+
+def attacked(text: str, margin, *, trials: int) -> Evidence:
+    """A bound that was attacked: ``margin`` is what is left of it at each trial, and is never negative."""
+    margins = torch.as_tensor(margin, dtype=torch.float64)
+    if margins.numel() < 1 or trials < 1:
+        raise ValueError("an attack has at least one trial")
+    smallest = float(margins.min())
+    if not math.isfinite(smallest):
+        raise EvidenceFailed(f"{text}: a margin must be a number, got {smallest}")
+    if not smallest >= 0:
+        raise EvidenceFailed(f"{text}: violated by {-smallest:.6g}")
+    run.note(text, smallest, trials=trials)
+    return Evidence("bound", f"{text} (no violation in {trials} trials)")
+
+
+def counterexample(text: str, *, stated, found, apart: float) -> Evidence:
+    """Where a claim fails: what it says and what is the case, further apart than ``apart``."""
+    stated, found = _number(stated), _number(found)
+    gap = abs(stated - found)
+    if not apart > 0:
+        raise ValueError(f"apart must be positive, got {apart}")
+    run.note(text, gap, above=apart)
+    if not gap > apart:
+        raise EvidenceFailed(f"{text}: stated {stated:.6g} and found {found:.6g} are within {apart:g}")
+    return Evidence("counterexample", f"{text}: stated and found differ by more than {apart:g}")
+
+
+def violates(text: str, holds) -> Evidence:
+    """A single case in which a yes-or-no claim does not hold."""
+    if _truth(holds):
+        raise EvidenceFailed(f"{text}: the claim holds here, so this is no counterexample")
+    run.note(text, 0.0)
+    return Evidence("counterexample", text)
+
+
+def source(key: str, text: str) -> Evidence:
+    """Something the article or a paper reports, which we did not measure. ``key`` is its entry in the bibliography."""
+    return Evidence("source", f"{text} {{cite}}`{key}`")
+
+
+def _truth(holds) -> bool:
+    """Whether every entry is true; a number is no truth value, since NaN would count as true."""
+    outcome = torch.as_tensor(bool(holds) if isinstance(holds, (BooleanTrue, BooleanFalse)) else holds)
+    if outcome.dtype != torch.bool:
+        raise TypeError(f"holds must be true or false, got {outcome.dtype}")
+    if outcome.numel() < 1:
+        raise ValueError("holds has no entries: nothing was checked")
+    return bool(outcome.all())
+
+
+def _finite_bounds(**bounds: float) -> None:
+    for name, bound in bounds.items():
+        if not math.isfinite(bound):
+            raise ValueError(f"{name} must be finite, got {bound}")
+
+
+def _number(x) -> float:
+    value = float(x)
+    if not math.isfinite(value):
+        raise EvidenceFailed(f"a measured value must be finite, got {value}")
+    return value
+
+
+def _largest(error) -> float:
+    values = torch.as_tensor(error, dtype=torch.float64).abs()
+    if values.numel() < 1 or not torch.isfinite(values).all():
+        raise EvidenceFailed("a measured error must be finite and there must be one")
+    return float(values.max())

@@ -1,0 +1,65 @@
+"""Sentences and tables that carry computed numbers, so that none is typed into the text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from proofbook.ledger.evidence import measured
+
+
+class Report:
+    """Markdown made from computed values; shown by a notebook as text."""
+
+    def __init__(self, markdown: str):
+        self.markdown = markdown
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return {"text/markdown": self.markdown, "text/plain": self.markdown}
+
+
+def say(text: str) -> Report:
+    """A sentence with computed numbers in it, for the end of a cell: ``say(f"... {x:.3f} nats ...")``."""
+    return Report(text)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence], *, caption: str | None = None) -> Report:
+    """A table of computed values; format numbers to the digits that are certain.
+
+    >>> print(table(["n", "H"], [[64, "3.69"]]).markdown)
+    | n | H |
+    |---|---|
+    | 64 | 3.69 |
+    """
+    for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"a row has {len(row)} cells, the table has {len(columns)} columns: {row}")
+    lines = ["| " + " | ".join(map(str, columns)) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return Report("\n".join(([caption, ""] if caption else []) + lines))
+
+
+def agreement(rows: Sequence[tuple]) -> Report:
+    """A table of differences that are each checked against their bound and kept on record: (quantity, difference, bound).
+
+    The largest entry of a difference counts, as in ``measured``; one that is not below its bound raises, so a table
+    that is shown is a table that holds.
+
+    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-12)]).markdown)
+    | quantity | largest difference |
+    |---|---|
+    | entropy | < 1e-12 |
+    """
+    for quantity, difference, bound in rows:
+        measured(quantity, difference, below=bound)
+    return table(["quantity", "largest difference"], [[quantity, f"< {bound:g}"] for quantity, _, bound in rows])
+
+
+def show(*objects) -> None:
+    """Show several things in one cell; outside a notebook they are only built."""
+    try:
+        from IPython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        display(*objects)

@@ -1,0 +1,39 @@
+"""The run in progress: on which device it runs, and the numbers its checks measured."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+_notes: list[dict] = []
+_claims: list[str] = []
+
+
+def device() -> torch.device:
+    """The device on which the chapters' checks run: the CPU, or what ``PROOFBOOK_DEVICE`` names.
+
+    >>> device().type in ("cpu", "cuda")
+    True
+    """
+    return torch.device(os.environ.get("PROOFBOOK_DEVICE", "cpu"))
+
+
+def note(text: str, value: float, **bounds: float) -> None:
+    """Keep a measured number for the record of this run."""
+    _notes.append({"check": text, "value": value, **bounds})
+
+
+def claimed(claim_id: str) -> None:
+    """Note that a claim was established in this run, and file the numbers measured since the last one under it."""
+    _claims.append(claim_id)
+    for entry in _notes:
+        entry.setdefault("claim", claim_id)
+
+
+def collect() -> tuple[list[dict], list[str]]:
+    """Hand over what was noted since the last call."""
+    taken = list(_notes), list(_claims)
+    _notes.clear()
+    _claims.clear()
+    return taken

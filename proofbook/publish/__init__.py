@@ -1,0 +1,1 @@
+"""From notebooks to the published book: execute, lint, stage, build. ``python -m proofbook.publish``."""

@@ -1,0 +1,79 @@
+"""Recorded benchmarks as tables: what ``python -m benchmarks --out`` wrote, checked and laid flat."""
+
+from collections.abc import Iterator
+
+from proofbook.ledger import provenance
+
+PATTERN = "benchmarks-*.json"
+SCHEMA = 1
+KEYS = provenance.KEYS | {"schema", "threads", "quick", "benchmarks"}
+
+
+def validate(record: dict) -> None:
+    """Raise ``ValueError`` unless the record has the form that ``python -m benchmarks --out`` writes."""
+    if set(record) != KEYS:
+        raise ValueError(f"keys missing or unknown: {sorted(set(record) ^ KEYS)}")
+    if record["schema"] != SCHEMA:
+        raise ValueError(f"schema must be {SCHEMA}, got {record['schema']!r}")
+    provenance.validate_environment(record)
+    if not record["benchmarks"]:
+        raise ValueError("benchmarks must hold at least one")
+    for name, result in record["benchmarks"].items():
+        if set(result) != {"results", "bars"}:
+            raise ValueError(f"{name} must hold results and bars, got {sorted(result)}")
+        if not list(rows(result["results"])):
+            raise ValueError(f"{name} holds no numbers")
+        for bar in result["bars"]:
+            limits = {"at_most", "at_least"} & set(bar)
+            if set(bar) != {"name", "value", "met"} | limits or len(limits) != 1:
+                raise ValueError(f"{name}: a bar needs name, value, met and one limit, got {sorted(bar)}")
+            if bar["met"] != (
+                bar["value"] <= bar["at_most"] if "at_most" in bar else bar["value"] >= bar["at_least"]
+            ):
+                raise ValueError(f"{name}: {bar['name']}: met is {bar['met']}, the numbers say otherwise")
+
+
+def rows(results: dict, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, dict]]:
+    """The measured cases in the order they were written: where (such as the length), the case, its numbers.
+
+    >>> list(rows({"1024": {"forward": {"fused": {"ms": 3.0}}, "peak bytes": {"fused": 8}}}))
+    [(('1024', 'forward'), 'fused', {'ms': 3.0}), (('1024',), 'fused', {'peak bytes': 8})]
+    """
+    for name, value in results.items():
+        if not isinstance(value, dict) or not value:
+            raise ValueError(f"{'/'.join((*where, name))} must hold named numbers, got {value!r}")
+        if all(_is_number(number) for number in value.values()):
+            if name.endswith("bytes"):  # a quantity, by case
+                for case, number in value.items():
+                    yield where, case, {name: number}
+            else:
+                yield where, name, value
+        else:
+            yield from rows(value, (*where, name))
+
+
+def _is_number(value) -> bool:
+    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+
+
+def place(where: tuple[str, ...]) -> str:
+    """Where a case was measured, in words.
+
+    >>> place(("16384", "forward"))
+    'n = 16,384, forward'
+    """
+    return ", ".join(f"n = {int(part):,}" if part.isdecimal() else part for part in where)
+
+
+def shown(quantity: str, value: float | None) -> str:
+    """A number with the digits that a timing has.
+
+    >>> shown("ms", 1234.5), shown("ms", 0.01234), shown("peak bytes", 8_400_000), shown("peak bytes", None)
+    ('1,230', '0.0123', '8.4 MB', '')
+    """
+    if value is None:
+        return ""
+    in_bytes = quantity.endswith("bytes")
+    rounded = float(f"{value / 1e6 if in_bytes else value:.3g}")
+    digits = f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.3g}"
+    return f"{digits} MB" if in_bytes else digits

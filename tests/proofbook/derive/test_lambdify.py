@@ -1,0 +1,143 @@
+"""Functions made from formulas, against the same quantities computed directly."""
+
+import subprocess
+import sys
+
+import mpmath as mp
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+from sympy import Abs, Function, Max, Min, Piecewise, Rational, Sum, erf, exp, log, loggamma, pi, sign, sqrt
+
+from proofbook.derive import Derivation, Domain, MaxOver, define, eq, indices, ladder, lambdify, size, vector
+
+n = size()
+i, j = indices("i j")
+s, t = vector("s"), vector("t")
+lam, x = sp.symbols("lambda x", real=True)
+F = define("F", (lam,), log(Sum(exp(lam * s[i]), (i, 1, n))))
+H = define("H", (lam,), F(lam) - lam * F(lam).diff(lam))
+DOMAIN = Domain({lam: (0, 3), x: (0, 3), s: (-1, 1), t: (-1, 1), n: ladder(2)})
+
+# rounding of a short formula of numbers near one, in float64
+CLOSE = {"rtol": 1e-13, "atol": 1e-13}
+
+
+def rows(*shape, seed=0):
+    return torch.randn(*shape, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def entropy(scores, factor):
+    logp = torch.log_softmax(factor[..., None] * scores, dim=-1)
+    return -(logp.exp() * logp).sum(-1)
+
+
+def test_entropy_in_three_backends():
+    scores, factor = rows(3, 4), 0.2 + rows(3, 4, seed=1)[..., 0].abs()
+    expected = entropy(scores, factor)
+    found = lambdify(H(lam), (lam, s), DOMAIN, "torch")(factor, scores)
+    torch.testing.assert_close(found, expected, **CLOSE)
+    np.testing.assert_allclose(lambdify(H(lam), (lam, s), DOMAIN, "numpy")(factor.numpy(), scores.numpy()), expected, **CLOSE)
+    with mp.workdps(50):
+        one = lambdify(H(lam), (lam, s), DOMAIN, "mpmath")(factor[1, 2].item(), scores[1, 2].tolist())
+        weights = [mp.exp(factor[1, 2].item() * mp.mpf(v)) for v in scores[1, 2].tolist()]
+        direct = -mp.fsum(w / mp.fsum(weights) * mp.log(w / mp.fsum(weights)) for w in weights)
+        assert abs(one - direct) < mp.mpf(10) ** -45
+
+
+def test_arguments_come_in_the_order_given():
+    formula = lam - 10 * x + 100 * s[1] + 1000 * t[2]
+    for backend in ("numpy", "torch"):
+        make = torch.tensor if backend == "torch" else np.array
+        first, second = make([1.0, 2.0]), make([3.0, 5.0])
+        assert float(lambdify(formula, (lam, x, s, t), DOMAIN, backend)(7.0, 11.0, first, second)) == 7 - 110 + 100 + 5000
+        assert float(lambdify(formula, (t, s, x, lam), DOMAIN, backend)(second, first, 11.0, 7.0)) == 7 - 110 + 100 + 5000
+
+
+@pytest.mark.parametrize("formula, direct", [
+    (sp.E * lam + pi, lambda f, v: torch.e * f + torch.pi),
+    (sqrt(2) * lam**Rational(3, 2), lambda f, v: 2**0.5 * f**1.5),
+    (MaxOver(s[i] * lam, (i, 1, n)), lambda f, v: (v * f[..., None]).amax(-1)),
+    (Max(lam, Rational(1, 2)) - Min(lam, 1), lambda f, v: f.clamp(min=0.5) - f.clamp(max=1)),
+    (Abs(s[1]) * sign(s[2]), lambda f, v: v[..., 0].abs() * v[..., 1].sign()),
+    (erf(lam) + loggamma(lam + 1), lambda f, v: torch.erf(f) + torch.lgamma(f + 1)),
+    (Sum(s[i], (i, 1, n)) / n, lambda f, v: v.mean(-1)),
+    (sp.Integer(3) + 0 * lam, lambda f, v: torch.full_like(f, 3)),
+    (n + 0 * lam, lambda f, v: torch.full_like(f, 5)),
+])
+def test_formula_against_direct_computation(formula, direct):
+    scores, factor = rows(2, 3), rows(2, 3, seed=3)[..., 0].abs()
+    expected = direct(factor, scores)
+    found = lambdify(formula, (lam, s), DOMAIN, "torch")(factor, scores)
+    torch.testing.assert_close(found, expected, **CLOSE)
+    found = lambdify(formula, (lam, s), DOMAIN, "numpy")(factor.numpy(), scores.numpy())
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(found, expected, **CLOSE)
+
+
+def test_scalars_and_batches_broadcast():
+    scores = rows(4)
+    found = lambdify(F(lam), (lam, s), DOMAIN, "torch")(2.0, scores)
+    torch.testing.assert_close(found, torch.logsumexp(2 * scores, -1), **CLOSE)
+    grid = torch.linspace(0, 3, 7, dtype=torch.float64)
+    found = lambdify(F(lam), (lam, s), DOMAIN, "torch")(grid[:, None], scores)
+    torch.testing.assert_close(found, torch.logsumexp(grid[:, None, None] * scores, -1), **CLOSE)
+
+
+def test_torch_keeps_dtype_and_gradient():
+    scores = rows(4).requires_grad_()
+    lambdify(F(lam), (lam, s), DOMAIN, "torch")(2.0, scores).sum().backward()
+    torch.testing.assert_close(scores.grad, 2 * torch.softmax(2 * scores.detach(), -1), **CLOSE)
+    single = lambdify(F(lam), (lam, s), DOMAIN, "torch")(torch.tensor(2.0), scores.detach().float())
+    assert single.dtype == torch.float32
+
+
+def test_whole_numbers_are_not_divided_as_floats():
+    with mp.workdps(50):
+        third = lambdify(x / (1 + lam), (x, lam), DOMAIN, "mpmath")(1, 2)
+        assert abs(third * 3 - 1) < mp.mpf(10) ** -45
+    assert float(lambdify(2**s[1], (s,), DOMAIN, "numpy")([-2, 1])) == 0.25
+    assert lambdify(1 / s[1], (s,), DOMAIN, "torch")(torch.tensor([3, 1])).item() == 1 / 3
+
+
+def test_derivation_lambdifies_its_last_line():
+    derivation = Derivation("eq-test", (x + 1)**2, eq(x**2 + 2 * x + 1, "expand"), domain=Domain({x: (0, 1)}))
+    assert derivation.lambdify([x])(3.0) == 16
+    assert derivation.lambdify([x], "mpmath")(3) == 16
+
+
+@pytest.mark.parametrize("formula, arguments, values, error, message", [
+    (lam * x, (lam,), (1.0,), ValueError, "x"),
+    (lam * x, (lam, x), (1.0,), TypeError, "expected 2 arguments, got 1"),
+    (s[1] + t[1], (s, t), ([1.0, 2.0], [1.0]), ValueError, "one length, got 2 and 1"),
+    (s[3], (s,), ([1.0, 2.0],), ValueError, "outside a vector of 2"),
+    (s[i], (s,), ([1.0, 2.0],), ValueError, "index with no value"),
+    (s[1], (s,), (1.0,), ValueError, "s is a vector"),
+    (Function("erf")(x), (x,), (1.0,), ValueError, "nobody defined erf"),
+    (Function("g")(x), (x,), (1.0,), ValueError, "nobody defined g"),
+])
+@pytest.mark.parametrize("backend", ["numpy", "mpmath", "torch"])
+def test_bad_use_is_refused(backend, formula, arguments, values, error, message):
+    with pytest.raises(error, match=message):
+        lambdify(formula, arguments, DOMAIN, backend)(*values)
+
+
+@pytest.mark.parametrize("formula", [sp.LambertW(x), sp.besseli(1, x), sp.gamma(x), Piecewise((1, x > 0), (0, True))])
+def test_torch_names_what_it_lacks(formula):
+    with pytest.raises(ValueError, match=f"torch backend lacks {formula.func.__name__}"):
+        lambdify(formula, (x,), DOMAIN, "torch")(torch.ones(3))
+
+
+def test_unknown_backend_is_refused():
+    with pytest.raises(ValueError, match="backend must be one of .* got 'jax'"):
+        lambdify(x, (x,), DOMAIN, "jax")
+
+
+def test_numpy_needs_no_scipy():
+    code = ("import sys; sys.modules['scipy'] = None\n"
+            "import importlib.util as u; find = u.find_spec\n"
+            "u.find_spec = lambda name, *a: None if name == 'scipy' else find(name, *a)\n"
+            "import sympy as sp\nfrom proofbook.derive import Domain, lambdify\n"
+            "x = sp.Symbol('x', real=True)\nprint(float(lambdify(sp.exp(x), (x,), Domain({x: (0, 1)}))(0)))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1.0\n"

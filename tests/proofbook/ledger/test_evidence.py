@@ -1,0 +1,255 @@
+"""Evidence is checked when it is made; a verdict needs the evidence for it."""
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pytest
+import sympy as sp
+import torch
+
+from proofbook.derive import Derivation, Domain, Regime, approx, define, eq, le
+from proofbook.ledger import (
+    VERDICTS,
+    Evidence,
+    EvidenceFailed,
+    VerdictRefused,
+    agreement,
+    attacked,
+    between,
+    checked,
+    claim,
+    counterexample,
+    listed_claims,
+    measured,
+    proved,
+    run,
+    say,
+    show,
+    source,
+    table,
+    violates,
+)
+from proofbook.ledger.claims import CLAIM_MIME
+from proofbook.ledger.evidence import KINDS
+
+x = sp.Symbol("x", real=True)
+UNIT = Domain({x: (1, 2)})
+NAN, INF = math.nan, math.inf
+
+
+@pytest.fixture
+def book(tmp_path, monkeypatch):
+    """A book with two listed claims, as the working folder."""
+    folder = tmp_path / "book" / "claims"
+    folder.mkdir(parents=True)
+    (folder / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One is $1$."\n8823-C2 = "Two."\n')
+    monkeypatch.chdir(tmp_path / "book")
+    run.collect()
+    yield folder
+    run.collect()
+
+
+GOOD = {
+    "measured": lambda: measured("error", torch.tensor([1e-9, -2e-9]), below=1e-8),
+    "measured scalar": lambda: measured("error", 0.0, below=1e-8),
+    "between": lambda: between("slope", torch.tensor(0.24), 0.2, 0.3),
+    "between, at its end": lambda: between("slope", 0.2, 0.2, 0.3),
+    "checked": lambda: checked("positive", torch.tensor([1.0, 2.0]) > 0),
+    "checked numpy": lambda: checked("positive", np.array([1.0, 2.0]) > 0),
+    "checked one numpy": lambda: checked("positive", np.float64(1) > 0),
+    "checked sympy": lambda: checked("positive", sp.Integer(2) > 1),
+    "attacked": lambda: attacked("bound", torch.tensor([0.0, 1.0]), trials=2),
+    "counterexample": lambda: counterexample("case", stated=1.0, found=2.0, apart=0.5),
+    "violates": lambda: violates("case", torch.tensor([True, False])),
+    "violates sympy": lambda: violates("case", sp.Integer(2) < 1),
+    "source": lambda: source("su8823", "reported"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_good_evidence_is_made(name):
+    assert GOOD[name]().kind in KINDS
+
+
+FAILING = {
+    "measured too large": lambda: measured("error", torch.tensor([1e-9, -2e-8]), below=1e-8),
+    "measured at the bound": lambda: measured("error", 1e-8, below=1e-8),
+    "measured NaN": lambda: measured("error", torch.tensor([0.0, NAN]), below=1.0),
+    "measured infinite": lambda: measured("error", INF, below=1.0),
+    "measured nothing": lambda: measured("error", torch.zeros(0), below=1.0),
+    "between, below": lambda: between("slope", 0.1, 0.2, 0.3),
+    "between, above": lambda: between("slope", 0.4, 0.2, 0.3),
+    "between, swapped": lambda: between("slope", 0.25, 0.3, 0.2),
+    "between NaN": lambda: between("slope", NAN, 0.2, 0.3),
+    "checked false": lambda: checked("positive", torch.tensor([1.0, -1.0]) > 0),
+    "checked false numpy": lambda: checked("positive", np.float64(-1) > 0),
+    "checked false sympy": lambda: checked("positive", sp.Integer(0) > 1),
+    "attacked negative": lambda: attacked("bound", torch.tensor([-1e-12, 1.0]), trials=2),
+    "attacked NaN": lambda: attacked("bound", torch.tensor([NAN, 1.0]), trials=2),
+    "attacked infinite": lambda: attacked("bound", INF, trials=2),
+    "counterexample too close": lambda: counterexample("case", stated=1.0, found=1.4, apart=0.5),
+    "counterexample NaN": lambda: counterexample("case", stated=NAN, found=2.0, apart=0.5),
+    "violates nothing": lambda: violates("case", torch.tensor([True, True])),
+}
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_evidence_that_fails_raises(name):
+    with pytest.raises(EvidenceFailed):
+        FAILING[name]()
+
+
+MISUSED = {
+    "no bound": (lambda: measured("error", 1.0, below=INF), ValueError),
+    "a NaN bound": (lambda: measured("error", 1.0, below=NAN), ValueError),
+    "no interval": (lambda: between("slope", 1.0, -INF, INF), ValueError),
+    "nothing checked": (lambda: checked("all of none", torch.zeros(0) > 0), ValueError),
+    "a number checked": (lambda: checked("NaN counts as true", NAN), TypeError),
+    "an error checked": (lambda: checked("an error", torch.tensor([1e-3])), TypeError),
+    "nothing violated": (lambda: violates("none", torch.zeros(0) > 0), ValueError),
+    "a number violates": (lambda: violates("a zero", 0.0), TypeError),
+    "no trials": (lambda: attacked("bound", torch.zeros(0), trials=1), ValueError),
+    "zero trials": (lambda: attacked("bound", 1.0, trials=0), ValueError),
+    "apart by nothing": (lambda: counterexample("case", stated=1.0, found=2.0, apart=0.0), ValueError),
+    "apart by NaN": (lambda: counterexample("case", stated=1.0, found=2.0, apart=NAN), ValueError),
+    "not a derivation": (lambda: proved(define("f", (x,), x)), TypeError),
+    "an unknown kind": (lambda: Evidence("rumour", "said"), ValueError),
+}
+
+
+@pytest.mark.parametrize("name", MISUSED)
+def test_vacuous_or_misused_evidence_is_refused(name):
+    make, error = MISUSED[name]
+    with pytest.raises(error):
+        make()
+
+
+def test_measured_prints_the_bound_and_keeps_the_number_for_the_record():
+    run.collect()
+    evidence = measured("error", torch.tensor([1.25e-9], dtype=torch.float64), below=1e-8)
+    assert evidence.text == "error: error < 1e-08"
+    assert run.collect() == ([{"check": "error", "value": 1.25e-9, "below": 1e-8}], [])
+
+
+def test_proof_counts_as_what_its_weakest_step_rests_on():
+    exact = Derivation("eq-test", x * x, eq(x**2, "same"), domain=UNIT)
+    bound = Derivation("eq-test", x * x, eq(x**2, "same"), le(x**2 + 1, "one is positive"), domain=UNIT)
+    computed = Derivation("eq-test", x * x, eq(x**2, "same", skip=("symbolic",)), domain=UNIT)
+    rate = Derivation("eq-test", 1 / x, approx(1 / (x + 1), "far", regime=Regime(x, (100, 1000, 10000), -2)), domain=UNIT)
+    assert [proved(d).kind for d in (exact, bound, computed, rate)] == ["proof", "bound", "digits", "asymptotic"]
+    assert "{eq}`eq-test`" in proved(exact).text and "simplifies to zero" in proved(exact).text
+    assert proved(bound, "in words").text == "in words: {eq}`eq-test`, weakest step: bound"
+
+
+def allowed(verdict, kinds, condition, correction):
+    """The rules in words of their own: a second opinion on ``claims._objection``."""
+    firm = bool(kinds & {"proof", "ladder", "digits", "bound", "checked", "measured"})
+    refuted = "counterexample" in kinds
+    return {
+        "holds": firm and not refuted and not condition and not correction,
+        "holds under": condition and refuted and (firm or "asymptotic" in kinds),
+        "approximate": condition and bool(kinds & {"measured", "asymptotic"}),
+        "needs correction": correction and refuted and (firm or "asymptotic" in kinds),
+        "false": refuted,
+        "empirical": bool(kinds & {"source", "measured"}),
+        "open": "measured" in kinds and not refuted and not condition and not correction,
+    }[verdict]
+
+
+def test_verdicts_over_every_combination_of_evidence(book):
+    sets = [set(c) for r in range(4) for c in itertools.combinations(KINDS, r)]
+    accepted = 0
+    for verdict, kinds, condition, correction in itertools.product(VERDICTS, sets, (None, "if"), (None, "instead")):
+        evidence = [Evidence(kind, "text") for kind in sorted(kinds)]
+        give = {"condition": condition, "correction": correction}
+        if allowed(verdict, kinds, bool(condition), bool(correction)):
+            assert claim("U1", verdict, *evidence, **give).verdict == verdict
+            accepted += 1
+        else:
+            with pytest.raises(VerdictRefused, match="U1 cannot be called"):
+                claim("U1", verdict, *evidence, **give)
+    assert 0 < accepted < len(VERDICTS) * len(sets) * 4
+
+
+@pytest.mark.parametrize("claim_id, verdict, message", [
+    ("U1", "true", "verdict must be one of"), ("C1", "holds", "must look like"), ("8823-2", "holds", "must look like"),
+    ("U9", "holds", "not listed"), ("8823-C3", "holds", "not listed"),
+])
+def test_unknown_claim_or_verdict_is_refused(book, claim_id, verdict, message):
+    with pytest.raises(ValueError, match=message):
+        claim(claim_id, verdict, Evidence("proof", "text"))
+
+
+def test_claim_shows_and_records_the_same_thing(book):
+    made = claim("8823-C2", "holds under", Evidence("proof", "derived"), Evidence("counterexample", "without it"),
+                 condition="for $n>1$")
+    assert made.article == "8823" and made.anchor == "claim-8823-c2"
+    bundle = made._repr_mimebundle_()
+    record = bundle[CLAIM_MIME]
+    assert json.loads(json.dumps(record)) == record
+    assert (record["id"], record["verdict"], record["condition"], record["statement"]) == (
+        "8823-C2", "holds under", "for $n>1$", "Two.")
+    assert [e["kind"] for e in record["evidence"]] == ["proof", "counterexample"]
+    for text in ("8823-C2", "holds under", "Two.", "for $n>1$", "derived", "without it"):
+        assert text in bundle["text/markdown"] and text in bundle["text/plain"]
+    assert bundle["text/markdown"].startswith(":::{admonition}") and ":name: claim-8823-c2" in bundle["text/markdown"]
+    assert claim("U1", "holds", Evidence("proof", "derived")).article == ""
+
+
+def test_numbers_are_filed_under_the_claim_they_were_measured_for(book):
+    first = measured("first", 1e-9, below=1e-8)
+    claim("U1", "holds", first)
+    claim("8823-C2", "holds", measured("second", 1e-9, below=1e-8), checked("third", True))
+    notes, claims = run.collect()
+    assert [(note["check"], note["claim"]) for note in notes] == [("first", "U1"), ("second", "8823-C2"), ("third", "8823-C2")]
+    assert claims == ["U1", "8823-C2"]
+    assert run.collect() == ([], [])
+
+
+def test_listed_claims_come_from_the_folder_at_hand(book, tmp_path, monkeypatch):
+    assert listed_claims() == {"U1": {"statement": "One is $1$.", "chapter": "one"},
+                               "8823-C2": {"statement": "Two.", "chapter": "one"}}
+    monkeypatch.chdir(tmp_path)  # from the top of the project as from inside the book
+    assert "U1" in listed_claims()
+    other = tmp_path / "elsewhere" / "claims"
+    other.mkdir(parents=True)
+    (other / "a.toml").write_text('chapter = "a"\n[claims]\nU7 = "Seven."\n')
+    monkeypatch.chdir(other.parent)
+    assert set(listed_claims()) == {"U7"}
+
+
+def test_claim_listed_twice_is_refused(book):
+    (book / "two.toml").write_text('chapter = "two"\n[claims]\nU1 = "One again."\n')
+    with pytest.raises(ValueError, match="U1 is listed twice, the second time in two.toml"):
+        listed_claims(book)
+
+
+def test_no_claims_folder_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match="claims"):
+        listed_claims()
+
+
+def test_reports_carry_computed_text():
+    assert say(f"{1 / 3:.3f} nats")._repr_mimebundle_()["text/markdown"] == "0.333 nats"
+    made = table(["n", "H"], [[64, "3.69"], [128, "4.1"]], caption="Rows.").markdown
+    assert made.splitlines() == ["Rows.", "", "| n | H |", "|---|---|", "| 64 | 3.69 |", "| 128 | 4.1 |"]
+    with pytest.raises(ValueError, match="a row has 1 cells, the table has 2"):
+        table(["n", "H"], [[64]])
+    assert show(say("outside a notebook")) is None
+
+
+def test_a_table_of_agreement_is_checked_and_kept_on_record():
+    run.collect()
+    shown = agreement([("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-12)]).markdown
+    assert shown.splitlines()[2:] == ["| first | < 1e-08 |", "| second | < 1e-12 |"]
+    notes, _ = run.collect()
+    assert [(note["check"], note["value"], note["below"]) for note in notes] == [("first", 3e-9, 1e-8), ("second", 0.0, 1e-12)]
+
+
+@pytest.mark.parametrize("difference", [1e-8, -2e-8, torch.tensor([0.0, 5e-8]), NAN])
+def test_a_table_with_a_difference_that_is_too_large_is_not_shown(difference):
+    with pytest.raises(EvidenceFailed):
+        agreement([("first", 0.0, 1e-8), ("second", difference, 1e-8)])

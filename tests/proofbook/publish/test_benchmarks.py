@@ -1,0 +1,199 @@
+"""Recorded benchmarks: what the command writes is what the page reads, and what it says of their age."""
+
+import copy
+import json
+import re
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from test_publish_site import lay_out, read
+
+from benchmarks import __main__ as command
+from benchmarks import normalization_suite
+from benchmarks.harness import bar
+from proofbook.ledger.provenance import source_digest
+from proofbook.publish.benchmarks import place, rows, shown, validate
+
+ROOT = Path(__file__).parents[3]
+PEER = "output only (SDPA)"
+
+
+def record(**changes) -> dict:
+    timing = {"ms": 1234.5, f"ratio to {PEER}": 1.0}
+    return {
+        "schema": 1,
+        "device": "cpu",
+        "device_name": "A processor of two cores",
+        "driver": None,
+        "threads": 2,
+        "torch": "2.13.0",
+        "python": "3.11.9",
+        "date": "2026-01-31",
+        "commit": "0123456789abcdef" * 2 + "01234567",
+        "modified": False,
+        "digest": source_digest(),
+        "quick": False,
+        "benchmarks": {
+            "row_statistics": {
+                "results": {
+                    "4096": {
+                        "forward": {PEER: timing, "lse + entropy": timing | {f"ratio to {PEER}": 1.07}},
+                        "peak bytes": {"lse + entropy": 8_400_000, "written out": None},
+                    }
+                },
+                "bars": [
+                    {"name": "lse + entropy against output", "value": 1.07, "at_most": 1.15, "met": True},
+                    {"name": "written out against it", "value": 4.2, "at_least": 5, "met": False},
+                ],
+            },
+            "import_time": {"results": {"import torch": {"ms": 912.0}}, "bars": []},
+        },
+    } | changes
+
+
+def without(name):
+    return lambda data: data.pop(name)
+
+
+def put(value, *path):
+    def change(data):
+        for key in path[:-1]:
+            data = data[key]
+        data[path[-1]] = value
+
+    return change
+
+
+BARS = ("benchmarks", "row_statistics", "bars")
+FAULTS = [
+    (without("device_name"), "keys missing or unknown: .*device_name"),
+    (put("", "device_name"), "must name the hardware"),
+    (put(1, "note"), "keys missing or unknown: .*note"),
+    (put(2, "schema"), "schema must be 1, got 2"),
+    (put("abc", "digest"), "digest must be a sha256"),
+    (put("31.1.2026", "date"), "date must be year-month-day"),
+    (put({}, "benchmarks"), "at least one"),
+    (put({"results": {}}, "benchmarks", "import_time"), "import_time must hold results and bars"),
+    (put({}, "benchmarks", "import_time", "results"), "import_time holds no numbers"),
+    (put("fast", "benchmarks", "import_time", "results", "import torch"), "must hold named numbers"),
+    (put(1.2, *BARS, 0, "value"), "met is True, the numbers say otherwise"),
+    (put(True, *BARS, 1, "met"), "met is True, the numbers say otherwise"),
+    (put(1, *BARS, 1, "at_most"), "one limit"),
+]
+
+
+@pytest.mark.parametrize("change, message", FAULTS, ids=[message for _, message in FAULTS])
+def test_a_faulty_record_is_refused(change, message):
+    data = copy.deepcopy(record())
+    validate(data)
+    change(data)
+    with pytest.raises(ValueError, match=message):
+        validate(data)
+
+
+def test_rows_keep_their_order_and_their_place():
+    flat = list(rows(record()["benchmarks"]["row_statistics"]["results"]))
+    assert [(place(where), case, list(numbers)) for where, case, numbers in flat] == [
+        ("n = 4,096, forward", PEER, ["ms", f"ratio to {PEER}"]),
+        ("n = 4,096, forward", "lse + entropy", ["ms", f"ratio to {PEER}"]),
+        ("n = 4,096", "lse + entropy", ["peak bytes"]),
+        ("n = 4,096", "written out", ["peak bytes"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    "quantity, value, text",
+    [
+        ("peak bytes", 1.074e9, "1,070 MB"),
+        ("ms", 99.96, "100"),
+        ("ms", 12345678.0, "12,300,000"),
+        ("failed", 0, "0"),
+        ("ratio", 0.98765, "0.988"),
+    ],
+)
+def test_numbers_are_shown_with_three_digits(quantity, value, text):
+    assert shown(quantity, value) == text
+
+
+def test_what_the_command_writes_is_what_the_page_reads(tmp_path, monkeypatch, capsys):
+    stub = types.ModuleType("benchmarks.stub")
+    stub.run = lambda device, quick: {
+        "results": {64: {"fused": {"ms": 1.0}}},
+        "bars": [bar("fused", 1.0, at_most=2)],
+    }
+    monkeypatch.setitem(sys.modules, "benchmarks.stub", stub)
+    monkeypatch.setattr(command, "MODULES", ("stub",))
+    out, threads = tmp_path / "recorded" / "benchmarks-cpu.json", torch.get_num_threads()
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "--threads", "1", "--out", str(out)])
+    try:
+        assert command.main() == 0
+    finally:
+        torch.set_num_threads(threads)
+    written = json.loads(out.read_text())
+    validate(written)
+    assert written["quick"] and written["threads"] == 1 and written["digest"] == source_digest()
+    assert "fused: 1, at most 2: met" in capsys.readouterr().out
+
+
+def test_the_normalisation_suite_measures_every_method():
+    measured = normalization_suite.measure(120, seed=1)
+    assert list(measured) == ["attnlib", "bisection", "article, 20 rounds"]
+    assert measured["attnlib"]["failed"] == measured["bisection"]["failed"] == 0
+    assert min(measured["article, 20 rounds"][count] for count in ("failed", "power below 0")) > 0
+    assert 1 <= measured["attnlib"]["iterations, most"] <= 20
+    assert measured["bisection"]["ratio to bisection"] == 1
+    assert len(list(rows(measured))) == 3
+
+
+def test_every_benchmark_can_be_named():
+    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__", "harness"}
+    assert files == set(command.MODULES)
+
+
+TOC = """
+  - caption: The library
+    chapters:
+      - file: book/benchmarks
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    root = lay_out(tmp_path_factory.mktemp("timed"))
+    toc = root / "_toc.yml"
+    toc.write_text(toc.read_text().rstrip("\n") + TOC)
+    recorded = root / "book/recorded"
+    recorded.mkdir()
+    (recorded / "benchmarks-cpu.json").write_text(json.dumps(record()))
+    other = record(device="cuda", device_name="A card", digest="0" * 64, modified=True, quick=True)
+    (recorded / "benchmarks-cuda.json").write_text(json.dumps(other))
+    run = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
+    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+    html = root / "_build/strict/_build/html"
+    assert read(html, "book/recorded-runs.html").count("Not recorded yet.") == 4  # timings are no runs
+    return read(html, "book/benchmarks.html")
+
+
+def text(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def test_the_page_names_the_hardware_and_shows_the_numbers(page):
+    shown_text = text(page)
+    assert "A processor of two cores" in shown_text and "Threads : 2" in shown_text
+    assert "n = 4,096, forward output only (SDPA)" in shown_text and "lse + entropy 1,230 1.07" in shown_text
+    assert "n = 4,096 lse + entropy 8.4 MB" in shown_text
+    assert "row statistics : lse + entropy against output 1.07 ≤ 1.15 met" in shown_text
+    assert "row statistics : written out against it 4.2 ≥ 5 missed" in shown_text
+
+
+def test_a_record_of_other_sources_is_marked_stale(page):
+    current, stale = page.split("A card")
+    assert current.count('class="current"') == 1 and page.count('class="current"') == 1
+    assert page.count('class="stale"') == 1 and "with local changes" in stale and "few (quick)" in stale
+    assert "Not recorded yet." not in page

@@ -1,0 +1,292 @@
+"""The website, built from the fixture book with every warning an error, and what it never asks for."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from proofbook.publish import site
+from proofbook.publish.address import Address, read_address, theme_options
+from proofbook.publish.citation import chapter_citation, read_edition
+from proofbook.publish.notebooks import BookError
+from proofbook.publish.sphinx_ext import Errata, RecordedRuns
+
+ROOT = Path(__file__).parents[3]
+FIXTURE = ROOT / "tests/book/fixtures/mini"
+CHAPTER = "book/8823-attention-scale.html"
+REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/attention"
+
+
+def lay_out(root: Path) -> Path:
+    """The fixture's chapter in the real book's frame."""
+    for name in ("_config.yml", "CITATION.cff", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
+    for path in (ROOT / "book").iterdir():
+        if path.suffix in (".md", ".yml", ".bib") and path.name != "handwritten-formulas.yml":
+            shutil.copy(path, root / "book")
+    shutil.copytree(FIXTURE, root, dirs_exist_ok=True)
+    return root
+
+
+def build(root: Path) -> Path:
+    command = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return root / "_build/strict/_build/html"
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory):
+    return build(lay_out(tmp_path_factory.mktemp("site")))
+
+
+@pytest.fixture(scope="module")
+def addressed(tmp_path_factory):
+    """The same book with an address."""
+    root = lay_out(tmp_path_factory.mktemp("addressed"))
+    (root / "book/address.yml").write_text(f"repository: {REPOSITORY}\nbranch: main\nsite: {SITE}/\n")
+    return build(root)
+
+
+def read(html: Path, page: str) -> str:
+    return (html / page).read_text(encoding="utf-8")
+
+
+def test_equations_are_numbered_and_reached_from_other_pages(html):
+    page, ledger = read(html, CHAPTER), read(html, "book/ledger.html")
+    assert 'id="equation-eq-entropy"' in page and 'href="#equation-eq-entropy"' in page
+    assert re.search(r'<span class="eqno">\(1\.1\)', page) or re.search(r'<span class="eqno">\(1\)', page)
+    assert 'href="8823-attention-scale.html#equation-eq-entropy"' in ledger
+
+
+@pytest.mark.parametrize(
+    "number, verdict",
+    list(
+        enumerate(["holds", "holds-under", "approximate", "needs-correction", "false", "empirical"], start=1)
+    ),
+)
+def test_claims_have_their_anchor_and_verdict_and_the_ledger_links_to_them(html, number, verdict):
+    page, ledger = read(html, CHAPTER), read(html, "book/ledger.html")
+    assert re.search(
+        rf'class="[^"]*claim verdict-{verdict}[^"]*admonition[^"]*" id="claim-8823-c{number}"', page
+    ) or re.search(rf'class="[^"]*admonition claim verdict-{verdict}[^"]*" id="claim-8823-c{number}"', page)
+    assert f'href="8823-attention-scale.html#claim-8823-c{number}"' in ledger
+    assert f'class="verdict verdict-{verdict}"' in ledger
+
+
+def test_the_errata_leave_out_what_stands(html):
+    errata = read(html, "book/errata.html")
+    listed = set(re.findall(r"#claim-8823-c(\d)", errata))
+    assert listed == {"2", "3", "4", "5"}
+    assert "Correction." in errata and "Condition." in errata
+
+
+@pytest.mark.parametrize("article, listed", [("8823", True), ("", False)])
+def test_a_hypothesis_of_the_book_that_failed_is_no_erratum(article, listed):
+    directive = Errata.__new__(Errata)
+    directive.options = {}
+    assert directive.wanted({"verdict": "false", "article": article}) is listed
+
+
+def test_the_landing_page_counts_from_the_records(html):
+    index = read(html, "book/index.html")
+    assert "2 derivations verified, 6 claims checked" in index
+    assert index.count("in preparation") == 7
+    assert 'href="8823-attention-scale.html"' in index
+
+
+def test_the_card_shows_the_article_the_skills_and_the_claims(html):
+    page = read(html, CHAPTER)
+    assert "从熵不变性看Attention的Scale操作" in page and "https://kexue.fm/archives/8823" in page
+    assert "say where 0.24 comes from and where it fails." in page
+    assert "1 needs correction" in page and 'href="#claim-8823-c4"' in page
+
+
+def test_figures_have_alt_text_caption_and_permalink(html):
+    page = read(html, CHAPTER)
+    assert 'alt="Three broken lines that rise with k"' in page
+    assert 'id="fig-line"' in page and 'href="#fig-line"' in page
+
+
+def test_what_is_not_recorded_is_said_to_be(html):
+    assert read(html, "book/recorded-runs.html").count("Not recorded yet.") == 4  # checks and experiment, by device
+
+
+def test_notebooks_can_be_downloaded_from_the_site_itself(html):
+    assert 'href="../_sources/book/8823-attention-scale.ipynb"' in read(html, CHAPTER)
+    assert (html / "_sources/book/8823-attention-scale.ipynb").is_file()
+
+
+def pages_of(html: Path) -> list[Path]:
+    return [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
+
+
+class Loads(HTMLParser):
+    """Every address that a browser fetches by itself when it opens a page."""
+
+    FETCHED = {
+        "script": "src",
+        "img": "src",
+        "iframe": "src",
+        "source": "src",
+        "video": "src",
+        "embed": "src",
+        "object": "data",
+        "link": "href",
+    }
+    RELATIONS = {
+        "stylesheet",
+        "preload",
+        "prefetch",
+        "preconnect",
+        "dns-prefetch",
+        "modulepreload",
+        "icon",
+        "shortcut",
+        "manifest",
+    }
+
+    def __init__(self, text):
+        super().__init__()
+        self.found, self.inline = [], []
+        self.script = False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        address = attributes.get(self.FETCHED.get(tag, ""))
+        self.script = tag == "script" and not attributes.get("src")
+        if tag == "link" and not self.RELATIONS & set((attributes.get("rel") or "").split()):
+            return
+        if address:
+            self.found.append(address)
+
+    def handle_endtag(self, tag):
+        self.script = False
+
+    def handle_data(self, data):
+        if self.script:
+            self.inline.append(data)
+
+
+def external(addresses):
+    return [address for address in addresses if re.match(r"(https?:)?//", address)]
+
+
+@pytest.mark.parametrize("which", ["html", "addressed"])
+def test_no_page_fetches_anything_from_elsewhere(which, request):
+    html = request.getfixturevalue(which)
+    assert len(pages_of(html)) > 8
+    for path in pages_of(html):
+        loads = Loads(path.read_text(encoding="utf-8"))
+        assert external(loads.found) == [], path.name
+        assert not re.search(r"https?://", "".join(loads.inline)), path.name
+    for path in html.rglob("*.css"):
+        text = path.read_text(encoding="utf-8")
+        assert external(re.findall(r"""(?:url\(|@import\s)\s*["']?([^"')\s]+)""", text)) == [], path.name
+
+
+def test_what_a_page_fetches_is_there(html):
+    for path in pages_of(html):
+        for address in Loads(path.read_text(encoding="utf-8")).found:
+            if not address.startswith("data:"):
+                assert (path.parent / re.split("[?#]", address)[0]).exists(), (path.name, address)
+    fonts = list((html / "_static/mathjax/output/chtml/fonts/woff-v2").glob("*.woff"))
+    assert len(fonts) > 15
+
+
+def test_the_detector_of_outside_requests_can_see_them():
+    page = (
+        '<script src="https://a.b/x.js"></script><link rel="stylesheet" href="//a.b/y.css">'
+        '<a href="https://c.d">'
+    )
+    assert external(Loads(page).found) == ["https://a.b/x.js", "//a.b/y.css"]
+    assert external(Loads('<link rel="canonical" href="https://a.b/">').found) == []
+
+
+def test_without_an_address_nothing_points_to_one(html):
+    page = read(html, CHAPTER)
+    assert "colab" not in page and "mybinder" not in page and 'rel="canonical"' not in page
+    assert "repository-button" not in page
+    assert "url       =" not in page and "pip install" not in read(html, "book/how-to-read.html")
+
+
+def test_with_an_address_buttons_canonical_link_and_citation_point_to_it(addressed):
+    page = read(addressed, CHAPTER)
+    assert f"{REPOSITORY}" in page and "8823-attention-scale.ipynb" in page
+    assert (
+        "colab.research.google.com/github/nobody/attention/blob/main/book/8823-attention-scale.ipynb" in page
+    )
+    assert "mybinder.org/v2/gh/nobody/attention/main" in page
+    assert f'<link rel="canonical" href="{SITE}/{CHAPTER}"' in page
+    assert f"{SITE}/{CHAPTER}" in re.sub(r"<[^>]+>", "", page)
+    assert f"git+{REPOSITORY}" in read(addressed, "book/how-to-read.html")
+
+
+def test_search_is_offered_once(html):
+    page = read(html, CHAPTER)
+    assert page.count("search-button-field") == 1
+    assert "navbar-persistent--mobile" not in page
+
+
+def test_an_address_must_be_one(tmp_path):
+    (tmp_path / "book").mkdir()
+    for text, complaint in [
+        ("site: example.org", "site must start with https://"),
+        ("home: x", "unknown keys"),
+    ]:
+        (tmp_path / "book/address.yml").write_text(text)
+        with pytest.raises(BookError, match=complaint):
+            read_address(tmp_path)
+
+
+def test_theme_options_are_empty_without_a_repository():
+    assert theme_options(Address()) == {} and theme_options(Address(site=SITE)) == {}
+
+
+def test_a_citation_names_edition_and_address():
+    edition = read_edition(ROOT)
+    bibtex, text = chapter_citation(
+        edition, Address(site=SITE), docname="book/x-y", title="*X* and $\\lambda$"
+    )
+    assert bibtex.startswith("@incollection{attention-derived-x-y,\n") and bibtex.endswith("\n}")
+    assert bibtex.count("{") == bibtex.count("}")
+    assert f"version {edition.version}" in bibtex and f"version {edition.version}" in text
+    assert text.endswith(f"{SITE}/book/x-y.html") and "“X and lambda.”" in text
+    assert "url" not in chapter_citation(edition, Address(), docname="book/x-y", title="X")[0]
+
+
+def test_staging_touches_only_what_differs(tmp_path):
+    site.stage({"a.md": b"1", "book/b.md": b"2", "c.md": b"3"}, tmp_path)
+    before = {name: (tmp_path / name).stat().st_mtime_ns for name in ("a.md", "book/b.md")}
+    site.stage({"a.md": b"1", "book/b.md": b"changed"}, tmp_path)
+    assert (tmp_path / "a.md").stat().st_mtime_ns == before["a.md"]
+    assert (tmp_path / "book/b.md").read_bytes() == b"changed"
+    assert not (tmp_path / "c.md").exists()
+
+
+def test_a_warning_fails_the_strict_build(tmp_path):
+    root = lay_out(tmp_path)
+    (root / "_toc.yml").write_text("format: jb-book\nroot: book/notation\n")
+    (root / "book/notation.md").write_text("# Notation\n\n{eq}`eq-that-is-not-there`\n")
+    with pytest.raises(AssertionError, match="eq-that-is-not-there"):
+        build(root)
+
+
+def test_a_book_that_was_not_executed_is_not_built(tmp_path):
+    with pytest.raises(BookError, match="has not been executed"):
+        site.staged_files(lay_out(tmp_path), executed=True)
+
+
+@pytest.mark.parametrize("options, shown", [({"chapter": "one"}, ["one"]), ({"chapter": "none"}, []), ({}, ["one", "two"])])
+def test_recorded_runs_show_the_chapter_that_is_asked_for(options, shown):
+    directive = RecordedRuns.__new__(RecordedRuns)
+    directive.options = options
+    run = {"chapters": [{"chapter": "one"}, {"chapter": "two"}]}
+    assert [chapter["chapter"] for chapter in directive.wanted(run)] == shown
