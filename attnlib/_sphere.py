@@ -33,12 +33,12 @@ _NEWTON_STEPS = 60
 class Sphere(NamedTuple):
     """The law of cos(theta) at one concentration kappa >= 0."""
 
-    log_mgf: Tensor        # log M = log E exp(kappa cos theta)
-    gap: Tensor            # kappa - log M, what one aligned vector gains over the average one
-    loss: Tensor           # kappa A - log M, the divergence of the tilted law from the uniform one
-    mean_cos: Tensor       # A = d log M / d kappa
+    log_mgf: Tensor  # log M = log E exp(kappa cos theta)
+    gap: Tensor  # kappa - log M, what one aligned vector gains over the average one
+    loss: Tensor  # kappa A - log M, the divergence of the tilted law from the uniform one
+    mean_cos: Tensor  # A = d log M / d kappa
     one_minus_cos: Tensor  # 1 - A
-    variance: Tensor       # kappa^2 A' = Var(kappa cos theta), the slope of the loss in log kappa
+    variance: Tensor  # kappa^2 A' = Var(kappa cos theta), the slope of the loss in log kappa
 
 
 @lru_cache(maxsize=1)
@@ -102,8 +102,8 @@ def statistics(kappa: Tensor, d: Tensor) -> Sphere:
     order = nu + steps
     z = k / order
     root = torch.hypot(torch.ones_like(z), z)
-    leading = z / (1 + root)              # A to leading order; also (root - 1) / z
-    half = z * leading / 2                # (root - 1) / 2
+    leading = z / (1 + root)  # A to leading order; also (root - 1) / z
+    half = z * leading / 2  # (root - 1) / 2
     p = 1 / root
     u, v = _debye_sums(p, order)
     # I'/I by DLMF 10.41.5 over 10.41.3: A = leading - (z p^2 / order) omega, the leading 1s taken out by hand
@@ -122,7 +122,7 @@ def statistics(kappa: Tensor, d: Tensor) -> Sphere:
         below = 1 / (twice + mean)
         rest = (twice - rest) * below
         variance = below * below * (2 * (nu + j) - variance)
-        product = below * mean            # 1 - product = twice * below, each form exact where the other rounds
+        product = below * mean  # 1 - product = twice * below, each form exact where the other rounds
         step = torch.where(product < 0.5, torch.log1p(-product), torch.log(twice * below))
         log_mgf, gap, mean = log_mgf - step, gap + step, below
 
@@ -131,19 +131,29 @@ def statistics(kappa: Tensor, d: Tensor) -> Sphere:
     gap = torch.where(small, k - log_mgf, gap)
     loss = torch.where(mean < 0.5, k * mean - log_mgf, gap - k * rest)
     limits = (0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    return Sphere(*(torch.where(at_zero, limit, x) for limit, x in
-                    zip(limits, (log_mgf, gap, loss, mean, rest, variance))))
+    return Sphere(
+        *(
+            torch.where(at_zero, limit, x)
+            for limit, x in zip(limits, (log_mgf, gap, loss, mean, rest, variance))
+        )
+    )
 
 
-def _solve(target: Tensor, d: Tensor, start: Callable[[Tensor, Tensor], Tensor],
-           value_and_slope: Callable[[Sphere, Tensor], tuple[Tensor, Tensor]]) -> Tensor:
+def _solve(
+    target: Tensor,
+    d: Tensor,
+    start: Callable[[Tensor, Tensor], Tensor],
+    value_and_slope: Callable[[Sphere, Tensor], tuple[Tensor, Tensor]],
+) -> Tensor:
     """The kappa at which an increasing statistic, never above kappa, reaches ``target``; Newton in log kappa."""
     target, d = torch.broadcast_tensors(*one_device(target, d))
     # both statistics grow at least like (d - 1)/2 log kappa, so this bounds the root away from overflow
     far = 2 * target > 600 * (d - 1)
     if far.any():
-        raise InvalidArgument(f"no float64 scale reaches {target[far].flatten()[0].item()} nats "
-                              f"in d={d[far].flatten()[0].item()} dimensions")
+        raise InvalidArgument(
+            f"no float64 scale reaches {target[far].flatten()[0].item()} nats "
+            f"in d={d[far].flatten()[0].item()} dimensions"
+        )
     at_zero = target == 0
     goal = torch.where(at_zero, 1.0, target)
     low = goal.clone()
@@ -166,11 +176,16 @@ def _solve(target: Tensor, d: Tensor, start: Callable[[Tensor, Tensor], Tensor],
 
 def kappa_for_gap(target: Tensor, d: Tensor) -> Tensor:
     """Solve ``kappa - log M_d(kappa) = target`` for ``target >= 0``."""
-    return _solve(target, d, lambda t, d: t * (1 + t / (2 * d)),
-                  lambda s, kappa: (s.gap, kappa * s.one_minus_cos))
+    return _solve(
+        target, d, lambda t, d: t * (1 + t / (2 * d)), lambda s, kappa: (s.gap, kappa * s.one_minus_cos)
+    )
 
 
 def kappa_for_loss(target: Tensor, d: Tensor) -> Tensor:
     """Solve ``kappa A - log M_d(kappa) = target`` for ``target >= 0``."""
-    return _solve(target, d, lambda t, d: d * torch.exp(t / d) * torch.sqrt(torch.expm1(2 * t / d)),
-                  lambda s, kappa: (s.loss, s.variance))
+    return _solve(
+        target,
+        d,
+        lambda t, d: d * torch.exp(t / d) * torch.sqrt(torch.expm1(2 * t / d)),
+        lambda s, kappa: (s.loss, s.variance),
+    )

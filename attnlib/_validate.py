@@ -41,12 +41,22 @@ def nonempty_dim(name: str, x: Tensor, dim: int) -> int:
         raise InvalidArgument(f"dim={dim} is out of range for {name} of shape {tuple(x.shape)}")
     n = x.shape[dim]
     if n < 1:
-        raise InvalidArgument(f"{name} must have at least one entry along dim={dim}, got shape {tuple(x.shape)}")
+        raise InvalidArgument(
+            f"{name} must have at least one entry along dim={dim}, got shape {tuple(x.shape)}"
+        )
     return n
 
 
-def real_number(name: str, value, *, low: float = -math.inf, high: float = math.inf,
-                low_open: bool = False, high_open: bool = False, allow_inf: bool = False) -> float:
+def real_number(
+    name: str,
+    value,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+    allow_inf: bool = False,
+) -> float:
     """Return ``value`` as a float inside the stated interval, else raise naming it."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number, got {type(value).__name__}")
@@ -59,8 +69,15 @@ def real_number(name: str, value, *, low: float = -math.inf, high: float = math.
     return value
 
 
-def real_tensor(name: str, value, *, low: float = -math.inf, high: float = math.inf,
-                low_open: bool = False, high_open: bool = False) -> Tensor:
+def real_tensor(
+    name: str,
+    value,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> Tensor:
     """Return a finite number or tensor as float64, every entry inside the stated interval, else raise."""
     if isinstance(value, Tensor):
         if value.dtype == torch.bool or value.dtype.is_complex:
@@ -78,7 +95,9 @@ def real_tensor(name: str, value, *, low: float = -math.inf, high: float = math.
         bad = bad | (x == high)
     if bad.any():
         left, right = "(" if low_open else "[", ")" if high_open else "]"
-        raise InvalidArgument(f"{name} must lie in {left}{low}, {high}{right}, got {x[bad].flatten()[0].item()}")
+        raise InvalidArgument(
+            f"{name} must lie in {left}{low}, {high}{right}, got {x[bad].flatten()[0].item()}"
+        )
     return x
 
 

@@ -120,8 +120,6 @@ def sharded_row_statistics(
         orders=orders,
         impl=impl,
     )
-    rows = combine(
-        part, lambda x: _Total.apply(x, group), lambda x: _Largest.apply(x, group)
-    ).statistics()
+    rows = combine(part, lambda x: _Total.apply(x, group), lambda x: _Largest.apply(x, group)).statistics()
     rows = rows._replace(renyi={order: rows.renyi[order] for order in orders})
     return convert(rows, lambda x: _Found.apply(x.to(q.dtype), group))

@@ -130,7 +130,10 @@ def sphere(n, d, entropy, *, unreachable="raise") -> float | Tensor:
             upper = log_count[asked].flatten()[0].item()
             raise UnreachableEntropy(
                 f"entropy must lie in [0, log n] = [0, {upper}] for n={round(math.exp(upper))}, got {entropy} "
-                "(unreachable='uniform' gives such rows scale 0)", lower=0.0, upper=upper)
+                "(unreachable='uniform' gives such rows scale 0)",
+                lower=0.0,
+                upper=upper,
+            )
     y = torch.where(short, 0.0, log_count - entropy) / d
     return _as_given(n, torch.exp(y) * torch.sqrt(torch.expm1(2 * y)))
 

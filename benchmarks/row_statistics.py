@@ -105,7 +105,9 @@ def run(device: str, quick: bool) -> dict:
     for n in (1024, 4096) if quick else (1024, 4096, 16384, 65536):
         check(n, device)
         rounds = 1 if n > LONGEST_ALL_HEADS else 3 if quick or n > LONGEST_WRITTEN_OUT else 9
-        results[n] = {"forward": compare(forward_cases(n, device), against=PEER, device=device, rounds=rounds)}
+        results[n] = {
+            "forward": compare(forward_cases(n, device), against=PEER, device=device, rounds=rounds)
+        }
         if n <= LONGEST_ALL_HEADS:
             results[n]["forward + backward"] = compare(
                 backward_cases(n, device), against=PEER, device=device, rounds=rounds

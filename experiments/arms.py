@@ -86,19 +86,41 @@ def _as_trained(training: Training, title: str) -> Arm:
 ARMS = (
     _as_trained(_O, "1/√d"),
     _as_trained(_E, "log₅₁₂ n / √d"),
-    Arm("E-normalised", _O, lambda n_train, _: Softmax(_log_from(n_train)), "log n / √d, 1/√d at the training length"),
+    Arm(
+        "E-normalised",
+        _O,
+        lambda n_train, _: Softmax(_log_from(n_train)),
+        "log n / √d, 1/√d at the training length",
+    ),
     _as_trained(_K, "κ log n / d, κ = 1/0.24"),
     Arm("sphere", _O, lambda n_train, _: _sphere(n_train), "entropy of random keys held"),
     Arm("infoscale", _O, lambda n_train, _: Softmax(partial(scale.info, n_train=n_train)), "InfoScale"),
-    Arm("entropy-row", _O, lambda _, entropies: HeldEntropy(entropies, per="row"), "entropy of every row held"),
-    Arm("entropy-head", _O, lambda _, entropies: HeldEntropy(entropies, per="head"), "mean entropy of a head held"),
-    Arm("sharper", _O, lambda n_train, _: Softmax(lambda n, d: 1.5 * scale.sqrt_d(n, d)), "1.5/√d at every length"),
+    Arm(
+        "entropy-row", _O, lambda _, entropies: HeldEntropy(entropies, per="row"), "entropy of every row held"
+    ),
+    Arm(
+        "entropy-head",
+        _O,
+        lambda _, entropies: HeldEntropy(entropies, per="head"),
+        "mean entropy of a head held",
+    ),
+    Arm(
+        "sharper",
+        _O,
+        lambda n_train, _: Softmax(lambda n, d: 1.5 * scale.sqrt_d(n, d)),
+        "1.5/√d at every length",
+    ),
     Arm("window", _O, lambda n_train, _: Softmax(scale.sqrt_d, window=n_train // 2), "1/√d, near keys only"),
     _as_trained(_GAU_LENGTH, "GAU, relu²/n"),
     Arm("gau-relu2-train", _GAU_LENGTH, lambda n_train, _: Relu2(n_train), "GAU, relu² / training length"),
     _as_trained(_GAU_SUM, "GAU, relu² / its sum"),
     _as_trained(_GAU_SOFTMAX, "GAU, softmax"),
-    Arm("gau-softmax-log", _GAU_SOFTMAX, lambda n_train, _: Softmax(_log_from(n_train)), "GAU, softmax, log n / √d"),
+    Arm(
+        "gau-softmax-log",
+        _GAU_SOFTMAX,
+        lambda n_train, _: Softmax(_log_from(n_train)),
+        "GAU, softmax, log n / √d",
+    ),
 )
 
 

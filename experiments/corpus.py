@@ -82,7 +82,9 @@ def load_corpus(vocabulary: int) -> Corpus:
     Of every twelve chunks of 4096 tokens the last is held out; what is left over at the end is not used.
     """
     if vocabulary < 512:
-        raise InvalidArgument(f"vocabulary must be at least 512 (256 bytes and their merges), got {vocabulary}")
+        raise InvalidArgument(
+            f"vocabulary must be at least 512 (256 bytes and their merges), got {vocabulary}"
+        )
     tokenizers = need("tokenizers")
     text = kjv_text()
     encoder = tokenizers.Tokenizer(tokenizers.models.BPE())

@@ -16,14 +16,37 @@ def use_book_style() -> None:
     import matplotlib as mpl
     from cycler import cycler
 
-    mpl.rcParams.update({
-        "figure.figsize": (7.0, 3.9), "figure.dpi": 110, "figure.facecolor": "none", "axes.facecolor": "none",
-        "savefig.facecolor": "none", "savefig.transparent": True, "figure.constrained_layout.use": True,
-        "font.size": 11, "axes.titlesize": 11, "axes.labelsize": 11, "legend.fontsize": 9.5, "lines.linewidth": 2.0,
-        "text.color": NEUTRAL, "axes.labelcolor": NEUTRAL, "axes.edgecolor": NEUTRAL, "axes.titlecolor": NEUTRAL,
-        "xtick.color": NEUTRAL, "ytick.color": NEUTRAL, "legend.labelcolor": NEUTRAL, "legend.frameon": False,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": NEUTRAL,
-        "grid.alpha": 0.22, "grid.linewidth": 0.7, "lines.markersize": 5.5, "mathtext.fontset": "dejavusans",
-        "axes.prop_cycle": cycler(color=PALETTE) + cycler(linestyle=LINES),
-        "svg.hashsalt": "attention-derived",
-    })
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.9),
+            "figure.dpi": 110,
+            "figure.facecolor": "none",
+            "axes.facecolor": "none",
+            "savefig.facecolor": "none",
+            "savefig.transparent": True,
+            "figure.constrained_layout.use": True,
+            "font.size": 11,
+            "axes.titlesize": 11,
+            "axes.labelsize": 11,
+            "legend.fontsize": 9.5,
+            "lines.linewidth": 2.0,
+            "text.color": NEUTRAL,
+            "axes.labelcolor": NEUTRAL,
+            "axes.edgecolor": NEUTRAL,
+            "axes.titlecolor": NEUTRAL,
+            "xtick.color": NEUTRAL,
+            "ytick.color": NEUTRAL,
+            "legend.labelcolor": NEUTRAL,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "grid.color": NEUTRAL,
+            "grid.alpha": 0.22,
+            "grid.linewidth": 0.7,
+            "lines.markersize": 5.5,
+            "mathtext.fontset": "dejavusans",
+            "axes.prop_cycle": cycler(color=PALETTE) + cycler(linestyle=LINES),
+            "svg.hashsalt": "attention-derived",
+        }
+    )

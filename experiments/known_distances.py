@@ -84,7 +84,9 @@ def held_at(logits: Tensor, target: Tensor) -> Tensor:
             return factor
         slope = softmax_varentropy(factor * logits).mean(-1)[..., None, None]
         log_factor = log_factor + (excess / slope).clamp(-1, 1)
-    raise ExperimentError(f"no factor gives the rows of a head the entropy asked for; {excess.abs().max():.3g} nats remain")
+    raise ExperimentError(
+        f"no factor gives the rows of a head the entropy asked for; {excess.abs().max():.3g} nats remain"
+    )
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,9 @@ def _model(preset: Preset, seed: int, trained: Path, corpus: Corpus) -> torch.nn
         raise ExperimentError(f"no checkpoint {path}: run experiments.length_extrapolation first")
     wanted = {**preset.as_dict(), "corpus": corpus.digest, "training": "O", "seed": seed}
     if not wanted.items() <= state["identity"].items() or state["step"] != preset.steps:
-        raise ExperimentError(f"the checkpoint {path} is of another experiment, or its training has not ended")
+        raise ExperimentError(
+            f"the checkpoint {path} is of another experiment, or its training has not ended"
+        )
     model = build_model(arm("O").training, preset, seed)
     model.load_state_dict(state["model"])
     return model.eval()
@@ -172,8 +176,12 @@ def run_job(job: Job, position: int = 0) -> None:
         entropies = trained_entropies(model, arm("O").training.attention(preset.n_train), corpus, preset)
         for number, (rule, length) in enumerate(tests, start=1):
             if (rule, length) not in done:
-                attention = KnownDistances.like(arm(rule).attention(preset.n_train, entropies), preset.n_train - 1)
-                job.store.add_score(rule, job.seed, length, evaluate(model, attention, corpus, preset, length))
+                attention = KnownDistances.like(
+                    arm(rule).attention(preset.n_train, entropies), preset.n_train - 1
+                )
+                job.store.add_score(
+                    rule, job.seed, length, evaluate(model, attention, corpus, preset, length)
+                )
             progress.at(number, f"{rule} at {length}")
 
 
@@ -196,7 +204,9 @@ def run(preset_name: str, trained: Path, *, device: str = "cpu", jobs: int = 1) 
 def _run_command(options: argparse.Namespace, trained: Path) -> None:
     device = options.device or command.default_device(options.preset)
     provenance.device_name(device)
-    entries = run(options.preset, trained, device=device, jobs=command.processes(options.jobs, options.preset))
+    entries = run(
+        options.preset, trained, device=device, jobs=command.processes(options.jobs, options.preset)
+    )
     print(f"{len(entries)} results in {trained / 'known-distances.jsonl'}")
     if options.record is not None:
         recorded = options.record / f"known-distances-{options.preset}.jsonl"
@@ -208,7 +218,9 @@ def main(arguments: list[str] | None = None) -> int:
     """The command; the exit status. What the user can mend is one line."""
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.split("\n\n")[0])
     parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
-    parser.add_argument("--trained", type=Path, help="folder of the length experiment (_build/length-extrapolation/PRESET)")
+    parser.add_argument(
+        "--trained", type=Path, help="folder of the length experiment (_build/length-extrapolation/PRESET)"
+    )
     parser.add_argument("--device", help="cpu or cuda (cuda for the preset gpu, else cpu)")
     parser.add_argument("--jobs", type=int, help="seeds at a time (2 for cpu, 3 for gpu, else 1)")
     parser.add_argument("--record", type=Path, metavar="FOLDER", help="where to store the results")

@@ -59,7 +59,11 @@ def run_job(job: Job, position: int = 0) -> None:
     training = next(one for one in TRAININGS if one.name == job.training)
     checkpoint = job.out / "checkpoints" / f"{job.name}.pt"
     first = not dist.is_initialized() or dist.get_rank() == 0
-    mine = command.alone(checkpoint.with_suffix(".lock"), f"training {job.name} in {job.out}") if first else nullcontext()
+    mine = (
+        command.alone(checkpoint.with_suffix(".lock"), f"training {job.name} in {job.out}")
+        if first
+        else nullcontext()
+    )
     with mine, Progress(job.name, job.preset.steps, "step", position=position, shown=first) as progress:
         trained = train(
             training,
@@ -89,7 +93,9 @@ def _test(trained: Trained, job: Job, corpus: Corpus, progress: Progress) -> Non
         )
     elif known[0]["weights"] != weights:
         # Trained anew after its checkpoint was lost, where that does not give the same bits.
-        raise ExperimentError(f"{store.path} has results of other weights of {job.name}; choose another --out")
+        raise ExperimentError(
+            f"{store.path} has results of other weights of {job.name}; choose another --out"
+        )
     done = {(entry["arm"], entry["length"]) for entry in store.find(kind="score", seed=job.seed)}
     arms = [arm for arm in ARMS if arm.training.name == job.training]
     missing = [(arm, length) for arm in arms for length in preset.lengths if (arm.name, length) not in done]
@@ -99,7 +105,9 @@ def _test(trained: Trained, job: Job, corpus: Corpus, progress: Progress) -> Non
     for arm, length in missing:
         progress.say(f"{arm.name} at {length}")
         attention = arm.attention(preset.n_train, entropies)
-        store.add_score(arm.name, job.seed, length, evaluate(trained.model, attention, corpus, preset, length))
+        store.add_score(
+            arm.name, job.seed, length, evaluate(trained.model, attention, corpus, preset, length)
+        )
 
 
 def _chosen(given: Iterable | None, known: tuple, what: str) -> tuple:
@@ -129,7 +137,12 @@ def run(
     trainings, seeds = _chosen(trainings, preset.trainings, "training"), _chosen(seeds, preset.seeds, "seed")
     processes = dist.get_world_size() if dist.is_initialized() else 1
     store = results.open_results(  # refuses before anything is trained
-        out / "results.jsonl", MODULE, preset_name, load_corpus(preset.vocabulary), device, processes=processes
+        out / "results.jsonl",
+        MODULE,
+        preset_name,
+        load_corpus(preset.vocabulary),
+        device,
+        processes=processes,
     )
     chosen = [Job(training, seed, preset, out, device, store) for seed in seeds for training in trainings]
     run_at_once(run_job, chosen, 1 if dist.is_initialized() else jobs)
@@ -139,12 +152,16 @@ def run(
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__.split("\n\n")[0])
     parser.add_argument("--preset", choices=sorted(PRESETS), required=True)
-    parser.add_argument("--out", type=Path, help="folder of checkpoints and results (_build/length-extrapolation/PRESET)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of checkpoints and results (_build/length-extrapolation/PRESET)"
+    )
     parser.add_argument("--device", help="cpu or cuda (cuda for the preset gpu, else cpu)")
     parser.add_argument("--jobs", type=int, help="trainings at a time (2 for cpu, 3 for gpu, else 1)")
     parser.add_argument("--training", action="append", help="only this one; may be given again")
     parser.add_argument("--seed", type=int, action="append", help="only this one; may be given again")
-    parser.add_argument("--record", type=Path, metavar="FOLDER", help="where to store the results once all are there")
+    parser.add_argument(
+        "--record", type=Path, metavar="FOLDER", help="where to store the results once all are there"
+    )
     return parser.parse_args(arguments)
 
 
@@ -162,14 +179,18 @@ def _run_command(options: argparse.Namespace, out: Path) -> None:
                 torch.cuda.set_device(device)
             backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=WHILE_ONE_TESTS)
-        entries = run(options.preset, out, device=device, jobs=jobs, trainings=options.training, seeds=options.seed)
+        entries = run(
+            options.preset, out, device=device, jobs=jobs, trainings=options.training, seeds=options.seed
+        )
         if distributed and dist.get_rank() != 0:
             return
     finally:
         if distributed and dist.is_initialized():
             dist.destroy_process_group()
     scores = sum(entry["kind"] == "score" for entry in entries)
-    wanted = sum(arm.training.name in preset.trainings for arm in ARMS) * len(preset.seeds) * len(preset.lengths)
+    wanted = (
+        sum(arm.training.name in preset.trainings for arm in ARMS) * len(preset.seeds) * len(preset.lengths)
+    )
     print(f"{scores} of {wanted} results in {out / 'results.jsonl'}")
     if options.record is not None:
         if scores < wanted:

@@ -148,17 +148,23 @@ class MiniLM(nn.Module):
         if ids.ndim != 2 or not ids.numel():
             raise InvalidArgument(f"ids must have shape (batch, n) with n >= 1, got {tuple(ids.shape)}")
         if ids.shape[1] > self.positions.num_embeddings:
-            raise InvalidArgument(f"ids has n = {ids.shape[1]} tokens, the model {self.positions.num_embeddings} positions")
+            raise InvalidArgument(
+                f"ids has n = {ids.shape[1]} tokens, the model {self.positions.num_embeddings} positions"
+            )
         outside = (ids < 0) | (ids >= self.words.num_embeddings)
         if outside.any():
-            raise InvalidArgument(f"ids must lie in [0, {self.words.num_embeddings}), got {ids[outside][0].item()}")
+            raise InvalidArgument(
+                f"ids must lie in [0, {self.words.num_embeddings}), got {ids[outside][0].item()}"
+            )
         mask = None
         if visible is not None:
             if not isinstance(visible, Tensor) or visible.dtype != torch.bool:
                 what = visible.dtype if isinstance(visible, Tensor) else type(visible).__name__
                 raise TypeError(f"visible must be a boolean tensor, got {what}")
             if visible.shape != ids.shape:
-                raise InvalidArgument(f"visible must have the shape of ids, {tuple(ids.shape)}, got {tuple(visible.shape)}")
+                raise InvalidArgument(
+                    f"visible must have the shape of ids, {tuple(ids.shape)}, got {tuple(visible.shape)}"
+                )
             mask = visible[:, None, None, :]
         x = self.words(ids) + self.positions.weight[: ids.shape[1]] + self.segments.weight[0]
         return self.norm(x), mask
@@ -200,7 +206,9 @@ class MiniLM(nn.Module):
             x = layer(x, attn_mask=mask, scale=scale, impl=impl)
         return Trace(x, layers)
 
-    def embed(self, ids: Tensor, visible: Tensor | None = None, *, scale: float | Callable | None = None) -> Tensor:
+    def embed(
+        self, ids: Tensor, visible: Tensor | None = None, *, scale: float | Callable | None = None
+    ) -> Tensor:
         """Sentence embeddings (batch, width): :func:`pool` of the last states.
 
         >>> ids, visible = tokenize(["A king.", "A ruler.", "Fresh bread."])
@@ -267,7 +275,10 @@ def _read_weights(file: Path) -> dict[str, Tensor]:
 
 
 def load_minilm(
-    folder: str | Path | None = None, *, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    folder: str | Path | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    device: str | torch.device = "cpu",
 ) -> MiniLM:
     """MiniLM-L6 (all-MiniLM-L6-v2) with its trained weights, ready to run and without gradients.
 
@@ -290,8 +301,10 @@ def load_minilm(
     except (OSError, json.JSONDecodeError) as error:
         raise InvalidArgument(f"folder {folder} has no readable config.json: {error}") from error
     if (config.get("model_type"), config.get("hidden_act")) != ("bert", "gelu"):
-        raise InvalidArgument(f"{folder / 'config.json'} must describe a bert with gelu, got "
-                              f"{config.get('model_type')!r} with {config.get('hidden_act')!r}")
+        raise InvalidArgument(
+            f"{folder / 'config.json'} must describe a bert with gelu, got "
+            f"{config.get('model_type')!r} with {config.get('hidden_act')!r}"
+        )
     file = folder / "model.safetensors"
     stored = {name: x for name, x in _read_weights(file).items() if not name.startswith(_NOT_USED)}
     with torch.device("meta"):
@@ -303,7 +316,9 @@ def load_minilm(
             raise InvalidArgument(f"{file} lacks the weight {stored_name}")
         found = stored.pop(stored_name)
         if found.shape != parameter.shape:
-            raise InvalidArgument(f"{file}: {stored_name} must have shape {tuple(parameter.shape)}, got {tuple(found.shape)}")
+            raise InvalidArgument(
+                f"{file}: {stored_name} must have shape {tuple(parameter.shape)}, got {tuple(found.shape)}"
+            )
         finite(f"{file}: {stored_name}", found)
         weights[name] = found.to(device=device, dtype=dtype)
     if stored:

@@ -48,7 +48,9 @@ def run_at_once(work: Callable[[Any, int], Any], pieces: Iterable, processes: in
 def _start(lock, positions, ended: Connection) -> None:
     """In a fresh process: share the terminal with the others, take a line of it, and end with the command itself."""
     global _position
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one traceback would be too many
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # Ctrl-C reaches every process; one traceback would be too many
     threading.Thread(target=_end_with_command, args=(ended,), daemon=True).start()
     need("tqdm").tqdm.set_lock(lock)
     _position = positions.get()

@@ -47,22 +47,32 @@ def _are_losses(x: object) -> bool:
 def _is_inside(x: object) -> bool:
     """Quantities by name, a number for every layer and head, null where no row has any weight to speak of."""
     return isinstance(x, dict) and all(
-        isinstance(layers, list) and all(
-            isinstance(layer, list) and all(value is None or _is_number(value) for value in layer) for layer in layers
-        ) for layers in x.values()
+        isinstance(layers, list)
+        and all(
+            isinstance(layer, list) and all(value is None or _is_number(value) for value in layer)
+            for layer in layers
+        )
+        for layers in x.values()
     )
 
 
-_COMMON = {"schema": _is_count, "kind": _is_text, "seed": _is_count, "configuration": _is_object,
-           "environment": _is_object}
+_COMMON = {
+    "schema": _is_count,
+    "kind": _is_text,
+    "seed": _is_count,
+    "configuration": _is_object,
+    "environment": _is_object,
+}
 FIELDS = {
-    "training": _COMMON | {
+    "training": _COMMON
+    | {
         "training": _is_text,
         "losses": _are_losses,
         "weights": _is_text,
         "seconds": lambda x: _is_number(x) and x >= 0,
     },
-    "score": _COMMON | {
+    "score": _COMMON
+    | {
         "arm": _is_text,
         "length": lambda x: _is_count(x) and x > 0,
         "accuracy": lambda x: _is_number(x) and 0 <= x <= 1,
@@ -116,7 +126,12 @@ def validate(entry: dict) -> None:
 
 def _place(entry: dict) -> tuple:
     """Where a result belongs in a record, trainings first; no two results of one experiment share it."""
-    return entry["kind"] != "training", entry.get("training", entry.get("arm")), entry["seed"], entry.get("length", 0)
+    return (
+        entry["kind"] != "training",
+        entry.get("training", entry.get("arm")),
+        entry["seed"],
+        entry.get("length", 0),
+    )
 
 
 def _line(entry: dict) -> bytes:
@@ -147,7 +162,9 @@ class Results:
 
     def find(self, **values) -> list[dict]:
         """The results with these values."""
-        return [one for one in self.entries() if all(one.get(name) == value for name, value in values.items())]
+        return [
+            one for one in self.entries() if all(one.get(name) == value for name, value in values.items())
+        ]
 
     def add_score(self, arm: str, seed: int, length: int, score: Score) -> None:
         """Append how one arm did at one length; what could not be measured inside is null."""
@@ -160,7 +177,9 @@ class Results:
             loss=score.loss,
             tokens=score.tokens,
             inside={
-                name: [[None if math.isnan(x) else round(x, DIGITS) for x in layer] for layer in values.tolist()]
+                name: [
+                    [None if math.isnan(x) else round(x, DIGITS) for x in layer] for layer in values.tolist()
+                ]
                 for name, values in score.inside.items()
             },
         )
@@ -171,8 +190,13 @@ class Results:
         ``ExperimentError`` if it is none, as with a loss that is not finite, or if another command has meanwhile begun
         the file with another configuration.
         """
-        entry = {"schema": SCHEMA, "kind": kind, **values, "configuration": self.configuration,
-                 "environment": self.environment}
+        entry = {
+            "schema": SCHEMA,
+            "kind": kind,
+            **values,
+            "configuration": self.configuration,
+            "environment": self.environment,
+        }
         try:
             validate(entry)
         except ValueError as error:
@@ -195,7 +219,9 @@ class Results:
                 raise
 
 
-def open_results(path: Path, module: str, preset_name: str, corpus: Corpus, device: str, **settings) -> Results:
+def open_results(
+    path: Path, module: str, preset_name: str, corpus: Corpus, device: str, **settings
+) -> Results:
     """The results at ``path`` of a preset run by ``module`` on ``device``, with ``settings`` of its own."""
     environment = provenance.environment(
         device,
@@ -205,7 +231,12 @@ def open_results(path: Path, module: str, preset_name: str, corpus: Corpus, devi
     )
     # Which of several cards of one name it is makes no difference; data-parallel ranks have one each.
     environment["device"] = torch.device(device).type
-    configuration = {"preset": preset_name, **PRESETS[preset_name].as_dict(), "corpus": corpus.digest, **settings}
+    configuration = {
+        "preset": preset_name,
+        **PRESETS[preset_name].as_dict(),
+        "corpus": corpus.digest,
+        **settings,
+    }
     return Results(path, configuration, environment)
 
 

@@ -46,7 +46,8 @@ class Comparison:
     def inside(self, name: str, quantity: str) -> np.ndarray:
         """A quantity of :class:`experiments.attention.Inside`, (seeds, lengths, layers, heads); NaN as there."""
         return np.array(
-            [[self._entry(name, seed, n)["inside"][quantity] for n in self.lengths] for seed in self.seeds], dtype=float
+            [[self._entry(name, seed, n)["inside"][quantity] for n in self.lengths] for seed in self.seeds],
+            dtype=float,
         )
 
     def losses(self, training: str) -> np.ndarray:
@@ -71,4 +72,6 @@ class Comparison:
         try:
             return self._scores[name, seed, length]
         except KeyError:
-            raise ExperimentError(f"no result of {name} with seed {seed} at length {length} was recorded") from None
+            raise ExperimentError(
+                f"no result of {name} with seed {seed} at length {length} was recorded"
+            ) from None

@@ -93,7 +93,9 @@ def _sum_over_ranks(tensors: list[Tensor]) -> None:
 class _Run:
     """One training on one seed: model, optimiser and step, all that a checkpoint holds."""
 
-    def __init__(self, training: Training, seed: int, preset: Preset, corpus: Corpus, device: str, configuration: dict):
+    def __init__(
+        self, training: Training, seed: int, preset: Preset, corpus: Corpus, device: str, configuration: dict
+    ):
         self.ranks, self.rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         if preset.batch % self.ranks:
             raise ExperimentError(f"a batch of {preset.batch} cannot be shared by {self.ranks} processes")
@@ -199,14 +201,20 @@ def train(
         steps = [None] * run.ranks
         dist.all_gather_object(steps, run.step)
         if len(set(steps)) > 1:
-            raise ExperimentError(f"the processes start at steps {steps}: they must share one folder of checkpoints")
+            raise ExperimentError(
+                f"the processes start at steps {steps}: they must share one folder of checkpoints"
+            )
     started = time.perf_counter() - run.seconds
     while run.step < preset.steps:
         loss = run.advance()
         if not math.isfinite(loss):
             raise ExperimentError(f"{training.name}, seed {seed}: the loss is {loss} at step {run.step}")
         progress(run.step, loss)
-        if checkpoint and run.rank == 0 and (run.step % preset.checkpoint_every == 0 or run.step == preset.steps):
+        if (
+            checkpoint
+            and run.rank == 0
+            and (run.step % preset.checkpoint_every == 0 or run.step == preset.steps)
+        ):
             run.seconds = time.perf_counter() - started
             checkpoints.save(checkpoint, run.state())
     return Trained(run.model.eval(), run.losses(), run.seconds or time.perf_counter() - started)

@@ -119,6 +119,9 @@ def entropy(decay, n=None) -> Tensor:
     flat = rate == 0
     rate = torch.where(flat, 1.0, rate)
     # log(1 - decay^n) - log(1 - decay), whose parts are large and nearly equal for slow decay, tiny for fast
-    mass = torch.where(rate < math.log(2), torch.log(torch.expm1(-n * rate) / torch.expm1(-rate)),
-                       torch.log1p(-torch.exp(-n * rate)) - torch.log1p(-torch.exp(-rate)))
+    mass = torch.where(
+        rate < math.log(2),
+        torch.log(torch.expm1(-n * rate) / torch.expm1(-rate)),
+        torch.log1p(-torch.exp(-n * rate)) - torch.log1p(-torch.exp(-rate)),
+    )
     return torch.where(flat, torch.log(n), mass + _mean_cost(rate) - _mean_cost(n * rate))

@@ -65,8 +65,13 @@ def sparsity_exp_finite(gamma, n) -> Tensor:
     gamma, n = one_device(real_tensor("gamma", gamma, low=0), real_tensor("n", n, low=1))
     length = torch.log(n)
     critical = torch.sqrt(2 * length)
-    return torch.exp(torch.where(gamma < critical / 2, -gamma * gamma / 2,
-                                 torch.clamp(critical - gamma, min=0) ** 2 / 2 - length / 2))
+    return torch.exp(
+        torch.where(
+            gamma < critical / 2,
+            -gamma * gamma / 2,
+            torch.clamp(critical - gamma, min=0) ** 2 / 2 - length / 2,
+        )
+    )
 
 
 def sparsity_identity(beta, gamma) -> Tensor:
@@ -117,7 +122,9 @@ def sparsity_relu2(beta, gamma) -> Tensor:
     """
     beta, gamma = one_device(real_tensor("beta", beta), real_tensor("gamma", gamma, low=0, low_open=True))
     r = beta / gamma
-    return torch.where(r < -1, _relu2_tail(torch.clamp(-r, min=1, max=_TAIL_END)), _relu2_bulk(torch.clamp(r, min=-1)))
+    return torch.where(
+        r < -1, _relu2_tail(torch.clamp(-r, min=1, max=_TAIL_END)), _relu2_bulk(torch.clamp(r, min=-1))
+    )
 
 
 def _relu2_bulk(r: Tensor) -> Tensor:
@@ -138,7 +145,7 @@ def _relu2_tail(t: Tensor) -> Tensor:
     rho = 2 / (t + torch.sqrt(t * t + 4 * _FRACTION_STEPS))
     product = torch.full_like(t, 1 / 6)
     for k in range(_FRACTION_STEPS, 0, -1):
-        rho = 1 / (t + k * rho)         # now rho_{k-1}
+        rho = 1 / (t + k * rho)  # now rho_{k-1}
         if k - 1 in (3, 4):
             product = product / rho
         elif k - 1 in (0, 1, 2):
@@ -166,5 +173,6 @@ def entropy(n, std, order=1.0) -> Tensor:
     5.7383
     """
     n, std, order = one_device(
-        real_tensor("n", n, low=1), real_tensor("std", std, low=0), real_tensor("order", order, low=0))
+        real_tensor("n", n, low=1), real_tensor("std", std, low=0), real_tensor("order", order, low=0)
+    )
     return torch.log(n) - order * std * std / 2

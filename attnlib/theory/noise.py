@@ -35,13 +35,17 @@ def _weights_and_deviations(scores, values) -> tuple[Tensor, Tensor]:
     scores, values = scores.double(), values.double()
     top = scores.amax(-1)
     if not torch.isfinite(top).all():
-        raise InvalidArgument(f"scores must have a finite maximum in each row, got {top[~top.isfinite()][0].item()}")
+        raise InvalidArgument(
+            f"scores must have a finite maximum in each row, got {top[~top.isfinite()][0].item()}"
+        )
     vectors = values.ndim == scores.ndim + 1
     if not vectors:
         values = values.unsqueeze(-1)
     if values.ndim != scores.ndim + 1 or values.shape[-2] != scores.shape[-1]:
-        raise InvalidArgument(f"values must have shape (..., n) or (..., n, d) for scores of shape "
-                              f"{tuple(scores.shape)}, got {tuple(values.shape[:None if vectors else -1])}")
+        raise InvalidArgument(
+            f"values must have shape (..., n) or (..., n, d) for scores of shape "
+            f"{tuple(scores.shape)}, got {tuple(values.shape[: None if vectors else -1])}"
+        )
     p = torch.softmax(scores, -1).unsqueeze(-1)
     return p, values - (p * values).sum(-2, keepdim=True)
 

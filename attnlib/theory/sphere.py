@@ -73,7 +73,8 @@ def entropy(n, d, scale) -> Tensor:
     5.7493
     """
     n, d, scale = one_device(
-        real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("scale", scale))
+        real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("scale", scale)
+    )
     return torch.log(n) - _sphere.statistics((scale * d).abs(), d).loss
 
 
@@ -169,8 +170,9 @@ def _loss_to(n: Tensor, entropy: Tensor) -> Tensor:
     bad = loss < 0
     if bad.any():
         upper, asked = (torch.broadcast_to(x, bad.shape)[bad][0].item() for x in (torch.log(n), entropy))
-        raise UnreachableEntropy(f"entropy must lie in [0, log n] = [0, {upper}], got {asked}",
-                                 lower=0.0, upper=upper)
+        raise UnreachableEntropy(
+            f"entropy must lie in [0, log n] = [0, {upper}], got {asked}", lower=0.0, upper=upper
+        )
     return loss
 
 
@@ -197,7 +199,8 @@ def scale_for_entropy(n, d, entropy) -> Tensor:
     0.4890
     """
     n, d, entropy = one_device(
-        real_tensor("n", n, low=1), real_tensor("d", d, low=1), real_tensor("entropy", entropy, low=0))
+        real_tensor("n", n, low=1), real_tensor("d", d, low=1), real_tensor("entropy", entropy, low=0)
+    )
     y = _loss_to(n, entropy) / d
     return torch.exp(y) * torch.sqrt(torch.expm1(2 * y))
 
@@ -213,7 +216,8 @@ def exact_scale_for_entropy(n, d, entropy) -> Tensor:
     0.4876 2.5000
     """
     n, d, entropy = one_device(
-        real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("entropy", entropy, low=0))
+        real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("entropy", entropy, low=0)
+    )
     return _sphere.kappa_for_loss(_loss_to(n, entropy), d) / d
 
 

@@ -14,8 +14,15 @@ _defined: dict[UndefinedFunction, "Definition"] = {}
 class Definition:
     """A quantity with a name, arguments and a body. Call it to use it in formulas: ``F(lam)``, ``p(i)``."""
 
-    def __init__(self, name: str, args: Sequence[sp.Symbol], body: sp.Expr, *,
-                 latex: Callable[..., str] | None = None, label: str | None = None):
+    def __init__(
+        self,
+        name: str,
+        args: Sequence[sp.Symbol],
+        body: sp.Expr,
+        *,
+        latex: Callable[..., str] | None = None,
+        label: str | None = None,
+    ):
         self.name, self.args, self.label = name, tuple(args), label
         self.body = sp.sympify(body)
         self.latex = latex
@@ -40,8 +47,14 @@ class Definition:
         return definition_bundle(self)
 
 
-def define(name: str, args: Sequence[sp.Symbol], body: sp.Expr, *, latex: Callable[..., str] | None = None,
-           label: str | None = None) -> Definition:
+def define(
+    name: str,
+    args: Sequence[sp.Symbol],
+    body: sp.Expr,
+    *,
+    latex: Callable[..., str] | None = None,
+    label: str | None = None,
+) -> Definition:
     """Name a quantity. ``latex`` gets the printed arguments and returns the name as it is shown.
 
     What the body holds besides ``args`` (a vector, a size, a fixed parameter) stays as it is when the quantity is
@@ -73,7 +86,8 @@ def unfold(expression: sp.Expr) -> sp.Expr:
             expression = expression.replace(function, _defined[function]._expand)
         # derivatives and substitutions were of the name: now they are of the body
         expression = expression.replace(
-            lambda e: isinstance(e, (sp.Derivative, sp.Subs)), lambda e: e.doit(deep=False))
+            lambda e: isinstance(e, (sp.Derivative, sp.Subs)), lambda e: e.doit(deep=False)
+        )
 
 
 def _fresh_bound_symbols(body: sp.Expr) -> sp.Expr:

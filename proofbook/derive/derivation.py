@@ -102,8 +102,9 @@ class Derivation:
         seed = f"{self.label}/{k}"
         try:
             if step.relation == "=":
-                return strategies.equality(before, step.expression, self.domain, seed=seed, digits=self.digits,
-                                           skip=step.skip)
+                return strategies.equality(
+                    before, step.expression, self.domain, seed=seed, digits=self.digits, skip=step.skip
+                )
             if step.relation == "~":
                 return strategies.approximation(before, step.expression, self.domain, step.regime, seed=seed)
             return strategies.inequality(step.relation, before, step.expression, self.domain, seed=seed)

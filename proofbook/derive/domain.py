@@ -25,7 +25,9 @@ def indices(names: str) -> tuple[sp.Symbol, ...]:
 
 def vector(name: str, *, positive: bool = False) -> sp.IndexedBase:
     """A vector with entries ``name[1], name[2], ...``; ``positive`` when every entry is above zero."""
-    return sp.IndexedBase(sp.Symbol(name, real=True, positive=positive or None), real=True, positive=positive or None)
+    return sp.IndexedBase(
+        sp.Symbol(name, real=True, positive=positive or None), real=True, positive=positive or None
+    )
 
 
 @dataclass(frozen=True)
@@ -127,8 +129,11 @@ class Domain:
 
     def instances(self) -> list[dict]:
         """Every size of the ladder with every value of the free indices."""
-        return [{"n": n, "at": dict(zip(self.each, chosen))}
-                for n in self.sizes for chosen in itertools.product(range(1, n + 1), repeat=len(self.each))]
+        return [
+            {"n": n, "at": dict(zip(self.each, chosen))}
+            for n in self.sizes
+            for chosen in itertools.product(range(1, n + 1), repeat=len(self.each))
+        ]
 
     def free(self, expressions: Sequence[sp.Expr]) -> tuple[sp.Symbol, ...]:
         """Scalars of the domain that occur in ``expressions``, in the domain's own order."""
@@ -143,8 +148,11 @@ class Domain:
 
     def positive_symbols(self) -> dict[sp.Symbol, sp.Dummy]:
         """Positive stand-ins for the scalars that range over positive numbers but are not declared to."""
-        return {key: sp.Dummy(key.name, positive=True, integer=key.is_integer) for key in self.scalars
-                if _is_positive(self.ranges[key]) and not key.is_positive}
+        return {
+            key: sp.Dummy(key.name, positive=True, integer=key.is_integer)
+            for key in self.scalars
+            if _is_positive(self.ranges[key]) and not key.is_positive
+        }
 
     def holds_at(self, point: dict, n: int) -> bool:
         """Whether every relation in ``where`` holds at a point."""
@@ -158,8 +166,11 @@ class Domain:
     def sample(self, rng: random.Random, n: int) -> dict:
         """One point: every scalar, and for every vector a tuple of ``n`` entries; ``where`` holds there."""
         for _ in range(2000):
-            point = {key: _draw(value, rng, n, isinstance(key, sp.IndexedBase))
-                     for key, value in self.ranges.items() if key != self.size}
+            point = {
+                key: _draw(value, rng, n, isinstance(key, sp.IndexedBase))
+                for key, value in self.ranges.items()
+                if key != self.size
+            }
             if self.holds_at(point, n):
                 return point
         raise ValueError(f"no point of the domain satisfies {list(self.where)} in 2000 draws")
@@ -176,9 +187,15 @@ class Domain:
             chosen = itertools.product(*choices)
         else:
             diagonal = [tuple(c[min(k, len(c) - 1)] for c in choices) for k in range(3)]
-            mixed = [tuple(rng.choice(c) if rng.random() < 0.75 else
-                           _draw(self.ranges[key], rng, n, isinstance(key, sp.IndexedBase))
-                           for key, c in zip(keys, choices)) for _ in range(count - len(diagonal))]
+            mixed = [
+                tuple(
+                    rng.choice(c)
+                    if rng.random() < 0.75
+                    else _draw(self.ranges[key], rng, n, isinstance(key, sp.IndexedBase))
+                    for key, c in zip(keys, choices)
+                )
+                for _ in range(count - len(diagonal))
+            ]
             chosen = diagonal + mixed
         found = [dict(zip(keys, values)) for values in chosen]
         return [point for point in found if self.holds_at(point, n)]
@@ -203,7 +220,9 @@ def _check_range(key, value) -> None:
         if key.is_integer:
             raise ValueError(f"{key} is declared an integer: its range is integers(...), not {value}")
     else:
-        raise ValueError(f"the range of {key} must be (low, high), integers, ladder or simplex, got {value!r}")
+        raise ValueError(
+            f"the range of {key} must be (low, high), integers, ladder or simplex, got {value!r}"
+        )
     for declared, allowed in ((key.is_nonnegative, low >= 0), (key.is_nonpositive, high <= 0)):
         if declared and not allowed:
             raise ValueError(f"{key} is declared to have one sign, and its range {value} has both")
@@ -226,7 +245,9 @@ def _special(kind, n: int, is_vector: bool) -> list:
         if n == 1:
             return [uniform]
         rest = [mp.mpf(10) ** -k for k in (1, 3, 9)]
-        peaks = [tuple(1 - r if k == at else r / (n - 1) for k in range(n)) for r in rest for at in (0, n - 1)]
+        peaks = [
+            tuple(1 - r if k == at else r / (n - 1) for k in range(n)) for r in rest for at in (0, n - 1)
+        ]
         pairs = [((1 - r) / 2,) * 2 + (r / (n - 2),) * (n - 2) for r in rest] if n > 2 else []
         return [uniform, *peaks, *pairs]
     low, high = ends(kind)
@@ -239,8 +260,13 @@ def _special(kind, n: int, is_vector: bool) -> list:
         return list(dict.fromkeys(values))
     shapes = [(x,) * n for x in values]
     if n > 1:
-        shapes += [(high, *(low,) * (n - 1)), (*(low,) * (n - 1), high), (low, *(high,) * (n - 1)),
-                   (*(middle,) * (n - 1), high), (*(high,) * (n // 2), *(low,) * (n - n // 2))]
+        shapes += [
+            (high, *(low,) * (n - 1)),
+            (*(low,) * (n - 1), high),
+            (low, *(high,) * (n - 1)),
+            (*(middle,) * (n - 1), high),
+            (*(high,) * (n // 2), *(low,) * (n - n // 2)),
+        ]
     return list(dict.fromkeys(shapes))
 
 

@@ -57,6 +57,7 @@ def _entry(indexed: sp.Indexed, symbols: tuple[sp.Symbol, ...]) -> sp.Expr:
 
 def _write_out(expression: sp.Expr) -> sp.Expr:
     """Expand sums, products and extrema whose ends are numbers, innermost first."""
+
     def is_range(e):
         return isinstance(e, (sp.Sum, sp.Product, Over))
 

@@ -17,8 +17,22 @@ from proofbook.derive.numeric import mpmath_function
 
 BACKENDS = ("numpy", "mpmath", "torch")
 
-_TORCH_FUNCTIONS = (sp.exp, sp.log, sp.erf, sp.erfc, sp.cosh, sp.sinh, sp.tanh, sp.cos, sp.sin, sp.loggamma, sp.Abs,
-                    sp.sign, sp.Max, sp.Min)
+_TORCH_FUNCTIONS = (
+    sp.exp,
+    sp.log,
+    sp.erf,
+    sp.erfc,
+    sp.cosh,
+    sp.sinh,
+    sp.tanh,
+    sp.cos,
+    sp.sin,
+    sp.loggamma,
+    sp.Abs,
+    sp.sign,
+    sp.Max,
+    sp.Min,
+)
 
 
 def lambdify(expression: sp.Expr, arguments: Sequence, domain: Domain, backend: str = "numpy"):
@@ -118,7 +132,13 @@ def _broadcast(found, flat: list, backend: str):
     if backend == "torch":
         import torch
 
-        found = found if isinstance(found, torch.Tensor) else torch.full_like(flat[0], float(found)) if flat else found
+        found = (
+            found
+            if isinstance(found, torch.Tensor)
+            else torch.full_like(flat[0], float(found))
+            if flat
+            else found
+        )
         return torch.broadcast_to(found, torch.broadcast_shapes(*(x.shape for x in flat))) if flat else found
     return found
 

@@ -18,7 +18,9 @@ class BookPrinter(LatexPrinter):
     """SymPy's printer, with the book's conventions."""
 
     def __init__(self, settings=None):
-        super().__init__({"mul_symbol": None, "fold_short_frac": False, "ln_notation": False, **(settings or {})})
+        super().__init__(
+            {"mul_symbol": None, "fold_short_frac": False, "ln_notation": False, **(settings or {})}
+        )
 
     def _name(self, function, args: list[str]) -> str:
         definition = definition_of(function)
@@ -114,8 +116,11 @@ class BookPrinter(LatexPrinter):
 
 def _is_bare(argument: sp.Expr) -> bool:
     """Whether a logarithm needs no parentheses around its argument."""
-    return argument.is_Symbol or argument.is_Integer or isinstance(
-        argument, (sp.Sum, sp.Indexed, sp.core.function.AppliedUndef))
+    return (
+        argument.is_Symbol
+        or argument.is_Integer
+        or isinstance(argument, (sp.Sum, sp.Indexed, sp.core.function.AppliedUndef))
+    )
 
 
 def _parenthesised(text: str) -> str:

@@ -22,8 +22,10 @@ class _Printer(MpmathPrinter):
 
     def _range(self, function: str, expr) -> str:
         body, *limits = expr.args
-        loops = [f"for {self._print(index)} in map(mpf, range(int({self._print(low)}), int({self._print(high)}) + 1))"
-                 for index, low, high in reversed(limits)]
+        loops = [
+            f"for {self._print(index)} in map(mpf, range(int({self._print(low)}), int({self._print(high)}) + 1))"
+            for index, low, high in reversed(limits)
+        ]
         return f"{function}([{self._print(body)} {' '.join(loops)}])"
 
     def _print_Sum(self, expr):

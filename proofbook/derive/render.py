@@ -32,21 +32,40 @@ def _aligned(start: str, rows: list[dict]) -> str:
 
 def _bundle(label: str, start: str, rows: list[dict], plain: str) -> dict:
     body = _aligned(start, rows)
-    record = {"schema": 1, "label": label, "latex": body,
-              "steps": [{key: row[key] for key in ("relation", "latex", "reason", "strategy", "detail")}
-                        for row in rows]}
-    return {"text/markdown": f"$$\n{body}\n$$ ({label})", "text/latex": f"$$\n{body}\n$$", "text/plain": plain,
-            EQUATION_MIME: record}
+    record = {
+        "schema": 1,
+        "label": label,
+        "latex": body,
+        "steps": [
+            {key: row[key] for key in ("relation", "latex", "reason", "strategy", "detail")} for row in rows
+        ],
+    }
+    return {
+        "text/markdown": f"$$\n{body}\n$$ ({label})",
+        "text/latex": f"$$\n{body}\n$$",
+        "text/plain": plain,
+        EQUATION_MIME: record,
+    }
 
 
 def derivation_bundle(derivation) -> dict:
     """The representations of a derivation: Markdown for the page, LaTeX, plain text, and a record of the proof."""
-    rows = [{"relation": step.relation, "latex": latex(step.expression), "reason": step.because,
-             "strategy": verified.strategy, "mark": verified.mark, "detail": verified.detail}
-            for step, verified in zip(derivation.steps, derivation.verified)]
+    rows = [
+        {
+            "relation": step.relation,
+            "latex": latex(step.expression),
+            "reason": step.because,
+            "strategy": verified.strategy,
+            "mark": verified.mark,
+            "detail": verified.detail,
+        }
+        for step, verified in zip(derivation.steps, derivation.verified)
+    ]
     plain = [f"{derivation.label}: {derivation.start}"]
-    plain += [f"  {row['relation']} {step.expression}   [{row['reason']}; {row['strategy']}: {row['detail']}]"
-              for row, step in zip(rows, derivation.steps)]
+    plain += [
+        f"  {row['relation']} {step.expression}   [{row['reason']}; {row['strategy']}: {row['detail']}]"
+        for row, step in zip(rows, derivation.steps)
+    ]
     return _bundle(derivation.label, latex(derivation.start), rows, _readable("\n".join(plain)))
 
 
@@ -54,8 +73,14 @@ def definition_bundle(definition) -> dict:
     """The representations of a definition, which has nothing to prove: it is what other lines unfold to."""
     if definition.label is None:
         raise ValueError(f"{definition.name} has no label: give define() one to show it")
-    row = {"relation": ":=", "latex": latex(definition.body), "reason": "definition", "strategy": "definition",
-           "mark": "", "detail": "a definition, unfolded wherever the quantity is used"}
+    row = {
+        "relation": ":=",
+        "latex": latex(definition.body),
+        "reason": "definition",
+        "strategy": "definition",
+        "mark": "",
+        "detail": "a definition, unfolded wherever the quantity is used",
+    }
     plain = _readable(f"{definition.label}: {definition.applied} := {definition.body}")
     return _bundle(definition.label, latex(definition.applied), [row], plain)
 

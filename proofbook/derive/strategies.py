@@ -35,7 +35,9 @@ _RANDOM_POINTS = 12
 _SPECIAL_POINTS = 12
 _ATTACKS = 100
 _SWITCHES = 6
-_SIMPLIFY_UP_TO = 300  # operations; beyond it SymPy's simplify can take minutes, and time must not decide a verdict
+_SIMPLIFY_UP_TO = (
+    300  # operations; beyond it SymPy's simplify can take minutes, and time must not decide a verdict
+)
 
 
 @dataclass(frozen=True)
@@ -73,16 +75,26 @@ class Regime:
         if not self.order * steps[0] < 0:
             raise ValueError(f"an error of order {self.order} does not shrink along {self.values}")
         if not 0 < self.slack <= abs(self.order) / 2:
-            raise ValueError(f"slack must be positive and at most half the order {self.order}, got {self.slack}")
+            raise ValueError(
+                f"slack must be positive and at most half the order {self.order}, got {self.slack}"
+            )
 
 
-def equality(left: sp.Expr, right: sp.Expr, domain: Domain, *, seed: str, digits: int = _DIGITS,
-             skip: Sequence[str] = ()) -> Verified:
+def equality(
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    *,
+    seed: str,
+    digits: int = _DIGITS,
+    skip: Sequence[str] = (),
+) -> Verified:
     """Prove ``left == right``, or raise ``Refuted`` with a point, or ``Undecided``."""
     if unknown := set(skip) - {SYMBOLIC, LADDER}:
         raise ValueError(f"skip may name {SYMBOLIC!r} and {LADDER!r}, got {sorted(unknown)}")
-    evaluators = [PointEvaluator(left, right, domain, instance["n"], instance["at"])
-                  for instance in domain.instances()]
+    evaluators = [
+        PointEvaluator(left, right, domain, instance["n"], instance["at"]) for instance in domain.instances()
+    ]
     tried = sum(_agree(evaluator, seed, digits) for evaluator in evaluators)
     if SYMBOLIC not in skip and _vanishes(_over(domain, _difference(left, right))):
         return Verified(SYMBOLIC, "symbolic", "the difference simplifies to zero")
@@ -92,7 +104,9 @@ def equality(left: sp.Expr, right: sp.Expr, domain: Domain, *, seed: str, digits
         return Verified(LADDER, f"n={rungs}", f"the difference simplifies to zero for n = {rungs}")
     tried += sum(_agree_in_every_case(evaluator, seed, digits) for evaluator in evaluators)
     where = f" for each n in {', '.join(map(str, sizes))}" if sizes else ""
-    return Verified(DIGITS, f"{digits} digits", f"both sides agree to {digits} digits at {tried} points{where}")
+    return Verified(
+        DIGITS, f"{digits} digits", f"both sides agree to {digits} digits at {tried} points{where}"
+    )
 
 
 def inequality(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, *, seed: str) -> Verified:
@@ -122,14 +136,20 @@ def inequality(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, *, 
         tried += len(ranked)
         for gap, point in ranked[:4]:
             tried += sum(1 for _ in _descend(margin, evaluator, gap, point))
-    return Verified(BOUND, "attacked", f"no counterexample among {tried} points, random, special and by descent")
+    return Verified(
+        BOUND, "attacked", f"no counterexample among {tried} points, random, special and by descent"
+    )
 
 
 def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime, *, seed: str) -> Verified:
     """Measure the error of ``left ~ right`` along the regime and check the power with which it shrinks."""
-    rest = {key: value for key, value in domain.ranges.items() if key not in regime.at and key != regime.variable}
+    rest = {
+        key: value for key, value in domain.ranges.items() if key not in regime.at and key != regime.variable
+    }
     if any(key != domain.size for key in rest):
-        raise ValueError(f"the regime leaves {[str(k) for k in rest if k != domain.size]} open: fix them with at=")
+        raise ValueError(
+            f"the regime leaves {[str(k) for k in rest if k != domain.size]} open: fix them with at="
+        )
     errors = []
     for value in regime.values:
         fixed = {**regime.at, regime.variable: value}
@@ -148,12 +168,16 @@ def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime,
     sizes = [abs(e) for e in errors]
     early, power = ((mp.log(sizes[k + 1]) - mp.log(sizes[k])) / (xs[k + 1] - xs[k]) for k in (-3, -2))
     if abs(power - regime.order) > regime.slack or abs(early - regime.order) > 2 * regime.slack:
-        raise WrongRate(f"the error goes as {regime.variable}^{mp.nstr(early, 4)}, then "
-                        f"{regime.variable}^{mp.nstr(power, 4)}, not as {regime.variable}^{regime.order}; "
-                        f"errors {[mp.nstr(e, 4) for e in errors]}")
+        raise WrongRate(
+            f"the error goes as {regime.variable}^{mp.nstr(early, 4)}, then "
+            f"{regime.variable}^{mp.nstr(power, 4)}, not as {regime.variable}^{regime.order}; "
+            f"errors {[mp.nstr(e, 4) for e in errors]}"
+        )
     last, worst = regime.values[-1], float(sizes[-1])
-    detail = (f"the error is {worst:.1e} at {regime.variable} = {last} and goes as "
-              f"{regime.variable}^{float(power):.1f}")
+    detail = (
+        f"the error is {worst:.1e} at {regime.variable} = {last} and goes as "
+        f"{regime.variable}^{float(power):.1f}"
+    )
     return Verified(ASYMPTOTIC, f"error {worst:.1e}", detail, {"error": worst, "power": float(power)})
 
 
@@ -190,6 +214,7 @@ def _agree_in_every_case(evaluator: PointEvaluator, seed: str, digits: int) -> i
     for switch in switches:
         function = evaluator.function(switch)
         for sign in (1, -1):
+
             def height(point, function=function, sign=sign):
                 try:
                     return sign * mp.re(function(*evaluator.numbers(point)))
@@ -207,13 +232,17 @@ def _agree_in_every_case(evaluator: PointEvaluator, seed: str, digits: int) -> i
 def _switches(evaluator: PointEvaluator) -> list[sp.Expr]:
     """Expressions whose sign decides which case of a formula applies."""
     found = []
-    for e in sorted((evaluator.left - evaluator.right).atoms(sp.Max, sp.Min, sp.Abs, sp.sign, sp.Piecewise),
-                    key=sp.default_sort_key):
+    for e in sorted(
+        (evaluator.left - evaluator.right).atoms(sp.Max, sp.Min, sp.Abs, sp.sign, sp.Piecewise),
+        key=sp.default_sort_key,
+    ):
         if isinstance(e, (sp.Max, sp.Min)):
             arguments = sorted(e.args, key=sp.default_sort_key)
             found += [b - a for a, b in zip(arguments, arguments[1:])]
         elif isinstance(e, sp.Piecewise):
-            found += [r.lhs - r.rhs for r in sorted(e.atoms(sp.core.relational.Relational), key=sp.default_sort_key)]
+            found += [
+                r.lhs - r.rhs for r in sorted(e.atoms(sp.core.relational.Relational), key=sp.default_sort_key)
+            ]
         else:
             found.append(e.args[0])
     return list(dict.fromkeys(found))[:_SWITCHES]
@@ -224,8 +253,12 @@ def _refute_unless_equal(evaluator: PointEvaluator, point: dict, digits: int) ->
         return
     left, right = evaluator.values(point, 2 * digits)
     shown = distinguish(left, right)
-    raise Refuted(f"{shown[0]} is not {shown[1]} at {describe(point, evaluator.n, evaluator.at)}",
-                  point=point, left=left, right=right)
+    raise Refuted(
+        f"{shown[0]} is not {shown[1]} at {describe(point, evaluator.n, evaluator.at)}",
+        point=point,
+        left=left,
+        right=right,
+    )
 
 
 def _no_value(evaluator: PointEvaluator, point: dict) -> Exception:
@@ -236,16 +269,24 @@ def _no_value(evaluator: PointEvaluator, point: dict) -> Exception:
     if not any(real):
         return Undecided(f"neither side has a real, finite value at {where}")
     value = mp.nstr((left if real[0] else right), 12)
-    return Refuted(f"one side is {value}, the other has no real, finite value at {where}",
-                   point=point, left=mp.nan if left is None else left, right=mp.nan if right is None else right)
+    return Refuted(
+        f"one side is {value}, the other has no real, finite value at {where}",
+        point=point,
+        left=mp.nan if left is None else left,
+        right=mp.nan if right is None else right,
+    )
 
 
 def _violation(relation: str, evaluator: PointEvaluator, point: dict) -> Refuted:
     lower, upper = evaluator.values(point, 100)
     left, right = (lower, upper) if relation in ("<=", "<") else (upper, lower)
     shown = distinguish(left, right)
-    return Refuted(f"{shown[0]} {relation} {shown[1]} fails at {describe(point, evaluator.n, evaluator.at)}",
-                   point=point, left=left, right=right)
+    return Refuted(
+        f"{shown[0]} {relation} {shown[1]} fails at {describe(point, evaluator.n, evaluator.at)}",
+        point=point,
+        left=left,
+        right=right,
+    )
 
 
 def _over(domain: Domain, expression: sp.Expr) -> sp.Expr:
@@ -255,6 +296,7 @@ def _over(domain: Domain, expression: sp.Expr) -> sp.Expr:
 
 def _difference(left, right) -> sp.Expr:
     """Left minus right, every quantity unfolded and everything carried out but sums of vector entries."""
+
     def can_be_carried_out(e):
         if isinstance(e, (sp.Derivative, sp.Subs)):
             return True
@@ -304,8 +346,15 @@ def _factor_logs(expression: sp.Expr) -> sp.Expr:
     return expression.replace(sp.log, lambda argument: sp.log(sp.factor_terms(sp.factor(argument))))
 
 
-def _descend(height: Callable, evaluator: PointEvaluator, level, point: dict, rounds: int = 12, *,
-             improving: bool = False):
+def _descend(
+    height: Callable,
+    evaluator: PointEvaluator,
+    level,
+    point: dict,
+    rounds: int = 12,
+    *,
+    improving: bool = False,
+):
     """Walk downhill, one coordinate at a time, inside the domain; yields the points visited.
 
     ``improving`` yields only those that went down.
@@ -334,12 +383,15 @@ def _descend(height: Callable, evaluator: PointEvaluator, level, point: dict, ro
 def _moves(kind, value, step) -> list[Callable]:
     """Ways to change one coordinate of a point, each of which stays inside its range."""
     if isinstance(kind, Simplex):
+
         def scale(k, factor):
             def move(p):
                 weights = [w * factor if at == k else w for at, w in enumerate(p)]
                 total = mp.fsum(weights)
                 return tuple(w / total for w in weights)
+
             return move
+
         return [scale(k, mp.exp(sign * 8 * step)) for k in range(len(value)) for sign in (1, -1)]
     low, high = ends(kind)
 
@@ -352,7 +404,11 @@ def _moves(kind, value, step) -> list[Callable]:
     by = step * (high - low)
     if not isinstance(value, tuple):
         return [lambda x, d=d: shifted(x, d) for d in (by, -by)]
-    one = [lambda p, k=k, d=d: (*p[:k], shifted(p[k], d), *p[k + 1:]) for k in range(len(value)) for d in (by, -by)]
+    one = [
+        lambda p, k=k, d=d: (*p[:k], shifted(p[k], d), *p[k + 1 :])
+        for k in range(len(value))
+        for d in (by, -by)
+    ]
     # inequalities are often tight, and strict ones fail, where entries are equal
-    ties = [lambda p, k=k: (*p[:k], p[k - 1], *p[k + 1:]) for k in range(1, len(value))]
+    ties = [lambda p, k=k: (*p[:k], p[k - 1], *p[k + 1 :]) for k in range(1, len(value))]
     return one + ties

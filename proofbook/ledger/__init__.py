@@ -17,7 +17,25 @@ from proofbook.ledger.report import Report, agreement, say, show, table
 from proofbook.ledger.run import device
 
 __all__ = [
-    "VERDICTS", "Claim", "Evidence", "EvidenceFailed", "Report", "VerdictRefused", "agreement", "attacked", "between", "checked",
-    "claim", "counterexample", "device", "listed_claims", "measured", "proved", "say", "show", "source", "table",
+    "VERDICTS",
+    "Claim",
+    "Evidence",
+    "EvidenceFailed",
+    "Report",
+    "VerdictRefused",
+    "agreement",
+    "attacked",
+    "between",
+    "checked",
+    "claim",
+    "counterexample",
+    "device",
+    "listed_claims",
+    "measured",
+    "proved",
+    "say",
+    "show",
+    "source",
+    "table",
     "violates",
 ]

@@ -46,17 +46,31 @@ class Claim:
 
     def record(self) -> dict:
         """The machine-readable form that the ledger page is made from."""
-        return {"schema": 1, "id": self.id, "article": self.article, "statement": self.statement,
-                "verdict": self.verdict, "condition": self.condition, "correction": self.correction,
-                "evidence": [{"kind": e.kind, "text": e.text} for e in self.evidence], "anchor": self.anchor}
+        return {
+            "schema": 1,
+            "id": self.id,
+            "article": self.article,
+            "statement": self.statement,
+            "verdict": self.verdict,
+            "condition": self.condition,
+            "correction": self.correction,
+            "evidence": [{"kind": e.kind, "text": e.text} for e in self.evidence],
+            "anchor": self.anchor,
+        }
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return {"text/markdown": self._markdown(), "text/plain": self._plain(), CLAIM_MIME: self.record()}
 
     def _markdown(self) -> str:
         style = "verdict-" + self.verdict.replace(" ", "-")
-        lines = [f":::{{admonition}} {self.id} · {self.verdict}", f":class: claim {style}", f":name: {self.anchor}", "",
-                 self.statement, ""]
+        lines = [
+            f":::{{admonition}} {self.id} · {self.verdict}",
+            f":class: claim {style}",
+            f":name: {self.anchor}",
+            "",
+            self.statement,
+            "",
+        ]
         if self.condition:
             lines += [f"**Condition.** {self.condition}", ""]
         if self.correction:
@@ -66,13 +80,21 @@ class Claim:
 
     def _plain(self) -> str:
         lines = [f"{self.id}: {self.verdict}", f"  {self.statement}"]
-        lines += [f"  {name}: {text}" for name, text in
-                  (("condition", self.condition), ("correction", self.correction)) if text]
+        lines += [
+            f"  {name}: {text}"
+            for name, text in (("condition", self.condition), ("correction", self.correction))
+            if text
+        ]
         return "\n".join(lines + [f"  [{e.kind}] {e.text}" for e in self.evidence])
 
 
-def claim(claim_id: str, verdict: str, *evidence: Evidence, condition: str | None = None,
-          correction: str | None = None) -> Claim:
+def claim(
+    claim_id: str,
+    verdict: str,
+    *evidence: Evidence,
+    condition: str | None = None,
+    correction: str | None = None,
+) -> Claim:
     """Give a claim its verdict. The statement comes from the book's list of claims; the evidence is already checked.
 
     A verdict must be earned, and a claim that holds cannot come with a counterexample:
@@ -91,33 +113,53 @@ def claim(claim_id: str, verdict: str, *evidence: Evidence, condition: str | Non
         raise ValueError(f"verdict must be one of {VERDICTS}, got {verdict!r}")
     entries = listed_claims()
     if claim_id not in entries:
-        raise ValueError(f"claim_id {claim_id!r} is not listed in the book's claims/ folder: list it there with its statement")
+        raise ValueError(
+            f"claim_id {claim_id!r} is not listed in the book's claims/ folder: list it there with its statement"
+        )
     if problem := _objection(verdict, [e.kind for e in evidence], condition, correction):
         raise VerdictRefused(f"{claim_id} cannot be called {verdict!r}: {problem}")
     run.claimed(claim_id)
     return Claim(claim_id, entries[claim_id]["statement"], verdict, tuple(evidence), condition, correction)
 
 
-def _objection(verdict: str, kinds: Sequence[str], condition: str | None, correction: str | None) -> str | None:
+def _objection(
+    verdict: str, kinds: Sequence[str], condition: str | None, correction: str | None
+) -> str | None:
     """Why the evidence does not allow the verdict; None when it does."""
     supported = any(k in SUPPORTING or k == "asymptotic" for k in kinds)
     refuted = "counterexample" in kinds
     needs = {
-        "holds": [(supported, "nothing supports it"), (not refuted, "there is a counterexample"),
-                  (condition is None, "a claim with a condition 'holds under' it"),
-                  (correction is None, "a claim with a correction 'needs correction'"),
-                  (any(k in SUPPORTING for k in kinds), "an asymptotic statement is 'approximate'")],
-        "holds under": [(bool(condition), "no condition is given"), (supported, "nothing supports it"),
-                        (refuted, "no counterexample shows that the condition is needed")],
-        "approximate": [(bool(condition), "no regime is given"),
-                        ("measured" in kinds or "asymptotic" in kinds, "no error was measured")],
-        "needs correction": [(refuted, "no counterexample is given"), (bool(correction), "no correction is given"),
-                             (supported, "nothing supports the correction")],
+        "holds": [
+            (supported, "nothing supports it"),
+            (not refuted, "there is a counterexample"),
+            (condition is None, "a claim with a condition 'holds under' it"),
+            (correction is None, "a claim with a correction 'needs correction'"),
+            (any(k in SUPPORTING for k in kinds), "an asymptotic statement is 'approximate'"),
+        ],
+        "holds under": [
+            (bool(condition), "no condition is given"),
+            (supported, "nothing supports it"),
+            (refuted, "no counterexample shows that the condition is needed"),
+        ],
+        "approximate": [
+            (bool(condition), "no regime is given"),
+            ("measured" in kinds or "asymptotic" in kinds, "no error was measured"),
+        ],
+        "needs correction": [
+            (refuted, "no counterexample is given"),
+            (bool(correction), "no correction is given"),
+            (supported, "nothing supports the correction"),
+        ],
         "false": [(refuted, "no counterexample is given")],
-        "empirical": [("source" in kinds or "measured" in kinds, "neither a source nor a measurement is given")],
-        "open": [("measured" in kinds, "no measurement is given"), (not refuted, "there is a counterexample"),
-                 (condition is None, "a claim with a condition 'holds under' it"),
-                 (correction is None, "a claim with a correction 'needs correction'")],
+        "empirical": [
+            ("source" in kinds or "measured" in kinds, "neither a source nor a measurement is given")
+        ],
+        "open": [
+            ("measured" in kinds, "no measurement is given"),
+            (not refuted, "there is a counterexample"),
+            (condition is None, "a claim with a condition 'holds under' it"),
+            (correction is None, "a claim with a correction 'needs correction'"),
+        ],
     }
     return next((problem for met, problem in needs[verdict] if not met), None)
 

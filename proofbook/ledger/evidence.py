@@ -18,8 +18,13 @@ from proofbook.ledger import run
 SUPPORTING = ("proof", "ladder", "digits", "bound", "checked", "measured")
 KINDS = SUPPORTING + ("asymptotic", "counterexample", "source")
 
-_KIND_OF_STRATEGY = {"symbolic": "proof", "n-ladder": "ladder", "digits": "digits", "bound": "bound",
-                     "asymptotic": "asymptotic"}
+_KIND_OF_STRATEGY = {
+    "symbolic": "proof",
+    "n-ladder": "ladder",
+    "digits": "digits",
+    "bound": "bound",
+    "asymptotic": "asymptotic",
+}
 
 
 class EvidenceFailed(AssertionError):
@@ -41,7 +46,9 @@ class Evidence:
 def proved(derivation, text: str | None = None) -> Evidence:
     """A derivation that verified itself. It counts as what its weakest step rests on."""
     if not isinstance(derivation, Derivation):
-        raise TypeError(f"derivation must be a Derivation, which proves itself, got {type(derivation).__name__}")
+        raise TypeError(
+            f"derivation must be a Derivation, which proves itself, got {type(derivation).__name__}"
+        )
     kind = _KIND_OF_STRATEGY[derivation.strategy]
     how = derivation.verified[-1].detail if len(derivation.verified) == 1 else f"weakest step: {kind}"
     return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}")

@@ -48,7 +48,9 @@ def device_name(device: str) -> str:
     if not torch.cuda.is_available():
         raise NoSuchDevice("no CUDA device is available to torch on this machine: nothing was recorded")
     if (wanted.index or 0) >= torch.cuda.device_count():
-        raise NoSuchDevice(f"torch sees {torch.cuda.device_count()} CUDA devices, not {device!r}: nothing was recorded")
+        raise NoSuchDevice(
+            f"torch sees {torch.cuda.device_count()} CUDA devices, not {device!r}: nothing was recorded"
+        )
     return torch.cuda.get_device_name(wanted)
 
 
@@ -66,8 +68,12 @@ def driver(device: str) -> str | None:
     if torch.device(device).type != "cuda":
         return None
     try:
-        answer = subprocess.run(["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
-                                capture_output=True, text=True, check=True)
+        answer = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return answer.stdout.strip().splitlines()[0]
@@ -176,8 +182,11 @@ def commit(folder: Path, *pathspecs: str) -> tuple[str | None, bool | None]:
 
     None where git cannot tell.
     """
+
     def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout
 
     try:
         return git("rev-parse", "HEAD").strip(), bool(git("status", "--porcelain", "--", *pathspecs).strip())
@@ -193,9 +202,17 @@ def environment(device: str, sources: Iterable[Path], *, folder: Path, pathspecs
     """
     name = device_name(device)
     head, modified = commit(folder, *pathspecs)
-    return {"device": device, "device_name": name, "driver": driver(device), "torch": str(torch.__version__),
-            "python": platform.python_version(), "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-            "commit": head, "modified": modified, "digest": digest(sources)}
+    return {
+        "device": device,
+        "device_name": name,
+        "driver": driver(device),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": head,
+        "modified": modified,
+        "digest": digest(sources),
+    }
 
 
 def validate_environment(entry: dict) -> None:

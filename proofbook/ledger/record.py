@@ -33,8 +33,9 @@ def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print)
     A chapter that needs a package this machine lacks is left out, and ``progress`` is told.
     """
     # Before the run: sources edited while it lasts are not what it ran.
-    made_with = provenance.environment(device, provenance.package_sources(), folder=notebooks[0].parent,
-                                        pathspecs=PATHSPECS)
+    made_with = provenance.environment(
+        device, provenance.package_sources(), folder=notebooks[0].parent, pathspecs=PATHSPECS
+    )
     chapters = []
     for path in notebooks:
         started = time.perf_counter()
@@ -49,7 +50,9 @@ def record(notebooks: list[Path], device: str, *, seed: int = 0, progress=print)
             continue
         notes, claims = run.collect()
         seconds = time.perf_counter() - started
-        chapters.append({"chapter": path.stem, "seconds": round(seconds, 2), "claims": claims, "checks": notes})
+        chapters.append(
+            {"chapter": path.stem, "seconds": round(seconds, 2), "claims": claims, "checks": notes}
+        )
         progress(f"{path.stem}: {len(claims)} claims, {len(notes)} checks, {seconds:.1f} s")
     return {"schema": SCHEMA, **made_with, "dtype": "float64", "seed": seed, "chapters": chapters}
 
@@ -63,8 +66,12 @@ def validate(data: dict) -> None:
     for chapter in data["chapters"]:
         _keys("a chapter", chapter, {"chapter", "seconds", "claims", "checks"})
         for check in chapter["checks"]:
-            _keys(f"a check of {chapter['chapter']}", check, {"check", "value"},
-                  {"below", "above", "low", "high", "trials", "claim"})
+            _keys(
+                f"a check of {chapter['chapter']}",
+                check,
+                {"check", "value"},
+                {"below", "above", "low", "high", "trials", "claim"},
+            )
             if problem := _failure(check):
                 raise ValueError(f"{chapter['chapter']}: {check['check']} is {check['value']}, {problem}")
 
@@ -113,7 +120,12 @@ def _execute(path: Path) -> None:
     try:
         for number, code in enumerate(cells, start=1):
             name = f"{path.name}, code cell {number}"
-            linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)  # for the traceback
+            linecache.cache[name] = (
+                len(code),
+                None,
+                code.splitlines(keepends=True),
+                name,
+            )  # for the traceback
             exec(compile(code, name, "exec"), namespace)
     finally:
         os.chdir(folder)
@@ -144,5 +156,7 @@ def main(arguments) -> int:
     text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
     temporary.write_text(text + "\n", encoding="utf-8")
     temporary.replace(out)
-    print(f"recorded {sum(len(c['checks']) for c in data['chapters'])} checks of {len(data['chapters'])} chapters on {data['device_name']} in {out}")
+    print(
+        f"recorded {sum(len(c['checks']) for c in data['chapters'])} checks of {len(data['chapters'])} chapters on {data['device_name']} in {out}"
+    )
     return 0

@@ -51,7 +51,9 @@ def agreement(rows: Sequence[tuple]) -> Report:
     """
     for quantity, difference, bound in rows:
         measured(quantity, difference, below=bound)
-    return table(["quantity", "largest difference"], [[quantity, f"< {bound:g}"] for quantity, _, bound in rows])
+    return table(
+        ["quantity", "largest difference"], [[quantity, f"< {bound:g}"] for quantity, _, bound in rows]
+    )
 
 
 def show(*objects) -> None:

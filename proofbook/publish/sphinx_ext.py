@@ -127,7 +127,9 @@ class BookDirective(SphinxDirective):
         reference += nodes.inline("", "", *self.inline(label))
         return reference
 
-    def table(self, headings: list[str], rows: list[list | str], kind: str, *, stacks: bool = True) -> nodes.Node:
+    def table(
+        self, headings: list[str], rows: list[list | str], kind: str, *, stacks: bool = True
+    ) -> nodes.Node:
         """A table that turns into a stack of its cells on a narrow screen (see book.css), or else scrolls.
 
         A row that is a text stands across all columns, over the rows that follow.
@@ -265,11 +267,7 @@ class Articles(BookDirective):
             page = next(
                 (p for p in self.book.pages if p.card and p.card.get("article") == article["id"]), None
             )
-            title = (
-                self.link_to_page(page.docname, page.title)
-                if page
-                else nodes.Text(article["title_en"])
-            )
+            title = self.link_to_page(page.docname, page.title) if page else nodes.Text(article["title_en"])
             name = nodes.paragraph("", "", title)
             original = nodes.paragraph(
                 "",
@@ -583,7 +581,9 @@ class RecordedExperiments(Recorded):
         trained = [entry for entry in record["entries"] if entry["kind"] == "training"]
         facts = {"Experiment": experiment, "Preset": record["preset"]}
         if trained:
-            facts["Models trained"] = f"{len(trained)}, each for {record['steps']:,} steps of {record['batch']} windows"
+            facts["Models trained"] = (
+                f"{len(trained)}, each for {record['steps']:,} steps of {record['batch']} windows"
+            )
             facts["Training took"] = duration(sum(entry["seconds"] for entry in trained))
         facts |= {
             "Scores": str(len(record["entries"]) - len(trained)),
@@ -597,7 +597,9 @@ class RecordedExperiments(Recorded):
             "Commit": commit(record),
             "Sources": record["digest"][:12],
         }
-        return provenance(facts, current=record["digest"] == digest(reachable_sources(self.modules[experiment])))
+        return provenance(
+            facts, current=record["digest"] == digest(reachable_sources(self.modules[experiment]))
+        )
 
 
 class CiteChapter(BookDirective):

@@ -27,8 +27,9 @@ ORACLES = {
     "log_n": lambda n, d: mp.log(n) / mp.log(512) / mp.sqrt(d),
     "kappa_log": lambda n, d: 4 * mp.log(n) / d,
     "sphere": lambda n, d: mp.sqrt(mp.exp(4 * (mp.log(n) - 1.5) / d) - mp.exp(2 * (mp.log(n) - 1.5) / d)),
-    "info": lambda n, d: mp.sqrt((1 - mp.mpf(n) ** (mp.mpf(-2) / d)) / (1 - mp.mpf(64) ** (mp.mpf(-2) / d))
-                                 / d),
+    "info": lambda n, d: mp.sqrt(
+        (1 - mp.mpf(n) ** (mp.mpf(-2) / d)) / (1 - mp.mpf(64) ** (mp.mpf(-2) / d)) / d
+    ),
 }
 
 
@@ -69,7 +70,7 @@ def test_calibration():
     assert scale.log_n(512, 64) == pytest.approx(1 / 8, rel=1e-15)
     assert scale.log_n(1024, 64, base=1024) == pytest.approx(1 / 8, rel=1e-15)
     assert scale.log_n(64, 64) * 8 == pytest.approx(2 / 3, rel=1e-14)
-    assert scale.info(64, 128, n_train=64) == pytest.approx(128 ** -0.5, rel=1e-15)
+    assert scale.info(64, 128, n_train=64) == pytest.approx(128**-0.5, rel=1e-15)
     assert scale.kappa_log(512, 64, kappa=8 / math.log(512)) == pytest.approx(scale.log_n(512, 64), rel=1e-15)
 
 
@@ -100,28 +101,39 @@ def test_sphere_rule_never_bends_a_target_unasked():
         scale.sphere(causal, 64, entropy=1.5)
     assert caught.value.upper == 0
     got = scale.sphere(causal, 64, entropy=1.5, unreachable="uniform")
-    assert bool((got[:4] == 0).all()) and bool((got[4:] > 0).all())     # log 4 < 1.5 < log 5
+    assert bool((got[:4] == 0).all()) and bool((got[4:] > 0).all())  # log 4 < 1.5 < log 5
     assert scale.sphere(torch.tensor([0, 100]), 64, entropy=1.5)[0] == 0
     assert scale.sphere(8, 64, entropy=math.log(8)) == 0
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: scale.sqrt_d(0, 64), InvalidArgument, r"n must lie in \[1, inf\], got 0.0"),
-    (lambda: scale.log_n(0.5, 64), InvalidArgument, "got 0.5"),
-    (lambda: scale.log_n(torch.tensor([3, -1]), 64), InvalidArgument, r"n must lie in \[0, inf\], got -1.0"),
-    (lambda: scale.log_n(torch.tensor([3, 0.5]), 64), InvalidArgument, "n must be 0 or at least 1, got 0.5"),
-    (lambda: scale.log_n(torch.tensor([3, math.nan]), 64), InvalidArgument, "n must be finite, got nan"),
-    (lambda: scale.log_n(True, 64), TypeError, "n must be a real number"),
-    (lambda: scale.log_n(512, 0), InvalidArgument, "d must lie in"),
-    (lambda: scale.log_n(512, torch.tensor(64)), TypeError, "d must be a real number, got Tensor"),
-    (lambda: scale.log_n(512, 64, base=1), InvalidArgument, r"base must lie in \(1, inf\], got 1.0"),
-    (lambda: scale.kappa_log(512, 64, kappa=math.inf), InvalidArgument, "kappa must be finite"),
-    (lambda: scale.sphere(512, 64, entropy=-1), InvalidArgument, "entropy must lie in"),
-    (lambda: scale.sphere(512, 64, entropy=7), UnreachableEntropy, "for n=512, got 7.0"),
-    (lambda: scale.sphere(512, 64, entropy=1, unreachable="clip"), InvalidArgument, "got 'clip'"),
-    (lambda: scale.needle(512, 1), InvalidArgument, "d must lie in"),
-    (lambda: scale.info(512, 64, n_train=1), InvalidArgument, "n_train must lie in"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: scale.sqrt_d(0, 64), InvalidArgument, r"n must lie in \[1, inf\], got 0.0"),
+        (lambda: scale.log_n(0.5, 64), InvalidArgument, "got 0.5"),
+        (
+            lambda: scale.log_n(torch.tensor([3, -1]), 64),
+            InvalidArgument,
+            r"n must lie in \[0, inf\], got -1.0",
+        ),
+        (
+            lambda: scale.log_n(torch.tensor([3, 0.5]), 64),
+            InvalidArgument,
+            "n must be 0 or at least 1, got 0.5",
+        ),
+        (lambda: scale.log_n(torch.tensor([3, math.nan]), 64), InvalidArgument, "n must be finite, got nan"),
+        (lambda: scale.log_n(True, 64), TypeError, "n must be a real number"),
+        (lambda: scale.log_n(512, 0), InvalidArgument, "d must lie in"),
+        (lambda: scale.log_n(512, torch.tensor(64)), TypeError, "d must be a real number, got Tensor"),
+        (lambda: scale.log_n(512, 64, base=1), InvalidArgument, r"base must lie in \(1, inf\], got 1.0"),
+        (lambda: scale.kappa_log(512, 64, kappa=math.inf), InvalidArgument, "kappa must be finite"),
+        (lambda: scale.sphere(512, 64, entropy=-1), InvalidArgument, "entropy must lie in"),
+        (lambda: scale.sphere(512, 64, entropy=7), UnreachableEntropy, "for n=512, got 7.0"),
+        (lambda: scale.sphere(512, 64, entropy=1, unreachable="clip"), InvalidArgument, "got 'clip'"),
+        (lambda: scale.needle(512, 1), InvalidArgument, "d must lie in"),
+        (lambda: scale.info(512, 64, n_train=1), InvalidArgument, "n_train must lie in"),
+    ],
+)
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()

@@ -58,8 +58,10 @@ def mean_by_head(rows: list[tuple[int, dict]]) -> dict[str, torch.Tensor]:
     """The mean of every quantity over the rows of a head that tell it."""
     heads = [[row for head, row in rows if head == h] for h in range(HEADS)]
     return {
-        name: torch.tensor([math.fsum(r[name] for r in head if name in r) / sum(name in r for r in head)
-                            for head in heads], dtype=torch.float64)
+        name: torch.tensor(
+            [math.fsum(r[name] for r in head if name in r) / sum(name in r for r in head) for head in heads],
+            dtype=torch.float64,
+        )
         for name in QUANTITIES
     }
 
@@ -218,8 +220,14 @@ def test_a_head_without_any_weight_is_left_out(generator):
 def test_inside_in_float32_is_that_in_float64(generator):
     """Sums of at most 111 terms and exponents of scores up to 30: 1e-4 is 1000 roundings of float32."""
     q, k, _ = inputs(111, generator)
-    for attention in (Softmax(scales.sqrt_d), Relu2("length"), HeldEntropy(torch.full((1, HEADS), 2.0), per="row")):
-        low, high = (attention.inside(0, q.to(dtype), k.to(dtype)) for dtype in (torch.float32, torch.float64))
+    for attention in (
+        Softmax(scales.sqrt_d),
+        Relu2("length"),
+        HeldEntropy(torch.full((1, HEADS), 2.0), per="row"),
+    ):
+        low, high = (
+            attention.inside(0, q.to(dtype), k.to(dtype)) for dtype in (torch.float32, torch.float64)
+        )
         for name in QUANTITIES:
             assert getattr(low, name).dtype == torch.float64
             torch.testing.assert_close(getattr(low, name), getattr(high, name), rtol=1e-4, atol=1e-4)
@@ -246,6 +254,7 @@ def test_measured_averages_over_calls_and_passes_the_output_on(generator):
 
 def test_the_scales_of_the_arms():
     """At n_train = 64, d = 32, by hand."""
+
     def scale(name: str, n: int) -> float:
         return arm(name).attention(64, None).scale(n, 32)
 
@@ -255,7 +264,9 @@ def test_the_scales_of_the_arms():
         assert scale("E", n) == pytest.approx(math.log(n) / math.log(512) / root)
         assert scale("E-normalised", n) == pytest.approx(math.log(n) / math.log(64) / root)
         assert scale("kappa", n) == pytest.approx(math.log(n) / 0.24 / 32)
-        assert scale("infoscale", n) == pytest.approx(math.sqrt((1 - n ** (-1 / 16)) / (1 - 64 ** (-1 / 16))) / root)
+        assert scale("infoscale", n) == pytest.approx(
+            math.sqrt((1 - n ** (-1 / 16)) / (1 - 64 ** (-1 / 16))) / root
+        )
         assert scale("sharper", n) == pytest.approx(1.5 / root)
         assert scale("window", n) == pytest.approx(1 / root)
         assert scale("gau-softmax", n) == pytest.approx(1 / root)
@@ -266,6 +277,7 @@ def test_the_scales_of_the_arms():
 
 def test_the_sphere_arm_holds_the_entropy_of_the_training_length():
     """H = log n - d/2 log w, w = (1 + sqrt(1 + 4 lambda^2)) / 2, annealed: the same at every n as at 64."""
+
     def entropy(n: int) -> float:
         lam = arm("sphere").attention(64, None).scale(n, 32)
         return math.log(n) - 16 * math.log((1 + math.sqrt(1 + 4 * lam**2)) / 2)
@@ -280,7 +292,10 @@ def test_the_other_attentions_of_the_arms():
         held = arm(name).attention(64, entropies)
         assert held.per == per and held.targets is entropies
     assert arm("window").attention(64, None).window == 32
-    divisors = {name: arm(name).attention(64, None).normalize for name in ("gau-relu2-n", "gau-relu2-train", "gau-relu2-sum")}
+    divisors = {
+        name: arm(name).attention(64, None).normalize
+        for name in ("gau-relu2-n", "gau-relu2-train", "gau-relu2-sum")
+    }
     assert divisors == {"gau-relu2-n": "length", "gau-relu2-train": 64, "gau-relu2-sum": "sum"}
 
 

@@ -132,7 +132,9 @@ def test_the_real_text():
     text = corpus.kjv_text()
     assert not set(text) & set("[]") and text == text.lower() and "\n\n" not in text
     bible = corpus.load_corpus(512)
-    assert bible.held_out.shape[0] == len(bible.train) >= 18  # what the largest preset asks for, and at 512 more
+    assert (
+        bible.held_out.shape[0] == len(bible.train) >= 18
+    )  # what the largest preset asks for, and at 512 more
     assert not (bible.held_out == MASK).any() and not any((run == MASK).any() for run in bible.train)
     assert corpus.load_corpus(512) is bible
 

@@ -67,7 +67,9 @@ def test_scores_by_hand():
     assert score.tokens == COUNT == int(hidden.sum())
     assert score.accuracy == int((text[hidden] == 7).sum()) / COUNT > 0
     assert score.loss == pytest.approx(-log_p[text[hidden]].mean().item(), rel=1e-5)
-    assert evaluate(Stub(0 * said), Softmax(1.0), CORPUS, PRESET, 64).loss == pytest.approx(math.log(80), rel=1e-6)
+    assert evaluate(Stub(0 * said), Softmax(1.0), CORPUS, PRESET, 64).loss == pytest.approx(
+        math.log(80), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize("training", ["O", "gau-softmax"])

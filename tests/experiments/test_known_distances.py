@@ -127,7 +127,9 @@ def test_values_are_averaged_with_the_weights():
     _, (q, k) = rotated(20, 8)
     output = KnownDistances(7, scale.sqrt_d)(0, q, k, torch.ones(1, 2, 20, 3, dtype=torch.float64))
     assert (output - 1).abs().max() < 1e-15 * 20
-    one_hot = KnownDistances(7, scale.sqrt_d)(0, q, k, torch.eye(20, dtype=torch.float64).expand(1, 2, 20, 20))
+    one_hot = KnownDistances(7, scale.sqrt_d)(
+        0, q, k, torch.eye(20, dtype=torch.float64).expand(1, 2, 20, 20)
+    )
     expected = (scores(q, k, 7) / math.sqrt(8)).softmax(-1)
     assert (one_hot - expected).abs().max() < 1e-15
 
@@ -141,9 +143,16 @@ def trained(tmp_path_factory) -> Path:
 
 
 def test_command_on_a_trained_model(trained, tmp_path, capsys):
-    assert known_distances.main(["--preset", "smoke", "--trained", str(trained), "--record", str(tmp_path / "r")]) == 0
+    assert (
+        known_distances.main(
+            ["--preset", "smoke", "--trained", str(trained), "--record", str(tmp_path / "r")]
+        )
+        == 0
+    )
     entries = results.read(tmp_path / "r" / "known-distances-smoke.jsonl")
-    main = {(e["arm"], e["length"]): e for e in results.read(trained / "results.jsonl") if e["kind"] == "score"}
+    main = {
+        (e["arm"], e["length"]): e for e in results.read(trained / "results.jsonl") if e["kind"] == "score"
+    }
     assert len(entries) == len(RULES) * 2
     for entry in entries:
         if entry["length"] == 64 and entry["arm"] != "entropy-head":
@@ -197,10 +206,22 @@ def test_the_preset_gpu_wants_a_gpu(tmp_path, capsys):
 def test_killed_and_started_again(trained, tmp_path):
     """The workers end with the command, and the results are those of a run that was let alone."""
     folder = tmp_path / "trained"
-    checkpoints.write_whole(folder / "checkpoints" / "O-0.pt", (trained / "checkpoints" / "O-0.pt").read_bytes())
+    checkpoints.write_whole(
+        folder / "checkpoints" / "O-0.pt", (trained / "checkpoints" / "O-0.pt").read_bytes()
+    )
     expected = known_distances.run("smoke", trained)
     where = os.environ | {"PYTHONPATH": str(Path(attnlib.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", known_distances.MODULE, "--preset", "smoke", "--trained", str(folder), "--jobs", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        known_distances.MODULE,
+        "--preset",
+        "smoke",
+        "--trained",
+        str(folder),
+        "--jobs",
+        "2",
+    ]
     process = subprocess.Popen(command, env=where, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     stored = folder / "known-distances.jsonl"
     while not stored.exists():

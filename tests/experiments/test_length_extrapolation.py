@@ -28,8 +28,13 @@ from proofbook.ledger import provenance
 
 SMOKE = PRESETS["smoke"]
 TRAININGS = ("O", "gau-relu2-n")
-SCORES = [(arm.name, length) for training in TRAININGS for arm in ARMS if arm.training.name == training
-          for length in (64, 128)]
+SCORES = [
+    (arm.name, length)
+    for training in TRAININGS
+    for arm in ARMS
+    if arm.training.name == training
+    for length in (64, 128)
+]
 LONG = 1200  # seconds that no process here should need on the busiest machine
 
 
@@ -186,20 +191,27 @@ def test_results_of_other_weights_do_not_go_on(finished, tmp_path, capsys):
     stored = json.dumps(one | {"weights": "f" * 64}).encode() + b"\n"
     (out / "results.jsonl").write_bytes(stored)
     assert main(["--preset", "smoke", "--out", str(out)]) == 2
-    assert last_line(capsys) == f"error: {out / 'results.jsonl'} has results of other weights of O-0; choose another --out"
+    assert (
+        last_line(capsys)
+        == f"error: {out / 'results.jsonl'} has results of other weights of O-0; choose another --out"
+    )
     assert (out / "results.jsonl").read_bytes() == stored
 
 
 def test_missing_bar_with_several_at_a_time(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm", None)
     assert main(["--preset", "smoke", "--out", str(tmp_path / "out"), "--jobs", "2"]) == 2
-    assert only_line(capsys) == "error: the experiments need the package tqdm: pip install 'attnlib[models]'\n"
+    assert (
+        only_line(capsys) == "error: the experiments need the package tqdm: pip install 'attnlib[models]'\n"
+    )
 
 
 def test_what_is_asked_for_twice_is_done_once(start, finished, tmp_path):
     out = tmp_path / "out"
     finish(start(out, "--training", "O", "--training", "O", "--seed", "0", "--seed", "0", "--jobs", "2"))
-    assert entries(out) == [entry for entry in entries(finished) if "gau" not in (entry.get("training") or entry["arm"])]
+    assert entries(out) == [
+        entry for entry in entries(finished) if "gau" not in (entry.get("training") or entry["arm"])
+    ]
 
 
 def test_a_checkpoint_of_other_code_does_not_go_on(finished, tmp_path, monkeypatch, capsys):
@@ -224,7 +236,15 @@ def test_two_processes_train_one_model(start, finished, tmp_path, capsys):
     8e-6 for P = 30,000 weights all at their worst. Each loss is stored to 1e-6.
     """
     out = tmp_path / "out"
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--log-dir", str(tmp_path))
+    launcher = (
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "--log-dir",
+        str(tmp_path),
+    )
     said = finish(start(out, launcher=launcher))
     assert said.count("20 of 20 results") == 1
     for two, one in zip(entries(out), entries(finished), strict=True):
@@ -277,8 +297,11 @@ def test_a_finished_run_is_recorded(finished, tmp_path, capsys):
 def test_part_of_a_run_is_not_recorded(finished, tmp_path, capsys):
     """And only what was asked for is trained."""
     (tmp_path / "out").mkdir()
-    part = [line for line in (finished / "results.jsonl").read_text().splitlines(keepends=True) if "gau" not in
-            (json.loads(line).get("training") or json.loads(line)["arm"])]
+    part = [
+        line
+        for line in (finished / "results.jsonl").read_text().splitlines(keepends=True)
+        if "gau" not in (json.loads(line).get("training") or json.loads(line)["arm"])
+    ]
     (tmp_path / "out" / "results.jsonl").write_text("".join(part))
     checkpoint = Path("checkpoints", "O-0.pt")
     checkpoints.write_whole(tmp_path / "out" / checkpoint, (finished / checkpoint).read_bytes())
@@ -327,7 +350,10 @@ def test_missing_package(tmp_path, monkeypatch, capsys):
     corpus.load_corpus.cache_clear()
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     assert main(["--preset", "smoke", "--out", str(tmp_path / "out")]) == 2
-    assert only_line(capsys) == "error: the experiments need the package tokenizers: pip install 'attnlib[models]'\n"
+    assert (
+        only_line(capsys)
+        == "error: the experiments need the package tokenizers: pip install 'attnlib[models]'\n"
+    )
     assert not (tmp_path / "out").exists()
 
 
@@ -352,10 +378,15 @@ def test_a_full_disk(finished, tmp_path, monkeypatch, capsys):
     for there in ([], ["gau-relu2-n-0.pt"]):
         with monkeypatch.context() as patch:
             if there:
-                patch.setattr(results.Results, "add", lambda *a, **k: (patch.setattr(os, "fsync", no_space), add(*a, **k)))
+                patch.setattr(
+                    results.Results,
+                    "add",
+                    lambda *a, **k: (patch.setattr(os, "fsync", no_space), add(*a, **k)),
+                )
             else:
-                patch.setattr(checkpoints, "write_whole",
-                              lambda *a: (patch.setattr(os, "fsync", no_space), save(*a)))
+                patch.setattr(
+                    checkpoints, "write_whole", lambda *a: (patch.setattr(os, "fsync", no_space), save(*a))
+                )
             assert main(options) == 2
         where = out if there else out / "checkpoints" / "gau-relu2-n-0.pt"
         assert last_line(capsys) == f"error: the disk is full ({where}); what was stored before is whole"
@@ -393,4 +424,6 @@ def test_stopped_by_the_keyboard(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(training._Run, "advance", interrupted)
     assert main(["--preset", "smoke", "--out", str(tmp_path / "out")]) == 130
-    assert capsys.readouterr().err.rstrip("\n").split("\n")[-1] == "stopped; run the same command again to go on"
+    assert (
+        capsys.readouterr().err.rstrip("\n").split("\n")[-1] == "stopped; run the same command again to go on"
+    )

@@ -71,7 +71,9 @@ def test_parity_with_transformers(bert, pieces, dtype):
     for n in (16, 63, 128, 512):
         ids, visible = padded(passages(pieces, n))
         for hidden, batch in ((None, ids[:1]), (visible, ids)):
-            expected = theirs(batch, attention_mask=None if hidden is None else hidden.long()).last_hidden_state
+            expected = theirs(
+                batch, attention_mask=None if hidden is None else hidden.long()
+            ).last_hidden_state
             found = ours(batch, hidden)
             assert found.dtype == dtype
             error = (found - expected).abs().max().item()
@@ -159,7 +161,8 @@ def test_heads_are_what_the_layers_attend_with(model, pieces):
     layer, heads = model.layers[0], layers[0]
     out = layer.attention.output(
         (torch.softmax((heads.q @ heads.k.mT / 32**0.5).masked_fill(~mask, -torch.inf), -1) @ heads.v)
-        .transpose(1, 2).flatten(-2)
+        .transpose(1, 2)
+        .flatten(-2)
     )
     x, _ = model._start(*tokens)
     assert (layer.attention(x, attn_mask=mask) - out).abs().max() < 1e-12
@@ -174,7 +177,9 @@ def test_heads_follow_the_scale(model, pieces):
 def test_embeddings_have_norm_one_and_meaning(model):
     texts = ["A king rules his land.", "The monarch governs a country.", "Bread is baked in an oven."]
     king, monarch, bread = model.embed(*minilm.tokenize(texts))
-    assert torch.allclose(torch.stack([king, monarch, bread]).norm(dim=-1), torch.ones(3, dtype=torch.float64))
+    assert torch.allclose(
+        torch.stack([king, monarch, bread]).norm(dim=-1), torch.ones(3, dtype=torch.float64)
+    )
     assert king @ monarch > 0.5 > 0.2 > king @ bread
 
 
@@ -227,7 +232,9 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
             load()
 
 
-@pytest.mark.parametrize("package, load", [("safetensors", minilm.load_minilm), ("tokenizers", minilm.load_tokenizer)])
+@pytest.mark.parametrize(
+    "package, load", [("safetensors", minilm.load_minilm), ("tokenizers", minilm.load_tokenizer)]
+)
 def test_a_missing_reader_says_what_to_install(monkeypatch, package, load):
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
@@ -254,7 +261,9 @@ def folder(tmp_path):
 def test_a_folder_of_ones_own(folder):
     path, weights = folder
     assert minilm.load_minilm(path)(torch.tensor([[1, 2, 3]])).shape == (1, 3, 24)
-    assert torch.equal(minilm.load_minilm(str(path)).layers[1].narrow.weight, weights["encoder.layer.1.output.dense.weight"])
+    assert torch.equal(
+        minilm.load_minilm(str(path)).layers[1].narrow.weight, weights["encoder.layer.1.output.dense.weight"]
+    )
 
 
 KEY = "encoder.layer.1.attention.self.key.weight"
@@ -264,9 +273,18 @@ KEY = "encoder.layer.1.attention.self.key.weight"
     "spoil, words",
     [
         (lambda weights: weights.pop(KEY), f"lacks the weight {KEY}"),
-        (lambda weights: weights.update({KEY: torch.zeros(24, 23)}), rf"{KEY} must have shape \(24, 24\), got \(24, 23\)"),
-        (lambda weights: weights.update({KEY: torch.full((24, 24), torch.nan)}), f"{KEY} must be finite, got nan"),
-        (lambda weights: weights.update({"encoder.layer.2.x": torch.zeros(1)}), "not of this network: encoder.layer.2.x"),
+        (
+            lambda weights: weights.update({KEY: torch.zeros(24, 23)}),
+            rf"{KEY} must have shape \(24, 24\), got \(24, 23\)",
+        ),
+        (
+            lambda weights: weights.update({KEY: torch.full((24, 24), torch.nan)}),
+            f"{KEY} must be finite, got nan",
+        ),
+        (
+            lambda weights: weights.update({"encoder.layer.2.x": torch.zeros(1)}),
+            "not of this network: encoder.layer.2.x",
+        ),
     ],
 )
 def test_wrong_weights(folder, spoil, words):

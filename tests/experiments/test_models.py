@@ -58,13 +58,20 @@ def test_rotate_depends_on_distance_only(generator):
     found = turned_q @ turned_k.T
     # A pair as a complex number z turns by e^{i n theta}; q.k is the real part of z_q conj(z_k).
     with mpmath.workdps(50):
-        pairs = [mpmath.mpc(*q[j : j + 2].tolist()) * mpmath.mpc(*k[j : j + 2].tolist()).conjugate() for j in (0, 2, 4)]
+        pairs = [
+            mpmath.mpc(*q[j : j + 2].tolist()) * mpmath.mpc(*k[j : j + 2].tolist()).conjugate()
+            for j in (0, 2, 4)
+        ]
         theta = [mpmath.mpf(10_000) ** (-mpmath.mpf(j) / d) for j in (0, 2, 4)]
         expected = {
-            distance: float(mpmath.re(sum(z * mpmath.expj(distance * t) for z, t in zip(pairs, theta, strict=True))))
+            distance: float(
+                mpmath.re(sum(z * mpmath.expj(distance * t) for z, t in zip(pairs, theta, strict=True)))
+            )
             for distance in range(1 - n, n)
         }
-    dense = torch.tensor([[expected[row - column] for column in range(n)] for row in range(n)], dtype=torch.float64)
+    dense = torch.tensor(
+        [[expected[row - column] for column in range(n)] for row in range(n)], dtype=torch.float64
+    )
     # The angle of the fastest pair is n at most, rounded three times on each side.
     torch.testing.assert_close(found, dense, rtol=0, atol=8 * n * 2**-53 * (q.norm() * k.norm()).item())
 
@@ -166,7 +173,9 @@ def test_fused_attention_in_a_model_is_the_reference(name, request, tokens):
     def reference(layer, q, k, v):
         return softmax_attention(q, k, v, impl="reference")
 
-    torch.testing.assert_close(model(tokens, Softmax(sqrt_d)), model(tokens, reference), rtol=1e-11, atol=1e-11)
+    torch.testing.assert_close(
+        model(tokens, Softmax(sqrt_d)), model(tokens, reference), rtol=1e-11, atol=1e-11
+    )
 
 
 @pytest.mark.parametrize("name", ["roformer", "gau"])
@@ -216,7 +225,10 @@ def test_attention_is_told_the_layer_and_gets_heads(name, layers, heads, d, d_v,
 
 def test_scores_are_those_of_the_embedding(roformer, generator):
     hidden = normal(generator, 5, 24)
-    expected = [[sum(h * e) + b for e, b in zip(roformer.embedding.weight, roformer.bias, strict=True)] for h in hidden]
+    expected = [
+        [sum(h * e) + b for e, b in zip(roformer.embedding.weight, roformer.bias, strict=True)]
+        for h in hidden
+    ]
     torch.testing.assert_close(roformer.scores(hidden), torch.tensor(expected, dtype=torch.float64), **EXACT)
 
 

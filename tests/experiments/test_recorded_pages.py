@@ -12,18 +12,48 @@ from experiments import length_extrapolation
 from experiments.presets import PRESETS
 from proofbook.ledger.provenance import digest, reachable_sources
 
-ENVIRONMENT = {"device": "cpu", "device_name": "A processor of two cores", "driver": None, "torch": "2.13.0",
-               "python": "3.11.7", "date": "2026-11-22", "commit": "a" * 40, "modified": False, "digest": "0" * 64}
+ENVIRONMENT = {
+    "device": "cpu",
+    "device_name": "A processor of two cores",
+    "driver": None,
+    "torch": "2.13.0",
+    "python": "3.11.7",
+    "date": "2026-11-22",
+    "commit": "a" * 40,
+    "modified": False,
+    "digest": "0" * 64,
+}
 
 
 def write(path, **changes):
     """A record of one training of an hour and a score, made in an environment with ``changes``."""
     preset = PRESETS["cpu"]
-    common = {"schema": 1, "seed": 0, "configuration": {"preset": "cpu", **preset.as_dict(), "corpus": "b" * 64},
-              "environment": ENVIRONMENT | changes}
-    entries = [{**common, "kind": "training", "training": "O", "losses": [1.0], "weights": "c" * 64, "seconds": 3725.0},
-               {**common, "kind": "score", "arm": "O", "length": 64, "accuracy": 0.5, "loss": 1.0, "tokens": 10,
-                "inside": {}}]
+    common = {
+        "schema": 1,
+        "seed": 0,
+        "configuration": {"preset": "cpu", **preset.as_dict(), "corpus": "b" * 64},
+        "environment": ENVIRONMENT | changes,
+    }
+    entries = [
+        {
+            **common,
+            "kind": "training",
+            "training": "O",
+            "losses": [1.0],
+            "weights": "c" * 64,
+            "seconds": 3725.0,
+        },
+        {
+            **common,
+            "kind": "score",
+            "arm": "O",
+            "length": 64,
+            "accuracy": 0.5,
+            "loss": 1.0,
+            "tokens": 10,
+            "inside": {},
+        },
+    ]
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
 
 
@@ -32,7 +62,10 @@ def shown(tmp_path_factory):
     root = lay_out(tmp_path_factory.mktemp("experiment"))
     recorded = root / "book/recorded"
     recorded.mkdir()
-    write(recorded / "length-extrapolation-cpu.jsonl", digest=digest(reachable_sources(length_extrapolation.MODULE)))
+    write(
+        recorded / "length-extrapolation-cpu.jsonl",
+        digest=digest(reachable_sources(length_extrapolation.MODULE)),
+    )
     write(recorded / "length-extrapolation-gpu.jsonl", device="cuda", device_name="A card", modified=True)
     run = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
@@ -41,9 +74,15 @@ def shown(tmp_path_factory):
 
 
 def test_an_experiment_names_what_it_was_made_with(shown):
-    for fact in ("Experiment : length-extrapolation Preset : cpu", "Device : A processor of two cores", "Scores : 1", "Training took : 1 h 2 min",
-                 f"Models trained : 1, each for {PRESETS['cpu'].steps:,} steps of {PRESETS['cpu'].batch} windows",
-                 "Text : bbbbbbbbbbbb", "Sources : 000000000000"):
+    for fact in (
+        "Experiment : length-extrapolation Preset : cpu",
+        "Device : A processor of two cores",
+        "Scores : 1",
+        "Training took : 1 h 2 min",
+        f"Models trained : 1, each for {PRESETS['cpu'].steps:,} steps of {PRESETS['cpu'].batch} windows",
+        "Text : bbbbbbbbbbbb",
+        "Sources : 000000000000",
+    ):
         assert fact in text(shown)
 
 

@@ -29,10 +29,25 @@ from proofbook.ledger import provenance
 
 CONFIGURATION = {"preset": "smoke", "steps": 30, "lengths": [64, 128], "corpus": "c" * 64, "processes": 1}
 ENVIRONMENT = {
-    "device": "cpu", "device_name": "a processor", "driver": None, "torch": "2.13.0", "python": "3.11.7",
-    "date": "2026-11-22", "commit": "a" * 40, "modified": False, "digest": "d" * 64,
+    "device": "cpu",
+    "device_name": "a processor",
+    "driver": None,
+    "torch": "2.13.0",
+    "python": "3.11.7",
+    "date": "2026-11-22",
+    "commit": "a" * 40,
+    "modified": False,
+    "digest": "d" * 64,
 }
-SCORE = {"arm": "O", "seed": 0, "length": 64, "accuracy": 0.25, "loss": 5.5, "tokens": 640, "inside": {"std": [[1.0]]}}
+SCORE = {
+    "arm": "O",
+    "seed": 0,
+    "length": 64,
+    "accuracy": 0.25,
+    "loss": 5.5,
+    "tokens": 640,
+    "inside": {"std": [[1.0]]},
+}
 TRAINING = {"training": "O", "seed": 0, "losses": [6.1], "weights": "e" * 64, "seconds": 1.5}
 
 
@@ -53,8 +68,10 @@ def store(path):
 
 def entry(kind: str = "score", **changes) -> dict:
     values = SCORE if kind == "score" else TRAINING
-    return deepcopy({"schema": 1, "kind": kind, **values, "configuration": CONFIGURATION, "environment": ENVIRONMENT}
-                    | changes)
+    return deepcopy(
+        {"schema": 1, "kind": kind, **values, "configuration": CONFIGURATION, "environment": ENVIRONMENT}
+        | changes
+    )
 
 
 def test_what_is_added_is_read(store, path):
@@ -87,9 +104,21 @@ def test_a_torn_last_line_is_ignored_and_then_overwritten_whole(store, path, cut
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{}", b"[]", b"3", b'{"schema": 1, "kind": "sco', b"\0" * 40, b"null", b"[" * 100_000,
-     json.dumps(TRAINING | {"schema": 1, "kind": "training", "configuration": {}, "environment": {}}
-                | {"seconds": 10**400}).encode()],
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"3",
+        b'{"schema": 1, "kind": "sco',
+        b"\0" * 40,
+        b"null",
+        b"[" * 100_000,
+        json.dumps(
+            TRAINING
+            | {"schema": 1, "kind": "training", "configuration": {}, "environment": {}}
+            | {"seconds": 10**400}
+        ).encode(),
+    ],
     ids=["empty", "object", "list", "number", "torn", "zeros", "null", "nested", "huge"],
 )
 def test_a_damaged_line_in_the_middle_is_refused_with_its_number(store, path, damage):
@@ -124,14 +153,32 @@ def test_one_result_twice_is_refused(store, path):
 
 
 MIXES = {
-    "preset": ({"configuration": CONFIGURATION | {"preset": "cpu"}}, "preset is 'smoke' in one and 'cpu' in the other"),
-    "processes": ({"configuration": CONFIGURATION | {"processes": 2}}, "processes is 1 in one and 2 in the other"),
-    "lengths": ({"configuration": CONFIGURATION | {"lengths": [64]}}, r"lengths is \[64, 128\] in one and \[64\]"),
+    "preset": (
+        {"configuration": CONFIGURATION | {"preset": "cpu"}},
+        "preset is 'smoke' in one and 'cpu' in the other",
+    ),
+    "processes": (
+        {"configuration": CONFIGURATION | {"processes": 2}},
+        "processes is 1 in one and 2 in the other",
+    ),
+    "lengths": (
+        {"configuration": CONFIGURATION | {"lengths": [64]}},
+        r"lengths is \[64, 128\] in one and \[64\]",
+    ),
     "corpus": ({"configuration": CONFIGURATION | {"corpus": "f" * 64}}, "corpus is"),
-    "new setting": ({"configuration": CONFIGURATION | {"extra": 1}}, "extra is None in one and 1 in the other"),
+    "new setting": (
+        {"configuration": CONFIGURATION | {"extra": 1}},
+        "extra is None in one and 1 in the other",
+    ),
     "digest": ({"environment": ENVIRONMENT | {"digest": "f" * 64}}, "digest is"),
-    "torch": ({"environment": ENVIRONMENT | {"torch": "2.14.0"}}, "torch is '2.13.0' in one and '2.14.0' in the other"),
-    "device": ({"environment": ENVIRONMENT | {"device": "cuda"}}, "device is 'cpu' in one and 'cuda' in the other"),
+    "torch": (
+        {"environment": ENVIRONMENT | {"torch": "2.14.0"}},
+        "torch is '2.13.0' in one and '2.14.0' in the other",
+    ),
+    "device": (
+        {"environment": ENVIRONMENT | {"device": "cuda"}},
+        "device is 'cpu' in one and 'cuda' in the other",
+    ),
     "device_name": ({"environment": ENVIRONMENT | {"device_name": "another"}}, "device_name is"),
 }
 
@@ -222,13 +269,24 @@ def test_validate_refuses(bad, says):
 
 
 def test_validate_accepts():
-    for good in (entry(), entry("training"), entry(accuracy=0.0, loss=0.0), entry(accuracy=1), entry(inside={"std": [[None]]})):
+    for good in (
+        entry(),
+        entry("training"),
+        entry(accuracy=0.0, loss=0.0),
+        entry(accuracy=1),
+        entry(inside={"std": [[None]]}),
+    ):
         validate(good)
 
 
-@given(junk=st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3),
-                         lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2)),
-       kind=st.sampled_from(["score", "training"]), data=st.data())
+@given(
+    junk=st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    ),
+    kind=st.sampled_from(["score", "training"]),
+    data=st.data(),
+)
 @settings(max_examples=200)
 def test_validate_says_so_of_any_field(junk, kind, data):
     """A field that is not what it must be is a ValueError, whatever it is instead."""
@@ -275,9 +333,14 @@ def test_a_store_knows_preset_corpus_code_and_kind_of_device(tmp_path):
 
 def test_what_is_no_result_is_not_added(store, path):
     before = path.read_bytes()
-    for kind, values in [("score", SCORE | {"accuracy": 2.0}), ("other", SCORE), ("score", {"arm": "O"}),
-                         ("score", SCORE | {"inside": {"std": [[float("nan")]]}}),
-                         ("score", SCORE | {"loss": float("nan")}), ("score", SCORE | {"loss": float("inf")})]:
+    for kind, values in [
+        ("score", SCORE | {"accuracy": 2.0}),
+        ("other", SCORE),
+        ("score", {"arm": "O"}),
+        ("score", SCORE | {"inside": {"std": [[float("nan")]]}}),
+        ("score", SCORE | {"loss": float("nan")}),
+        ("score", SCORE | {"loss": float("inf")}),
+    ]:
         with pytest.raises(ExperimentError, match="this is no result, and was not stored"):
             store.add(kind, **values)
     assert path.read_bytes() == before
@@ -360,10 +423,10 @@ def test_a_line_is_written_under_the_lock(store, path, monkeypatch):
         pass
 
 
-WHOLE = [
-    entry("training", training=training, seed=seed) for training in ("E", "O") for seed in (0, 1)
-] + [
-    entry(arm=arm, seed=seed, length=length) for arm in ("E", "O", "sphere") for seed in (0, 1)
+WHOLE = [entry("training", training=training, seed=seed) for training in ("E", "O") for seed in (0, 1)] + [
+    entry(arm=arm, seed=seed, length=length)
+    for arm in ("E", "O", "sphere")
+    for seed in (0, 1)
     for length in (64, 128, 1024)
 ]
 

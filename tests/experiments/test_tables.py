@@ -13,10 +13,32 @@ SEEDS, LENGTHS = [2, 0, 1], [64, 128]
 def entries() -> list[dict]:
     """An arm whose accuracy is seed + length / 1000, shuffled."""
     common = {"configuration": {"seeds": SEEDS, "lengths": LENGTHS}, "environment": {"device": "cpu"}}
-    trainings = [{**common, "kind": "training", "training": "O", "seed": seed, "losses": [6.0, 5.0 - seed],
-                  "weights": f"w{seed}", "seconds": 10.0 + seed} for seed in sorted(SEEDS)]
-    scores = [{**common, "kind": "score", "arm": "O", "seed": seed, "length": n, "accuracy": seed + n / 1000,
-               "loss": n + seed, "inside": {"std": [[seed, n], [1.0, None]]}} for n in LENGTHS for seed in sorted(SEEDS)]
+    trainings = [
+        {
+            **common,
+            "kind": "training",
+            "training": "O",
+            "seed": seed,
+            "losses": [6.0, 5.0 - seed],
+            "weights": f"w{seed}",
+            "seconds": 10.0 + seed,
+        }
+        for seed in sorted(SEEDS)
+    ]
+    scores = [
+        {
+            **common,
+            "kind": "score",
+            "arm": "O",
+            "seed": seed,
+            "length": n,
+            "accuracy": seed + n / 1000,
+            "loss": n + seed,
+            "inside": {"std": [[seed, n], [1.0, None]]},
+        }
+        for n in LENGTHS
+        for seed in sorted(SEEDS)
+    ]
     return [*scores[::-1], *trainings]
 
 

@@ -115,8 +115,9 @@ def test_training_is_masked_language_modelling_by_adamw(one):
     assert trained.losses == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3], abs=1e-5)
     assert abs(losses[0] - losses[-1]) > 1e-2 and not trained.model.training
     # A step is at most the rate, 3e-3; a gradient near zero may turn its sign by rounding, so nearly all weights.
-    apart = torch.cat([(a - b).abs().flatten() for a, b in
-                       zip(model.parameters(), trained.model.parameters(), strict=True)])
+    apart = torch.cat(
+        [(a - b).abs().flatten() for a, b in zip(model.parameters(), trained.model.parameters(), strict=True)]
+    )
     assert apart.max() < 6 * 3e-3 and apart.quantile(0.99) < 1e-5
 
 
@@ -178,7 +179,10 @@ def test_weights_digest_sees_one_bit():
         ({"preset": replace(TINY, steps=8)}, "steps is "),
         ({"preset": replace(TINY, learning_rate=1e-3)}, "learning_rate is "),
         ({"corpus": replace(CORPUS, digest="e" * 64)}, "corpus is "),
-        ({"configuration": {"digest": "f" * 64}}, f"digest is '{'d' * 64}' in one and '{'f' * 64}' in the other"),
+        (
+            {"configuration": {"digest": "f" * 64}},
+            f"digest is '{'d' * 64}' in one and '{'f' * 64}' in the other",
+        ),
         ({"configuration": {"digest": "d" * 64, "processes": 2}}, "processes is 1 in one and 2 in the other"),
         ({"configuration": None}, f"digest is '{'d' * 64}' in one and None in the other"),
     ],
@@ -186,7 +190,13 @@ def test_weights_digest_sees_one_bit():
 def test_checkpoint_of_another_experiment(change, says, tmp_path):
     """Of other code too: a run that was killed before its first result left nothing else to compare."""
     checkpoint = tmp_path / "a.pt"
-    same = {"training": PLAIN, "seed": 0, "preset": TINY, "corpus": CORPUS, "configuration": {"digest": "d" * 64}}
+    same = {
+        "training": PLAIN,
+        "seed": 0,
+        "preset": TINY,
+        "corpus": CORPUS,
+        "configuration": {"digest": "d" * 64},
+    }
     train(**same, checkpoint=checkpoint)
     content = checkpoint.read_bytes()
     with pytest.raises(ExperimentError) as caught:
@@ -233,7 +243,9 @@ def test_a_truncated_checkpoint_is_seen(stored, data):
     assert_damaged(path)
 
 
-@pytest.mark.parametrize("change", [lambda c: b"", lambda c: c + b"\0", lambda c: c.replace(b"point 2", b"point 1", 1)])
+@pytest.mark.parametrize(
+    "change", [lambda c: b"", lambda c: c + b"\0", lambda c: c.replace(b"point 2", b"point 1", 1)]
+)
 def test_empty_longer_or_of_another_version(stored, tmp_path, change):
     (tmp_path / "a.pt").write_bytes(change(stored.read_bytes()))
     assert_damaged(tmp_path / "a.pt")

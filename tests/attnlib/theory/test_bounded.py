@@ -88,16 +88,23 @@ def test_vectorised():
     assert float(out[1, 2]) == pytest.approx(float(bounded.min_entropy(512, 1.0)), abs=1e-14)
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: bounded.entropy_deficit(0), InvalidArgument, r"tau must lie in \(0, inf\], got 0.0"),
-    (lambda: bounded.entropy_deficit(-1.0), InvalidArgument, "tau must lie in"),
-    (lambda: bounded.entropy_deficit(math.nan), InvalidArgument, "tau must be finite"),
-    (lambda: bounded.entropy_deficit(5e-324), InvalidArgument, "2 / tau must be finite, got inf"),
-    (lambda: bounded.min_entropy(0, 1.0), InvalidArgument, "n must lie in"),
-    (lambda: bounded.min_entropy(2.5, 1.0), InvalidArgument, "n must be a whole number, got 2.5"),
-    (lambda: bounded.two_valued_entropy(4, 5, 1.0), InvalidArgument, r"m must lie in \[0, n\], got 5.0 for n=4.0"),
-    (lambda: bounded.top_fraction(None), TypeError, "tau must be a real number"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: bounded.entropy_deficit(0), InvalidArgument, r"tau must lie in \(0, inf\], got 0.0"),
+        (lambda: bounded.entropy_deficit(-1.0), InvalidArgument, "tau must lie in"),
+        (lambda: bounded.entropy_deficit(math.nan), InvalidArgument, "tau must be finite"),
+        (lambda: bounded.entropy_deficit(5e-324), InvalidArgument, "2 / tau must be finite, got inf"),
+        (lambda: bounded.min_entropy(0, 1.0), InvalidArgument, "n must lie in"),
+        (lambda: bounded.min_entropy(2.5, 1.0), InvalidArgument, "n must be a whole number, got 2.5"),
+        (
+            lambda: bounded.two_valued_entropy(4, 5, 1.0),
+            InvalidArgument,
+            r"m must lie in \[0, n\], got 5.0 for n=4.0",
+        ),
+        (lambda: bounded.top_fraction(None), TypeError, "tau must be a real number"),
+    ],
+)
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()

@@ -53,7 +53,7 @@ def test_constant_window_and_scaling_limit():
     assert round(float(decay.sparsity_limit(4)), 4) == 0.6943
     assert decay.sparsity_limit(0) == 1
     errors = [abs(float(decay.sparsity(1 - 4 / n, n) - decay.sparsity_limit(4))) for n in (10**3, 10**4)]
-    assert 9 < errors[0] / errors[1] < 11      # 1/n
+    assert 9 < errors[0] / errors[1] < 11  # 1/n
 
 
 @settings(deadline=None, max_examples=80, derandomize=True)
@@ -61,7 +61,7 @@ def test_constant_window_and_scaling_limit():
 def test_bounds(value, n):
     entropy, window = float(decay.entropy(value, n)), float(decay.effective_window(value, n))
     assert 1 / math.sqrt(n) * (1 - 4 * EPS) <= float(decay.sparsity(value, n)) <= 1 + 4 * EPS
-    assert math.log(window) <= entropy + 1e-14 <= math.log(n) + 2e-14     # H_2 <= H_1 <= log n
+    assert math.log(window) <= entropy + 1e-14 <= math.log(n) + 2e-14  # H_2 <= H_1 <= log n
     assert entropy <= float(decay.entropy(value)) + 1e-14
 
 
@@ -72,15 +72,18 @@ def test_vectorised():
     assert decay.entropy(torch.tensor([0.5, 1.0]), torch.tensor([[1], [63]])).shape == (2, 2)
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: decay.sparsity(0, 4), InvalidArgument, r"decay must lie in \(0, 1\], got 0.0"),
-    (lambda: decay.sparsity(1.1, 4), InvalidArgument, "decay must lie in"),
-    (lambda: decay.sparsity(0.5, 0), InvalidArgument, r"n must lie in \[1, inf\], got 0.0"),
-    (lambda: decay.entropy(math.nan), InvalidArgument, "decay must be finite"),
-    (lambda: decay.effective_window(torch.tensor([0.5, -0.5])), InvalidArgument, "got -0.5"),
-    (lambda: decay.sparsity_limit(-1), InvalidArgument, "c must lie in"),
-    (lambda: decay.entropy("0.5"), TypeError, "decay must be a real number"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: decay.sparsity(0, 4), InvalidArgument, r"decay must lie in \(0, 1\], got 0.0"),
+        (lambda: decay.sparsity(1.1, 4), InvalidArgument, "decay must lie in"),
+        (lambda: decay.sparsity(0.5, 0), InvalidArgument, r"n must lie in \[1, inf\], got 0.0"),
+        (lambda: decay.entropy(math.nan), InvalidArgument, "decay must be finite"),
+        (lambda: decay.effective_window(torch.tensor([0.5, -0.5])), InvalidArgument, "got -0.5"),
+        (lambda: decay.sparsity_limit(-1), InvalidArgument, "c must lie in"),
+        (lambda: decay.entropy("0.5"), TypeError, "decay must be a real number"),
+    ],
+)
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()

@@ -12,8 +12,26 @@ from attnlib.errors import InvalidArgument
 from attnlib.theory import gaussian
 
 EPS = torch.finfo(torch.float64).eps
-RATIOS = (-50.0, -30.0, -10.0, -6.0, -3.0, -2.0, -1.5, -1.1, -1.0 - 1e-9, -1.0, -0.99, -0.5, 0.0, 0.5, 1.0, 2.0,
-          10.0, 1e10)
+RATIOS = (
+    -50.0,
+    -30.0,
+    -10.0,
+    -6.0,
+    -3.0,
+    -2.0,
+    -1.5,
+    -1.1,
+    -1.0 - 1e-9,
+    -1.0,
+    -0.99,
+    -0.5,
+    0.0,
+    0.5,
+    1.0,
+    2.0,
+    10.0,
+    1e10,
+)
 
 
 def relu2(r):
@@ -25,7 +43,9 @@ def identity(r):
     return (mp.sqrt(2 / mp.pi) * mp.exp(-r * r / 2) + r * mp.erf(r / mp.sqrt(2))) / mp.sqrt(1 + r * r)
 
 
-@pytest.mark.parametrize("function, oracle", [(gaussian.sparsity_relu2, relu2), (gaussian.sparsity_identity, identity)])
+@pytest.mark.parametrize(
+    "function, oracle", [(gaussian.sparsity_relu2, relu2), (gaussian.sparsity_identity, identity)]
+)
 def test_closed_forms_against_mpmath(function, oracle):
     got = function(torch.tensor(RATIOS, dtype=torch.float64), 1.0)
     for r, value in zip(RATIOS, got.tolist(), strict=True):
@@ -37,8 +57,10 @@ def test_closed_forms_against_mpmath(function, oracle):
 
 def test_closed_forms_are_the_integrals():
     for r in (-4, -1.2, 0.7):
+
         def moment(f, r=r):
             return mp.quad(lambda x: f(x + r) * mp.npdf(x), [-12, -r, 12])
+
         s = moment(lambda x: max(x, 0) ** 2) / mp.sqrt(moment(lambda x: max(x, 0) ** 4))
         assert abs(float(gaussian.sparsity_relu2(r, 1.0)) / float(s) - 1) < 1e-12
         s = moment(abs) / mp.sqrt(moment(lambda x: x * x))
@@ -52,7 +74,7 @@ def test_published_constants():
     assert abs(float(gaussian.sparsity_identity(0, 1)) - math.sqrt(2 / math.pi)) < EPS
     # more key variance does not sparsify relu^2: the ratio tends to 0
     assert abs(float(gaussian.sparsity_relu2(-5.0, 1e12)) - 1 / math.sqrt(6)) < 1e-11
-    tail = math.sqrt(math.exp(-18) / math.sqrt(2 * math.pi) / 36)      # sqrt(phi(t) / (6 t)), 3 % low at t = 6
+    tail = math.sqrt(math.exp(-18) / math.sqrt(2 * math.pi) / 36)  # sqrt(phi(t) / (6 t)), 3 % low at t = 6
     assert round(100 * (1 - tail / float(gaussian.sparsity_relu2(-6, 1)))) == 3
 
 
@@ -71,8 +93,11 @@ def test_shape_of_the_functions(r, s, gamma):
     value = float(gaussian.sparsity_identity(r, 1))
     assert math.sqrt(2 / math.pi) * (1 - 4 * EPS) <= value <= 1 + 4 * EPS
     assert value == float(gaussian.sparsity_identity(-r, 1))
-    assert math.isclose(float(gaussian.sparsity_relu2(r * gamma, gamma)), float(gaussian.sparsity_relu2(r, 1)),
-                        rel_tol=EPS * (16 + 2 * r * r))
+    assert math.isclose(
+        float(gaussian.sparsity_relu2(r * gamma, gamma)),
+        float(gaussian.sparsity_relu2(r, 1)),
+        rel_tol=EPS * (16 + 2 * r * r),
+    )
 
 
 def test_finite_phases_join_and_respect_the_floor():
@@ -83,7 +108,7 @@ def test_finite_phases_join_and_respect_the_floor():
         assert math.isclose(below, above, rel_tol=1e-7)
     gamma = torch.linspace(0, 3 * critical, 200, dtype=torch.float64)
     got = gaussian.sparsity_exp_finite(gamma, n)
-    assert bool((got.diff() <= 0).all()) and bool((got >= n ** -0.5 * (1 - 4 * EPS)).all())
+    assert bool((got.diff() <= 0).all()) and bool((got >= n**-0.5 * (1 - 4 * EPS)).all())
     assert round(math.log(float(gaussian.sparsity_exp_finite(critical / 2, n))), 2) == -2.08
 
 
@@ -95,15 +120,22 @@ def test_annealed_entropy_is_sparsity_in_other_words():
     assert float(gaussian.entropy(512, 2.0)) == math.log(512) - 2
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: gaussian.sparsity_exp(-1), InvalidArgument, r"gamma must lie in \[0, inf\], got -1.0"),
-    (lambda: gaussian.sparsity_relu2(1.0, 0.0), InvalidArgument, r"gamma must lie in \(0, inf\], got 0.0"),
-    (lambda: gaussian.sparsity_relu2(math.nan, 1.0), InvalidArgument, "beta must be finite, got nan"),
-    (lambda: gaussian.sparsity_identity(1.0, math.inf), InvalidArgument, "gamma must be finite, got inf"),
-    (lambda: gaussian.sparsity_exp_finite(1.0, 0), InvalidArgument, "n must lie in"),
-    (lambda: gaussian.entropy(10, 1.0, order=-1), InvalidArgument, "order must lie in"),
-    (lambda: gaussian.entropy("10", 1.0), TypeError, "n must be a real number"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: gaussian.sparsity_exp(-1), InvalidArgument, r"gamma must lie in \[0, inf\], got -1.0"),
+        (
+            lambda: gaussian.sparsity_relu2(1.0, 0.0),
+            InvalidArgument,
+            r"gamma must lie in \(0, inf\], got 0.0",
+        ),
+        (lambda: gaussian.sparsity_relu2(math.nan, 1.0), InvalidArgument, "beta must be finite, got nan"),
+        (lambda: gaussian.sparsity_identity(1.0, math.inf), InvalidArgument, "gamma must be finite, got inf"),
+        (lambda: gaussian.sparsity_exp_finite(1.0, 0), InvalidArgument, "n must lie in"),
+        (lambda: gaussian.entropy(10, 1.0, order=-1), InvalidArgument, "order must lie in"),
+        (lambda: gaussian.entropy("10", 1.0), TypeError, "n must be a real number"),
+    ],
+)
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()

@@ -17,7 +17,7 @@ def log_mgf(kappa, d):
     return mp.loggamma(nu + 1) + nu * mp.log(2 / kappa) + mp.log(mp.besseli(nu, kappa))
 
 
-@pytest.mark.parametrize("d, scale", [(2, 0.3), (64, 0.125), (64, 2.0), (128, 128 ** -0.5), (4096, 0.1)])
+@pytest.mark.parametrize("d, scale", [(2, 0.3), (64, 0.125), (64, 2.0), (128, 128**-0.5), (4096, 0.1)])
 def test_context_and_weight_against_mpmath(d, scale):
     with mp.workdps(50):
         kappa = mp.mpf(scale * d)
@@ -39,7 +39,7 @@ def test_scale_against_mpmath(n, d):
 
 def test_published_lengths():
     assert round(float(needle.context(64, 1 / 8))) == 1815
-    assert round(float(needle.context(128, 128 ** -0.5))) == 49792
+    assert round(float(needle.context(128, 128**-0.5))) == 49792
     kappas = [float(needle.scale(n, 64)) * 64 / math.log(n) for n in (512, 65536)]
     assert [round(k, 3) for k in kappas] == [1.054, 1.104]
 
@@ -47,6 +47,7 @@ def test_published_lengths():
 def test_log_n_keeps_the_needle_to_thirty_billion_keys():
     def margin(n):
         return float(needle.weight(n, 64, math.log(n) / math.log(512) / 8)) - 0.5
+
     assert margin(3.03e10) > 0 > margin(3.04e10)
 
 
@@ -84,15 +85,18 @@ def test_overflowing_context_is_infinite_and_its_log_is_not():
     assert needle.log_context(4096, 1.0) < 4096
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: needle.context(1, 0.1), InvalidArgument, r"d must lie in \[2, inf\], got 1.0"),
-    (lambda: needle.context(64, -0.1), InvalidArgument, "scale must lie in"),
-    (lambda: needle.context(64, float("nan")), InvalidArgument, "scale must be finite"),
-    (lambda: needle.weight(0, 64, 0.1), InvalidArgument, "n must lie in"),
-    (lambda: needle.scale(0.5, 64), InvalidArgument, "n must lie in"),
-    (lambda: needle.scale([1], 64), TypeError, "n must be a real number or a torch.Tensor, got list"),
-    (lambda: needle.scale(1e200, 2), InvalidArgument, "in d=2.0 dimensions"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: needle.context(1, 0.1), InvalidArgument, r"d must lie in \[2, inf\], got 1.0"),
+        (lambda: needle.context(64, -0.1), InvalidArgument, "scale must lie in"),
+        (lambda: needle.context(64, float("nan")), InvalidArgument, "scale must be finite"),
+        (lambda: needle.weight(0, 64, 0.1), InvalidArgument, "n must lie in"),
+        (lambda: needle.scale(0.5, 64), InvalidArgument, "n must lie in"),
+        (lambda: needle.scale([1], 64), TypeError, "n must be a real number or a torch.Tensor, got list"),
+        (lambda: needle.scale(1e200, 2), InvalidArgument, "in d=2.0 dimensions"),
+    ],
+)
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()

@@ -13,24 +13,31 @@ DOUBLE = torch.float64
 
 def row(n=111, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return (torch.randn(n, generator=generator, dtype=DOUBLE), torch.randn(n, 3, generator=generator, dtype=DOUBLE))
+    return (
+        torch.randn(n, generator=generator, dtype=DOUBLE),
+        torch.randn(n, 3, generator=generator, dtype=DOUBLE),
+    )
 
 
 def test_leading_order_in_std_is_the_delta_method():
     # output as a function of the noise: Var = std^2 |grad|^2, bias = std^2 / 2 * trace of the Hessian,
     # both up to a relative std^2, so at std = 1e-4 to 1e-8
     scores, values = row()
+
     def output(eps):
         return torch.softmax(scores + eps, -1) @ values[:, 0]
+
     zero = torch.zeros_like(scores)
     gradient = torch.autograd.functional.jacobian(output, zero)
     hessian = torch.autograd.functional.hessian(output, zero)
     std = 1e-4
-    torch.testing.assert_close(noise.output_variance(scores, values[:, 0], std), std**2 * (gradient**2).sum(),
-                               rtol=2e-8, atol=0)
+    torch.testing.assert_close(
+        noise.output_variance(scores, values[:, 0], std), std**2 * (gradient**2).sum(), rtol=2e-8, atol=0
+    )
     # softmax: the Hessian's trace is sum p (1 - 2 p)(v - o), and sum p (v - o) = 0
-    torch.testing.assert_close(noise.output_bias(scores, values[:, 0], std), std**2 / 2 * hessian.diagonal().sum(),
-                               rtol=2e-8, atol=0)
+    torch.testing.assert_close(
+        noise.output_bias(scores, values[:, 0], std), std**2 / 2 * hessian.diagonal().sum(), rtol=2e-8, atol=0
+    )
 
 
 def test_simulation_with_many_effective_keys():
@@ -55,19 +62,25 @@ def test_shapes_dtype_and_masks():
     assert noise.output_variance(batch, values.expand(2, 4, 111, 3), 0.3).shape == (2, 4, 3)
     assert noise.output_bias(batch, values[:, 0].expand(2, 4, 111), 0.3).shape == (2, 4)
     assert noise.output_variance(scores.float(), values.float(), 0.3).dtype == DOUBLE
-    torch.testing.assert_close(noise.output_variance(scores, values, 0.3)[0],
-                               noise.output_variance(scores, values[:, 0], 0.3))
+    torch.testing.assert_close(
+        noise.output_variance(scores, values, 0.3)[0], noise.output_variance(scores, values[:, 0], 0.3)
+    )
     masked = scores.clone()
     masked[63:] = -math.inf
-    torch.testing.assert_close(noise.output_variance(masked, values, 0.3),
-                               noise.output_variance(scores[:63], values[:63], 0.3))
+    torch.testing.assert_close(
+        noise.output_variance(masked, values, 0.3), noise.output_variance(scores[:63], values[:63], 0.3)
+    )
 
 
 def test_limits():
     scores, values = row()
     assert bool((noise.output_variance(scores, values, 0.0) == 0).all())
-    torch.testing.assert_close(noise.output_bias(torch.zeros(63), torch.arange(63.0), 1.0), torch.zeros((), dtype=DOUBLE),
-                               rtol=0, atol=1e-14)     # flat weights: deviations cancel
+    torch.testing.assert_close(
+        noise.output_bias(torch.zeros(63), torch.arange(63.0), 1.0),
+        torch.zeros((), dtype=DOUBLE),
+        rtol=0,
+        atol=1e-14,
+    )  # flat weights: deviations cancel
     shifted = noise.output_variance(scores + 100, values - 7, 0.3)
     torch.testing.assert_close(shifted, noise.output_variance(scores, values, 0.3), rtol=1e-10, atol=0)
 
@@ -79,19 +92,54 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda s, v: noise.output_bias(s, v, 0.4), (scores, values))
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda s, v: noise.output_variance(s, v, -0.1), InvalidArgument, r"std must lie in \[0, inf\], got -0.1"),
-    (lambda s, v: noise.output_variance(s.long(), v, 0.1), TypeError, "scores must have a floating-point dtype"),
-    (lambda s, v: noise.output_variance(s, [1.0], 0.1), TypeError, "values must be a torch.Tensor, got list"),
-    (lambda s, v: noise.output_variance(s, v[:5], 0.1), InvalidArgument, r"shape \(4,\), got \(5, 3\)|for scores"),
-    (lambda s, v: noise.output_variance(s[:5], v, 0.1), InvalidArgument, r"scores of shape \(5,\), got \(111, 3\)"),
-    (lambda s, v: noise.output_variance(s, v[:5, 0], 0.1), InvalidArgument, r"got \(5,\)"),
-    (lambda s, v: noise.output_bias(s + math.nan, v, 0.1), InvalidArgument, "scores contains NaN"),
-    (lambda s, v: noise.output_bias(s - math.inf, v, 0.1), InvalidArgument, "finite maximum in each row, got -inf"),
-    (lambda s, v: noise.output_bias(s + math.inf, v, 0.1), InvalidArgument, "finite maximum in each row, got inf"),
-    (lambda s, v: noise.output_bias(s, v + math.inf, 0.1), InvalidArgument, "values must be finite, got inf"),
-    (lambda s, v: noise.output_bias(s[:0], v[:0], 0.1), InvalidArgument, "at least one entry"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (
+            lambda s, v: noise.output_variance(s, v, -0.1),
+            InvalidArgument,
+            r"std must lie in \[0, inf\], got -0.1",
+        ),
+        (
+            lambda s, v: noise.output_variance(s.long(), v, 0.1),
+            TypeError,
+            "scores must have a floating-point dtype",
+        ),
+        (
+            lambda s, v: noise.output_variance(s, [1.0], 0.1),
+            TypeError,
+            "values must be a torch.Tensor, got list",
+        ),
+        (
+            lambda s, v: noise.output_variance(s, v[:5], 0.1),
+            InvalidArgument,
+            r"shape \(4,\), got \(5, 3\)|for scores",
+        ),
+        (
+            lambda s, v: noise.output_variance(s[:5], v, 0.1),
+            InvalidArgument,
+            r"scores of shape \(5,\), got \(111, 3\)",
+        ),
+        (lambda s, v: noise.output_variance(s, v[:5, 0], 0.1), InvalidArgument, r"got \(5,\)"),
+        (lambda s, v: noise.output_bias(s + math.nan, v, 0.1), InvalidArgument, "scores contains NaN"),
+        (
+            lambda s, v: noise.output_bias(s - math.inf, v, 0.1),
+            InvalidArgument,
+            "finite maximum in each row, got -inf",
+        ),
+        (
+            lambda s, v: noise.output_bias(s + math.inf, v, 0.1),
+            InvalidArgument,
+            "finite maximum in each row, got inf",
+        ),
+        (
+            lambda s, v: noise.output_bias(s, v + math.inf, 0.1),
+            InvalidArgument,
+            "values must be finite, got inf",
+        ),
+        (lambda s, v: noise.output_bias(s[:0], v[:0], 0.1), InvalidArgument, "at least one entry"),
+    ],
+)
 def test_bad_input(call, error, words):
     scores, values = row()
     with pytest.raises(error, match=words):

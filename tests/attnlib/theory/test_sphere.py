@@ -24,8 +24,14 @@ def oracle(kappa, d):
         bessel = mp.besseli(nu, kappa)
         mean = mp.besseli(nu + 1, kappa) / bessel
         log_mgf = mp.loggamma(nu + 1) + nu * mp.log(2 / kappa) + mp.log(bessel)
-        return log_mgf, kappa - log_mgf, kappa * mean - log_mgf, mean, 1 - mean, \
-            kappa**2 * (1 - mean**2 - (d - 1) * mean / kappa)
+        return (
+            log_mgf,
+            kappa - log_mgf,
+            kappa * mean - log_mgf,
+            mean,
+            1 - mean,
+            kappa**2 * (1 - mean**2 - (d - 1) * mean / kappa),
+        )
 
 
 def relative_error(got, expected):
@@ -34,12 +40,20 @@ def relative_error(got, expected):
 
 @pytest.mark.parametrize("d", DIMENSIONS)
 def test_bessel_quantities_against_mpmath(d):
-    got = _sphere.statistics(torch.tensor(KAPPAS, dtype=torch.float64), torch.tensor(float(d), dtype=torch.float64))
+    got = _sphere.statistics(
+        torch.tensor(KAPPAS, dtype=torch.float64), torch.tensor(float(d), dtype=torch.float64)
+    )
     # A comes down a contracting recurrence: a few roundings. gap and loss add up to 20 logarithms as large as
     # log kappa ~ 10; 1 - A and the variance each gain, in up to 20 steps, an absolute error of a rounding of
     # 2 (nu + j) where they end at nu + 1/2, that is about 20 * 40 roundings for d = 2
-    bounds = {"log_mgf": 8 * EPS, "gap": 200 * EPS, "loss": 200 * EPS, "mean_cos": 8 * EPS,
-              "one_minus_cos": 800 * EPS, "variance": 800 * EPS}
+    bounds = {
+        "log_mgf": 8 * EPS,
+        "gap": 200 * EPS,
+        "loss": 200 * EPS,
+        "mean_cos": 8 * EPS,
+        "one_minus_cos": 800 * EPS,
+        "variance": 800 * EPS,
+    }
     for i, kappa in enumerate(KAPPAS):
         for (name, bound), expected in zip(bounds.items(), oracle(kappa, d), strict=True):
             assert relative_error(getattr(got, name)[i], expected) <= bound, (name, kappa)
@@ -49,14 +63,18 @@ def test_bessel_quantities_against_mpmath(d):
 def test_log_mgf_is_the_expectation_over_the_angle(d, kappa):
     def density(c):
         return (1 - c * c) ** (mp.mpf(d - 3) / 2)
-    expected = mp.log(mp.quad(lambda c: mp.exp(kappa * c) * density(c), [-1, 0, 1])
-                      / mp.quad(density, [-1, 0, 1]))
+
+    expected = mp.log(
+        mp.quad(lambda c: mp.exp(kappa * c) * density(c), [-1, 0, 1]) / mp.quad(density, [-1, 0, 1])
+    )
     assert relative_error(sphere.log_mgf(kappa, d), expected) < 1e-13
 
 
 def test_three_dimensions_in_closed_form():
     kappa = torch.tensor([0.1, 1.0, 10.0, 100.0], dtype=torch.float64)
-    torch.testing.assert_close(sphere.mean_cos(kappa, 3), 1 / torch.tanh(kappa) - 1 / kappa, rtol=1e-13, atol=0)
+    torch.testing.assert_close(
+        sphere.mean_cos(kappa, 3), 1 / torch.tanh(kappa) - 1 / kappa, rtol=1e-13, atol=0
+    )
 
 
 def test_huge_concentration_keeps_the_small_differences():
@@ -71,7 +89,9 @@ def test_huge_concentration_keeps_the_small_differences():
 def test_varentropy_is_minus_the_slope_of_the_entropy_in_log_scale():
     scale = torch.tensor([1e-4, 0.02, 0.8, 50.0], dtype=torch.float64)
     h = 1e-5
-    slope = (sphere.entropy(100, 64, scale * math.exp(h)) - sphere.entropy(100, 64, scale * math.exp(-h))) / (2 * h)
+    slope = (sphere.entropy(100, 64, scale * math.exp(h)) - sphere.entropy(100, 64, scale * math.exp(-h))) / (
+        2 * h
+    )
     # central difference: h^2 / 6 of the third derivative, and rounding of the entropy over 2 h
     torch.testing.assert_close(sphere.varentropy(64, scale), -slope, rtol=1e-8, atol=1e-9)
 
@@ -114,8 +134,9 @@ def test_rate_at_one_is_half_the_log_of_the_golden_ratio():
 
 def test_linear_bound_on_the_rate():
     # f(s)/s is stationary where s f' = f
-    best = mp.findroot(lambda s: mp.diff(lambda t: -mp.log((mp.sqrt(1 + 4 * t * t) - 1) / (2 * t * t)) / (2 * t), s),
-                       1.3)
+    best = mp.findroot(
+        lambda s: mp.diff(lambda t: -mp.log((mp.sqrt(1 + 4 * t * t) - 1) / (2 * t * t)) / (2 * t), s), 1.3
+    )
     assert abs(best - 1.3116) < 5e-5
     slope = float(sphere.rate(float(best)) / float(best))
     assert abs(slope - 0.2454195) < 5e-8
@@ -184,23 +205,30 @@ def test_freezing_scale_is_where_the_annealed_entropy_vanishes():
 def test_sparsity_tends_to_the_gaussian_form():
     # scores of variance scale^2 d = 1: e^{-1/2}, with an error of order 1/d
     for d in (100, 400, 1600):
-        assert abs(float(sphere.sparsity(d, d ** -0.5)) - math.exp(-0.5)) < 2 / d
+        assert abs(float(sphere.sparsity(d, d**-0.5)) - math.exp(-0.5)) < 2 / d
 
 
-@pytest.mark.parametrize("call, error, words", [
-    (lambda: sphere.log_mgf(float("nan"), 64), InvalidArgument, "kappa must be finite, got nan"),
-    (lambda: sphere.log_mgf(float("inf"), 64), InvalidArgument, "kappa must be finite, got inf"),
-    (lambda: sphere.log_mgf(1.0, 1), InvalidArgument, r"d must lie in \[2, inf\], got 1.0"),
-    (lambda: sphere.log_mgf("1", 64), TypeError, "kappa must be a real number"),
-    (lambda: sphere.log_mgf(True, 64), TypeError, "kappa must be a real number"),
-    (lambda: sphere.log_mgf(torch.ones(2, dtype=torch.complex64), 64), TypeError, "kappa must be real"),
-    (lambda: sphere.entropy(0, 64, 1.0), InvalidArgument, r"n must lie in \[1, inf\], got 0.0"),
-    (lambda: sphere.entropy(torch.tensor([3, -1]), 64, 1.0), InvalidArgument, "got -1.0"),
-    (lambda: sphere.scale_for_entropy(8, 64, -0.1), InvalidArgument, "entropy must lie in"),
-    (lambda: sphere.scale_for_entropy(8, 64, 2.1), UnreachableEntropy, r"2.079\d+\], got 2.1"),
-    (lambda: sphere.exact_scale_for_entropy(torch.tensor([100, 8]), 64, 2.1), UnreachableEntropy, "got 2.1"),
-    (lambda: sphere.freezing_scale(float("1e300"), 2), InvalidArgument, "no float64 scale reaches"),
-])
+@pytest.mark.parametrize(
+    "call, error, words",
+    [
+        (lambda: sphere.log_mgf(float("nan"), 64), InvalidArgument, "kappa must be finite, got nan"),
+        (lambda: sphere.log_mgf(float("inf"), 64), InvalidArgument, "kappa must be finite, got inf"),
+        (lambda: sphere.log_mgf(1.0, 1), InvalidArgument, r"d must lie in \[2, inf\], got 1.0"),
+        (lambda: sphere.log_mgf("1", 64), TypeError, "kappa must be a real number"),
+        (lambda: sphere.log_mgf(True, 64), TypeError, "kappa must be a real number"),
+        (lambda: sphere.log_mgf(torch.ones(2, dtype=torch.complex64), 64), TypeError, "kappa must be real"),
+        (lambda: sphere.entropy(0, 64, 1.0), InvalidArgument, r"n must lie in \[1, inf\], got 0.0"),
+        (lambda: sphere.entropy(torch.tensor([3, -1]), 64, 1.0), InvalidArgument, "got -1.0"),
+        (lambda: sphere.scale_for_entropy(8, 64, -0.1), InvalidArgument, "entropy must lie in"),
+        (lambda: sphere.scale_for_entropy(8, 64, 2.1), UnreachableEntropy, r"2.079\d+\], got 2.1"),
+        (
+            lambda: sphere.exact_scale_for_entropy(torch.tensor([100, 8]), 64, 2.1),
+            UnreachableEntropy,
+            "got 2.1",
+        ),
+        (lambda: sphere.freezing_scale(float("1e300"), 2), InvalidArgument, "no float64 scale reaches"),
+    ],
+)
 def test_bad_input(call, error, words):
     with pytest.raises(error, match=words):
         call()

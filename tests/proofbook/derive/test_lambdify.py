@@ -38,7 +38,9 @@ def test_entropy_in_three_backends():
     expected = entropy(scores, factor)
     found = lambdify(H(lam), (lam, s), DOMAIN, "torch")(factor, scores)
     torch.testing.assert_close(found, expected, **CLOSE)
-    np.testing.assert_allclose(lambdify(H(lam), (lam, s), DOMAIN, "numpy")(factor.numpy(), scores.numpy()), expected, **CLOSE)
+    np.testing.assert_allclose(
+        lambdify(H(lam), (lam, s), DOMAIN, "numpy")(factor.numpy(), scores.numpy()), expected, **CLOSE
+    )
     with mp.workdps(50):
         one = lambdify(H(lam), (lam, s), DOMAIN, "mpmath")(factor[1, 2].item(), scores[1, 2].tolist())
         weights = [mp.exp(factor[1, 2].item() * mp.mpf(v)) for v in scores[1, 2].tolist()]
@@ -51,21 +53,30 @@ def test_arguments_come_in_the_order_given():
     for backend in ("numpy", "torch"):
         make = torch.tensor if backend == "torch" else np.array
         first, second = make([1.0, 2.0]), make([3.0, 5.0])
-        assert float(lambdify(formula, (lam, x, s, t), DOMAIN, backend)(7.0, 11.0, first, second)) == 7 - 110 + 100 + 5000
-        assert float(lambdify(formula, (t, s, x, lam), DOMAIN, backend)(second, first, 11.0, 7.0)) == 7 - 110 + 100 + 5000
+        assert (
+            float(lambdify(formula, (lam, x, s, t), DOMAIN, backend)(7.0, 11.0, first, second))
+            == 7 - 110 + 100 + 5000
+        )
+        assert (
+            float(lambdify(formula, (t, s, x, lam), DOMAIN, backend)(second, first, 11.0, 7.0))
+            == 7 - 110 + 100 + 5000
+        )
 
 
-@pytest.mark.parametrize("formula, direct", [
-    (sp.E * lam + pi, lambda f, v: torch.e * f + torch.pi),
-    (sqrt(2) * lam**Rational(3, 2), lambda f, v: 2**0.5 * f**1.5),
-    (MaxOver(s[i] * lam, (i, 1, n)), lambda f, v: (v * f[..., None]).amax(-1)),
-    (Max(lam, Rational(1, 2)) - Min(lam, 1), lambda f, v: f.clamp(min=0.5) - f.clamp(max=1)),
-    (Abs(s[1]) * sign(s[2]), lambda f, v: v[..., 0].abs() * v[..., 1].sign()),
-    (erf(lam) + loggamma(lam + 1), lambda f, v: torch.erf(f) + torch.lgamma(f + 1)),
-    (Sum(s[i], (i, 1, n)) / n, lambda f, v: v.mean(-1)),
-    (sp.Integer(3) + 0 * lam, lambda f, v: torch.full_like(f, 3)),
-    (n + 0 * lam, lambda f, v: torch.full_like(f, 5)),
-])
+@pytest.mark.parametrize(
+    "formula, direct",
+    [
+        (sp.E * lam + pi, lambda f, v: torch.e * f + torch.pi),
+        (sqrt(2) * lam ** Rational(3, 2), lambda f, v: 2**0.5 * f**1.5),
+        (MaxOver(s[i] * lam, (i, 1, n)), lambda f, v: (v * f[..., None]).amax(-1)),
+        (Max(lam, Rational(1, 2)) - Min(lam, 1), lambda f, v: f.clamp(min=0.5) - f.clamp(max=1)),
+        (Abs(s[1]) * sign(s[2]), lambda f, v: v[..., 0].abs() * v[..., 1].sign()),
+        (erf(lam) + loggamma(lam + 1), lambda f, v: torch.erf(f) + torch.lgamma(f + 1)),
+        (Sum(s[i], (i, 1, n)) / n, lambda f, v: v.mean(-1)),
+        (sp.Integer(3) + 0 * lam, lambda f, v: torch.full_like(f, 3)),
+        (n + 0 * lam, lambda f, v: torch.full_like(f, 5)),
+    ],
+)
 def test_formula_against_direct_computation(formula, direct):
     scores, factor = rows(2, 3), rows(2, 3, seed=3)[..., 0].abs()
     expected = direct(factor, scores)
@@ -97,33 +108,40 @@ def test_whole_numbers_are_not_divided_as_floats():
     with mp.workdps(50):
         third = lambdify(x / (1 + lam), (x, lam), DOMAIN, "mpmath")(1, 2)
         assert abs(third * 3 - 1) < mp.mpf(10) ** -45
-    assert float(lambdify(2**s[1], (s,), DOMAIN, "numpy")([-2, 1])) == 0.25
+    assert float(lambdify(2 ** s[1], (s,), DOMAIN, "numpy")([-2, 1])) == 0.25
     assert lambdify(1 / s[1], (s,), DOMAIN, "torch")(torch.tensor([3, 1])).item() == 1 / 3
 
 
 def test_derivation_lambdifies_its_last_line():
-    derivation = Derivation("eq-test", (x + 1)**2, eq(x**2 + 2 * x + 1, "expand"), domain=Domain({x: (0, 1)}))
+    derivation = Derivation(
+        "eq-test", (x + 1) ** 2, eq(x**2 + 2 * x + 1, "expand"), domain=Domain({x: (0, 1)})
+    )
     assert derivation.lambdify([x])(3.0) == 16
     assert derivation.lambdify([x], "mpmath")(3) == 16
 
 
-@pytest.mark.parametrize("formula, arguments, values, error, message", [
-    (lam * x, (lam,), (1.0,), ValueError, "x"),
-    (lam * x, (lam, x), (1.0,), TypeError, "expected 2 arguments, got 1"),
-    (s[1] + t[1], (s, t), ([1.0, 2.0], [1.0]), ValueError, "one length, got 2 and 1"),
-    (s[3], (s,), ([1.0, 2.0],), ValueError, "outside a vector of 2"),
-    (s[i], (s,), ([1.0, 2.0],), ValueError, "index with no value"),
-    (s[1], (s,), (1.0,), ValueError, "s is a vector"),
-    (Function("erf")(x), (x,), (1.0,), ValueError, "nobody defined erf"),
-    (Function("g")(x), (x,), (1.0,), ValueError, "nobody defined g"),
-])
+@pytest.mark.parametrize(
+    "formula, arguments, values, error, message",
+    [
+        (lam * x, (lam,), (1.0,), ValueError, "x"),
+        (lam * x, (lam, x), (1.0,), TypeError, "expected 2 arguments, got 1"),
+        (s[1] + t[1], (s, t), ([1.0, 2.0], [1.0]), ValueError, "one length, got 2 and 1"),
+        (s[3], (s,), ([1.0, 2.0],), ValueError, "outside a vector of 2"),
+        (s[i], (s,), ([1.0, 2.0],), ValueError, "index with no value"),
+        (s[1], (s,), (1.0,), ValueError, "s is a vector"),
+        (Function("erf")(x), (x,), (1.0,), ValueError, "nobody defined erf"),
+        (Function("g")(x), (x,), (1.0,), ValueError, "nobody defined g"),
+    ],
+)
 @pytest.mark.parametrize("backend", ["numpy", "mpmath", "torch"])
 def test_bad_use_is_refused(backend, formula, arguments, values, error, message):
     with pytest.raises(error, match=message):
         lambdify(formula, arguments, DOMAIN, backend)(*values)
 
 
-@pytest.mark.parametrize("formula", [sp.LambertW(x), sp.besseli(1, x), sp.gamma(x), Piecewise((1, x > 0), (0, True))])
+@pytest.mark.parametrize(
+    "formula", [sp.LambertW(x), sp.besseli(1, x), sp.gamma(x), Piecewise((1, x > 0), (0, True))]
+)
 def test_torch_names_what_it_lacks(formula):
     with pytest.raises(ValueError, match=f"torch backend lacks {formula.func.__name__}"):
         lambdify(formula, (x,), DOMAIN, "torch")(torch.ones(3))
@@ -135,9 +153,14 @@ def test_unknown_backend_is_refused():
 
 
 def test_numpy_needs_no_scipy():
-    code = ("import sys; sys.modules['scipy'] = None\n"
-            "import importlib.util as u; find = u.find_spec\n"
-            "u.find_spec = lambda name, *a: None if name == 'scipy' else find(name, *a)\n"
-            "import sympy as sp\nfrom proofbook.derive import Domain, lambdify\n"
-            "x = sp.Symbol('x', real=True)\nprint(float(lambdify(sp.exp(x), (x,), Domain({x: (0, 1)}))(0)))")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1.0\n"
+    code = (
+        "import sys; sys.modules['scipy'] = None\n"
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'scipy' else find(name, *a)\n"
+        "import sympy as sp\nfrom proofbook.derive import Domain, lambdify\n"
+        "x = sp.Symbol('x', real=True)\nprint(float(lambdify(sp.exp(x), (x,), Domain({x: (0, 1)}))(0)))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "1.0\n"
+    )

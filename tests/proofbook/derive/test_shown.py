@@ -39,17 +39,19 @@ F = define("F", (lam,), log(Sum(exp(lam * s[i]), (i, 1, n))), label="eq-test-par
 def test_argument_is_not_captured_by_a_sum():
     shifted = define("g", (x,), Sum(s[i] * x, (i, 1, n)))
     product = Sum(shifted(s[i]), (i, 1, n))
-    right = Sum(s[i], (i, 1, n))**2
+    right = Sum(s[i], (i, 1, n)) ** 2
     assert Derivation("eq-test", product, eq(right, "factor"), domain=ROWS)
     with pytest.raises(Refuted):
-        Derivation("eq-test", product, eq(Sum(s[i]**2, (i, 1, n)), "captured"), domain=ROWS)
+        Derivation("eq-test", product, eq(Sum(s[i] ** 2, (i, 1, n)), "captured"), domain=ROWS)
 
 
 def test_argument_is_not_captured_by_an_extremum_or_an_integral():
     above = define("a", (x,), MaxOver(s[i] - x, (i, 1, n)))
-    assert Derivation("eq-test", MinOver(above(s[i]), (i, 1, n)), eq(0, "the largest is not below itself"), domain=ROWS)
+    assert Derivation(
+        "eq-test", MinOver(above(s[i]), (i, 1, n)), eq(0, "the largest is not below itself"), domain=ROWS
+    )
     ramp = define("r", (x,), Integral(x * y, (y, 0, 1)))
-    assert unfold(ramp(y)) .doit() == y / 2
+    assert unfold(ramp(y)).doit() == y / 2
 
 
 def test_two_definitions_of_one_name_are_two_quantities():
@@ -64,7 +66,7 @@ def test_two_definitions_of_one_name_are_two_quantities():
 def test_definitions_nest():
     square = define("q", (x,), x**2)
     fourth = define("r", (x,), square(square(x)))
-    assert unfold(fourth(x + 1)) == (x + 1)**4
+    assert unfold(fourth(x + 1)) == (x + 1) ** 4
     assert unfold(square(fourth(2))) == 256
 
 
@@ -90,23 +92,23 @@ LATEX = [
     (F(lam).diff(lam, 2), r"F''(\lambda)"),
     (F(2 * lam).diff(lam), r"2 F'(2 \lambda)"),
     (F(lam).diff(lam, 2).subs(lam, 2 * lam), r"F''(2 \lambda)"),
-    (F(lam).diff(lam)**2, r"\left(F'(\lambda)\right)^{2}"),
-    (F(lam)**2, r"F(\lambda)^{2}"),
-    (shown(2)**2, r"\left(S^{*}_{2}\right)^{2}"),  # two superscripts in a row are an error
-    (logged()**2, r"\left(\log Z\right)^{2}"),
+    (F(lam).diff(lam) ** 2, r"\left(F'(\lambda)\right)^{2}"),
+    (F(lam) ** 2, r"F(\lambda)^{2}"),
+    (shown(2) ** 2, r"\left(S^{*}_{2}\right)^{2}"),  # two superscripts in a row are an error
+    (logged() ** 2, r"\left(\log Z\right)^{2}"),
     (theta(x), r"\theta(x)"),
     (log(n), r"\log n"),
     (log(n) * s[1], r"\left(\log n\right) s_{1}"),  # not the log of a product
     (F(lam) * log(n), r"F(\lambda) \log n"),
-    (log(n)**2, r"\left(\log n\right)^{2}"),
+    (log(n) ** 2, r"\left(\log n\right)^{2}"),
     (log(n * x), r"\log(n x)"),
     (log(Sum(s[i], (i, 1, n))), r"\log \sum_{i=1}^{n} s_{i}"),
     (Sum(s[i] - 1, (i, 1, n)), r"\sum_{i=1}^{n} \left(s_{i} - 1\right)"),
     (Sum(-s[i], (i, 1, n)), r"\sum_{i=1}^{n} \left(- s_{i}\right)"),
-    (Sum(s[i], (i, 1, n))**2, r"\left(\sum_{i=1}^{n} s_{i}\right)^{2}"),
+    (Sum(s[i], (i, 1, n)) ** 2, r"\left(\sum_{i=1}^{n} s_{i}\right)^{2}"),
     (MaxOver(s[i], (i, 1, n)), r"\max_{i} s_{i}"),
-    (MaxOver(s[i], (i, 1, n))**2, r"\left(\max_{i} s_{i}\right)^{2}"),  # not the largest square
-    (MaxOver(s[i]**2, (i, 1, n)), r"\max_{i} s_{i}^{2}"),
+    (MaxOver(s[i], (i, 1, n)) ** 2, r"\left(\max_{i} s_{i}\right)^{2}"),  # not the largest square
+    (MaxOver(s[i] ** 2, (i, 1, n)), r"\max_{i} s_{i}^{2}"),
     (MinOver(s[i] + 1, (i, 1, n)), r"\min_{i} \left(s_{i} + 1\right)"),
     (MaxOver(s[i], (i, 1, n)) * Sum(s[i], (i, 1, n)), r"\left(\max_{i} s_{i}\right) \sum_{i=1}^{n} s_{i}"),
     (y - x, "y - x"),
@@ -137,10 +139,14 @@ def test_bound_index_survives_a_substitution_of_its_name():
     assert MaxOver(s[i], (i, 1, n)).free_symbols == s[i].free_symbols - {i} | {n}
 
 
-CHAIN = Derivation("eq-test-chain", F(2 * lam).diff(lam),
-                   eq(2 * F(lam).diff(lam).subs(lam, 2 * lam), "chain rule at $2\\lambda$"),
-                   eq(2 * Sum(s[i] * exp(2 * lam * s[i]), (i, 1, n)) / Sum(exp(2 * lam * s[i]), (i, 1, n)), "unfold $F$"),
-                   le(2 * MaxOver(s[i], (i, 1, n)), "a mean is at most the largest"), domain=ROWS)
+CHAIN = Derivation(
+    "eq-test-chain",
+    F(2 * lam).diff(lam),
+    eq(2 * F(lam).diff(lam).subs(lam, 2 * lam), "chain rule at $2\\lambda$"),
+    eq(2 * Sum(s[i] * exp(2 * lam * s[i]), (i, 1, n)) / Sum(exp(2 * lam * s[i]), (i, 1, n)), "unfold $F$"),
+    le(2 * MaxOver(s[i], (i, 1, n)), "a mean is at most the largest"),
+    domain=ROWS,
+)
 
 
 def balanced(text: str) -> bool:
@@ -167,7 +173,9 @@ def test_bundle_shows_reason_and_mark_of_every_step():
 
 def test_markdown_is_one_labelled_display_that_mathjax_can_parse():
     markdown = CHAIN._repr_mimebundle_()["text/markdown"]
-    assert markdown.startswith("$$\n\\begin{aligned}\n") and markdown.endswith("\\end{aligned}\n$$ (eq-test-chain)")
+    assert markdown.startswith("$$\n\\begin{aligned}\n") and markdown.endswith(
+        "\\end{aligned}\n$$ (eq-test-chain)"
+    )
     assert markdown.count("$") == 4 and balanced(markdown)
     assert "\n\n" not in markdown  # a blank line would end the display
 
@@ -184,7 +192,9 @@ def test_plain_text_reads_and_leaks_no_serial_number():
 def test_definition_is_shown_as_one():
     bundle = F._repr_mimebundle_()
     assert r"F(\lambda) &:= \log \sum_{i=1}^{n} e^{\lambda s_{i}}" in bundle["text/markdown"]
-    assert bundle["text/markdown"].endswith("(eq-test-partition)") and "checkmark" not in bundle["text/markdown"]
+    assert (
+        bundle["text/markdown"].endswith("(eq-test-partition)") and "checkmark" not in bundle["text/markdown"]
+    )
     assert bundle["text/plain"] == "eq-test-partition: F(lambda) := log(Sum(exp(lambda*s[i]), (i, 1, n)))"
     with pytest.raises(ValueError, match="no label"):
         define("f", (x,), x)._repr_mimebundle_()
@@ -225,7 +235,12 @@ except Refuted as error:
 def test_what_is_shown_does_not_depend_on_the_hash_seed():
     shown = set()
     for seed in ("0", "4242"):
-        run = subprocess.run([sys.executable, "-c", _SHOW], capture_output=True, text=True, check=True,
-                             env={**os.environ, "PYTHONHASHSEED": seed})
+        run = subprocess.run(
+            [sys.executable, "-c", _SHOW],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
         shown.add(run.stdout)
     assert len(shown) == 1 and "fails" not in shown.copy().pop() and " is not " in shown.pop()

@@ -137,8 +137,15 @@ def test_proof_counts_as_what_its_weakest_step_rests_on():
     exact = Derivation("eq-test", x * x, eq(x**2, "same"), domain=UNIT)
     bound = Derivation("eq-test", x * x, eq(x**2, "same"), le(x**2 + 1, "one is positive"), domain=UNIT)
     computed = Derivation("eq-test", x * x, eq(x**2, "same", skip=("symbolic",)), domain=UNIT)
-    rate = Derivation("eq-test", 1 / x, approx(1 / (x + 1), "far", regime=Regime(x, (100, 1000, 10000), -2)), domain=UNIT)
-    assert [proved(d).kind for d in (exact, bound, computed, rate)] == ["proof", "bound", "digits", "asymptotic"]
+    rate = Derivation(
+        "eq-test", 1 / x, approx(1 / (x + 1), "far", regime=Regime(x, (100, 1000, 10000), -2)), domain=UNIT
+    )
+    assert [proved(d).kind for d in (exact, bound, computed, rate)] == [
+        "proof",
+        "bound",
+        "digits",
+        "asymptotic",
+    ]
     assert "{eq}`eq-test`" in proved(exact).text and "simplifies to zero" in proved(exact).text
     assert proved(bound, "in words").text == "in words: {eq}`eq-test`, weakest step: bound"
 
@@ -161,7 +168,9 @@ def allowed(verdict, kinds, condition, correction):
 def test_verdicts_over_every_combination_of_evidence(book):
     sets = [set(c) for r in range(4) for c in itertools.combinations(KINDS, r)]
     accepted = 0
-    for verdict, kinds, condition, correction in itertools.product(VERDICTS, sets, (None, "if"), (None, "instead")):
+    for verdict, kinds, condition, correction in itertools.product(
+        VERDICTS, sets, (None, "if"), (None, "instead")
+    ):
         evidence = [Evidence(kind, "text") for kind in sorted(kinds)]
         give = {"condition": condition, "correction": correction}
         if allowed(verdict, kinds, bool(condition), bool(correction)):
@@ -173,28 +182,46 @@ def test_verdicts_over_every_combination_of_evidence(book):
     assert 0 < accepted < len(VERDICTS) * len(sets) * 4
 
 
-@pytest.mark.parametrize("claim_id, verdict, message", [
-    ("U1", "true", "verdict must be one of"), ("C1", "holds", "must look like"), ("8823-2", "holds", "must look like"),
-    ("U9", "holds", "not listed"), ("8823-C3", "holds", "not listed"),
-])
+@pytest.mark.parametrize(
+    "claim_id, verdict, message",
+    [
+        ("U1", "true", "verdict must be one of"),
+        ("C1", "holds", "must look like"),
+        ("8823-2", "holds", "must look like"),
+        ("U9", "holds", "not listed"),
+        ("8823-C3", "holds", "not listed"),
+    ],
+)
 def test_unknown_claim_or_verdict_is_refused(book, claim_id, verdict, message):
     with pytest.raises(ValueError, match=message):
         claim(claim_id, verdict, Evidence("proof", "text"))
 
 
 def test_claim_shows_and_records_the_same_thing(book):
-    made = claim("8823-C2", "holds under", Evidence("proof", "derived"), Evidence("counterexample", "without it"),
-                 condition="for $n>1$")
+    made = claim(
+        "8823-C2",
+        "holds under",
+        Evidence("proof", "derived"),
+        Evidence("counterexample", "without it"),
+        condition="for $n>1$",
+    )
     assert made.article == "8823" and made.anchor == "claim-8823-c2"
     bundle = made._repr_mimebundle_()
     record = bundle[CLAIM_MIME]
     assert json.loads(json.dumps(record)) == record
     assert (record["id"], record["verdict"], record["condition"], record["statement"]) == (
-        "8823-C2", "holds under", "for $n>1$", "Two.")
+        "8823-C2",
+        "holds under",
+        "for $n>1$",
+        "Two.",
+    )
     assert [e["kind"] for e in record["evidence"]] == ["proof", "counterexample"]
     for text in ("8823-C2", "holds under", "Two.", "for $n>1$", "derived", "without it"):
         assert text in bundle["text/markdown"] and text in bundle["text/plain"]
-    assert bundle["text/markdown"].startswith(":::{admonition}") and ":name: claim-8823-c2" in bundle["text/markdown"]
+    assert (
+        bundle["text/markdown"].startswith(":::{admonition}")
+        and ":name: claim-8823-c2" in bundle["text/markdown"]
+    )
     assert claim("U1", "holds", Evidence("proof", "derived")).article == ""
 
 
@@ -203,14 +230,20 @@ def test_numbers_are_filed_under_the_claim_they_were_measured_for(book):
     claim("U1", "holds", first)
     claim("8823-C2", "holds", measured("second", 1e-9, below=1e-8), checked("third", True))
     notes, claims = run.collect()
-    assert [(note["check"], note["claim"]) for note in notes] == [("first", "U1"), ("second", "8823-C2"), ("third", "8823-C2")]
+    assert [(note["check"], note["claim"]) for note in notes] == [
+        ("first", "U1"),
+        ("second", "8823-C2"),
+        ("third", "8823-C2"),
+    ]
     assert claims == ["U1", "8823-C2"]
     assert run.collect() == ([], [])
 
 
 def test_listed_claims_come_from_the_folder_at_hand(book, tmp_path, monkeypatch):
-    assert listed_claims() == {"U1": {"statement": "One is $1$.", "chapter": "one"},
-                               "8823-C2": {"statement": "Two.", "chapter": "one"}}
+    assert listed_claims() == {
+        "U1": {"statement": "One is $1$.", "chapter": "one"},
+        "8823-C2": {"statement": "Two.", "chapter": "one"},
+    }
     monkeypatch.chdir(tmp_path)  # from the top of the project as from inside the book
     assert "U1" in listed_claims()
     other = tmp_path / "elsewhere" / "claims"
@@ -243,10 +276,15 @@ def test_reports_carry_computed_text():
 
 def test_a_table_of_agreement_is_checked_and_kept_on_record():
     run.collect()
-    shown = agreement([("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-12)]).markdown
+    shown = agreement(
+        [("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-12)]
+    ).markdown
     assert shown.splitlines()[2:] == ["| first | < 1e-08 |", "| second | < 1e-12 |"]
     notes, _ = run.collect()
-    assert [(note["check"], note["value"], note["below"]) for note in notes] == [("first", 3e-9, 1e-8), ("second", 0.0, 1e-12)]
+    assert [(note["check"], note["value"], note["below"]) for note in notes] == [
+        ("first", 3e-9, 1e-8),
+        ("second", 0.0, 1e-12),
+    ]
 
 
 @pytest.mark.parametrize("difference", [1e-8, -2e-8, torch.tensor([0.0, 5e-8]), NAN])

@@ -55,25 +55,28 @@ def lib(tmp_path):
     return lay_out(tmp_path / "lib", PACKAGE)
 
 
-@pytest.mark.parametrize("statement, reached", [
-    ("import torch, library", []),
-    ("from library.lib import rows", []),
-    ("from lib.scale import f", ["errors", "scale"]),
-    ("from lib import scale", ["errors", "scale"]),
-    ("from . import scale", ["errors", "scale"]),
-    ("from .scale import f", ["errors", "scale"]),
-    ("import lib.scale as s", ["errors", "scale"]),
-    ("import lib.alone", WHOLE),
-    ("from lib import sum_of", ["_tiles", "rows"]),
-    ("from lib import alone", ["alone"]),
-    ("from lib import VERSION", WHOLE),
-    ("from lib import *", WHOLE),
-    ("import lib as l", WHOLE),
-    ("def f():\n    if True:\n        from lib import sum_of", ["_tiles", "rows"]),
-    ("from lib.sub.two import y", SUB),
-    ("from lib.sub import two", SUB),
-    ("import lib.sub.deep as d", SUB),
-])
+@pytest.mark.parametrize(
+    "statement, reached",
+    [
+        ("import torch, library", []),
+        ("from library.lib import rows", []),
+        ("from lib.scale import f", ["errors", "scale"]),
+        ("from lib import scale", ["errors", "scale"]),
+        ("from . import scale", ["errors", "scale"]),
+        ("from .scale import f", ["errors", "scale"]),
+        ("import lib.scale as s", ["errors", "scale"]),
+        ("import lib.alone", WHOLE),
+        ("from lib import sum_of", ["_tiles", "rows"]),
+        ("from lib import alone", ["alone"]),
+        ("from lib import VERSION", WHOLE),
+        ("from lib import *", WHOLE),
+        ("import lib as l", WHOLE),
+        ("def f():\n    if True:\n        from lib import sum_of", ["_tiles", "rows"]),
+        ("from lib.sub.two import y", SUB),
+        ("from lib.sub import two", SUB),
+        ("import lib.sub.deep as d", SUB),
+    ],
+)
 def test_what_an_import_statement_reaches(lib, statement, reached):
     lay_out(lib, {"asked.py": statement})
     found = reachable_sources("lib.asked", root=lib)
@@ -116,7 +119,9 @@ def test_reach_within_attnlib():
 
 
 def test_package_sources_are_those_that_checks_run(lib):
-    lay_out(lib, {"publish/site.py": "", "experiments/corpus.py": "", "sub/publish/kept.py": "", "notes.txt": ""})
+    lay_out(
+        lib, {"publish/site.py": "", "experiments/corpus.py": "", "sub/publish/kept.py": "", "notes.txt": ""}
+    )
     assert package_sources(lib) == sorted(
         lib / name for name in [*PACKAGE, "experiments/corpus.py", "sub/publish/kept.py"]
     )
@@ -187,8 +192,12 @@ def test_commit_and_whether_what_was_named_is_modified(tmp_path, monkeypatch):
     top = lay_out(tmp_path / "top", {"lib/a.py": "a = 1", "book/one.md": "words"})
 
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(top), "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
-                              capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(top), "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
 
     assert commit(top, "lib") == (None, None)
     git("init", "-q")
@@ -218,8 +227,17 @@ def test_environment_is_what_is_valid(tmp_path, monkeypatch):
 
 
 def good(**changes) -> dict:
-    return {"device": "cuda:0", "device_name": "a card", "driver": "570.1", "torch": "2.13.0", "python": "3.11.7",
-            "date": "2025-01-31", "commit": "0" * 40, "modified": False, "digest": "a" * 64} | changes
+    return {
+        "device": "cuda:0",
+        "device_name": "a card",
+        "driver": "570.1",
+        "torch": "2.13.0",
+        "python": "3.11.7",
+        "date": "2025-01-31",
+        "commit": "0" * 40,
+        "modified": False,
+        "digest": "a" * 64,
+    } | changes
 
 
 def test_good_environments_are_valid():
@@ -228,12 +246,31 @@ def test_good_environments_are_valid():
     validate_environment(good(commit=None, modified=None))
 
 
-@pytest.mark.parametrize("field, value", [
-    ("device", "gpu"), ("device", None), ("device_name", ""), ("device_name", " "), ("device_name", None),
-    ("driver", ""), ("driver", 570), ("torch", ""), ("torch", None), ("python", 3.11), ("date", "31.1.2025"),
-    ("date", None), ("commit", "abc"), ("commit", "A" * 40), ("digest", "a" * 63), ("digest", "A" * 64),
-    ("digest", None), ("modified", 0), ("modified", None), ("modified", "no"),
-])
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("device", "gpu"),
+        ("device", None),
+        ("device_name", ""),
+        ("device_name", " "),
+        ("device_name", None),
+        ("driver", ""),
+        ("driver", 570),
+        ("torch", ""),
+        ("torch", None),
+        ("python", 3.11),
+        ("date", "31.1.2025"),
+        ("date", None),
+        ("commit", "abc"),
+        ("commit", "A" * 40),
+        ("digest", "a" * 63),
+        ("digest", "A" * 64),
+        ("digest", None),
+        ("modified", 0),
+        ("modified", None),
+        ("modified", "no"),
+    ],
+)
 def test_a_bad_field_is_named_with_its_value(field, value):
     with pytest.raises(ValueError, match=f"^{field} must .*got {value!r}$"):
         validate_environment(good(**{field: value}))

@@ -19,17 +19,32 @@ from proofbook.ledger.record import KEYS, code_cells, record, validate
 PROJECT = Path(attnlib.__file__).parents[1]
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="shows what a machine without CUDA says")
 
-GOOD = ["import torch\nfrom proofbook.ledger import *\nscores = torch.ones(3, device=device())",
-        "claim('U1', 'holds', measured('error', scores - 1, below=1e-6), between('slope', 0.25, 0.2, 0.3))",
-        "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
-        "claim('8823-C2', 'false', counterexample('case', stated=1, found=2, apart=0.5), attacked('b', 1.0, trials=3))"]
+GOOD = [
+    "import torch\nfrom proofbook.ledger import *\nscores = torch.ones(3, device=device())",
+    "claim('U1', 'holds', measured('error', scores - 1, below=1e-6), between('slope', 0.25, 0.2, 0.3))",
+    "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
+    "claim('8823-C2', 'false', counterexample('case', stated=1, found=2, apart=0.5), attacked('b', 1.0, trials=3))",
+]
 
 
 def write_notebook(path: Path, cells: list[str]) -> Path:
-    content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {},
-               "cells": [{"cell_type": "markdown", "id": "m", "metadata": {}, "source": ["# not code\n", "1/0"]}]
-               + [{"cell_type": "code", "id": f"c{k}", "metadata": {}, "outputs": [], "execution_count": None,
-                   "source": code.splitlines(keepends=True)} for k, code in enumerate(cells)]}
+    content = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {},
+        "cells": [{"cell_type": "markdown", "id": "m", "metadata": {}, "source": ["# not code\n", "1/0"]}]
+        + [
+            {
+                "cell_type": "code",
+                "id": f"c{k}",
+                "metadata": {},
+                "outputs": [],
+                "execution_count": None,
+                "source": code.splitlines(keepends=True),
+            }
+            for k, code in enumerate(cells)
+        ],
+    }
     path.write_text(json.dumps(content))
     return path
 
@@ -45,8 +60,13 @@ def book(tmp_path):
 
 def run_command(*arguments, cwd):
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, "-m", "proofbook.ledger", *arguments], cwd=cwd, env=environment,
-                          capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "proofbook.ledger", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_code_cells_leaves_out_text(book):
@@ -64,7 +84,11 @@ def test_record_holds_what_the_cells_measured(book):
     (chapter,) = data["chapters"]
     assert chapter["chapter"] == "one" and chapter["claims"] == ["U1", "8823-C2"]
     assert [(c["check"], c["value"], c["claim"]) for c in chapter["checks"]] == [
-        ("error", 0.0, "U1"), ("slope", 0.25, "U1"), ("case", 1.0, "8823-C2"), ("b", 1.0, "8823-C2")]
+        ("error", 0.0, "U1"),
+        ("slope", 0.25, "U1"),
+        ("case", 1.0, "8823-C2"),
+        ("b", 1.0, "8823-C2"),
+    ]
     assert len(said) == 1 and said[0].startswith("one: 2 claims, 4 checks")
     assert json.loads(json.dumps(data, allow_nan=False)) == data
 
@@ -74,7 +98,9 @@ def test_a_chapter_whose_packages_are_missing_is_left_out(book):
     said = []
     data = record([book / "two.ipynb", book / "one.ipynb"], "cpu", progress=said.append)
     assert [chapter["chapter"] for chapter in data["chapters"]] == ["one"]
-    assert len(data["chapters"][0]["checks"]) == len(record([book / "one.ipynb"], "cpu")["chapters"][0]["checks"])
+    assert len(data["chapters"][0]["checks"]) == len(
+        record([book / "one.ipynb"], "cpu")["chapters"][0]["checks"]
+    )
     assert said[0] == "two: left out, No module named 'a_package_nobody_has'"
 
 
@@ -90,7 +116,9 @@ def test_seed_is_set_for_each_chapter(book):
     one, two = write_notebook(book / "one.ipynb", [seen]), write_notebook(book / "two.ipynb", [seen])
 
     def draws(seed):
-        return [c["checks"][0]["value"] for c in record([one, two], "cpu", seed=seed, progress=str)["chapters"]]
+        return [
+            c["checks"][0]["value"] for c in record([one, two], "cpu", seed=seed, progress=str)["chapters"]
+        ]
 
     assert draws(0) == draws(0) and len(set(draws(0))) == 1 and draws(0) != draws(1)
 
@@ -132,7 +160,9 @@ def test_command_with_a_failing_check_records_nothing(book):
     write_notebook(book / "one.ipynb", ["limit = 1", "if True:\n    raise ArithmeticError(f'limit {limit}')"])
     done = run_command("record", cwd=book.parent)
     assert done.returncode == 1 and old.read_text() == "as it was"
-    assert "one.ipynb, code cell 2" in done.stderr and "raise ArithmeticError(f'limit {limit}')" in done.stderr
+    assert (
+        "one.ipynb, code cell 2" in done.stderr and "raise ArithmeticError(f'limit {limit}')" in done.stderr
+    )
     assert done.stderr.endswith("a check failed: nothing was recorded\n")
 
 
@@ -146,13 +176,33 @@ def test_command_without_notebooks_or_with_a_bad_device(tmp_path):
 
 
 def good_record() -> dict:
-    return {"schema": 1, "device": "cpu", "device_name": "a CPU", "driver": None, "torch": "2.13.0", "python": "3.11.7",
-            "dtype": "float64", "seed": 0, "date": "2025-01-31", "commit": "0" * 40, "modified": False,
-            "digest": "a" * 64, "chapters": [{"chapter": "one", "seconds": 1.5, "claims": ["U1"], "checks": [
-                {"check": "error", "value": 1e-9, "below": 1e-8, "claim": "U1"},
-                {"check": "slope", "value": 0.25, "low": 0.2, "high": 0.3},
-                {"check": "case", "value": 1.0, "above": 0.5},
-                {"check": "bound", "value": 0.0, "trials": 10}]}]}
+    return {
+        "schema": 1,
+        "device": "cpu",
+        "device_name": "a CPU",
+        "driver": None,
+        "torch": "2.13.0",
+        "python": "3.11.7",
+        "dtype": "float64",
+        "seed": 0,
+        "date": "2025-01-31",
+        "commit": "0" * 40,
+        "modified": False,
+        "digest": "a" * 64,
+        "chapters": [
+            {
+                "chapter": "one",
+                "seconds": 1.5,
+                "claims": ["U1"],
+                "checks": [
+                    {"check": "error", "value": 1e-9, "below": 1e-8, "claim": "U1"},
+                    {"check": "slope", "value": 0.25, "low": 0.2, "high": 0.3},
+                    {"check": "case", "value": 1.0, "above": 0.5},
+                    {"check": "bound", "value": 0.0, "trials": 10},
+                ],
+            }
+        ],
+    }
 
 
 def test_good_record_is_valid():
@@ -160,14 +210,28 @@ def test_good_record_is_valid():
     validate({**good_record(), "commit": None, "modified": None, "chapters": []})
 
 
-@pytest.mark.parametrize("place, value", [
-    (("schema",), 2), (("digest",), "a" * 63), (("digest",), "A" * 64), (("digest",), None), (("date",), "31.1.2025"),
-    (("commit",), "abc"), (("extra",), 1), (("chapters", 0, "extra"), 1), (("chapters", 0, "checks", 0, "extra"), 1),
-    (("chapters", 0, "checks", 0, "value"), 1e-8), (("chapters", 0, "checks", 0, "value"), float("nan")),
-    (("chapters", 0, "checks", 0, "value"), "small"), (("chapters", 0, "checks", 0, "value"), None),
-    (("chapters", 0, "checks", 1, "value"), 0.31), (("chapters", 0, "checks", 1, "value"), 0.19),
-    (("chapters", 0, "checks", 2, "value"), 0.5), (("chapters", 0, "checks", 3, "value"), float("inf")),
-])
+@pytest.mark.parametrize(
+    "place, value",
+    [
+        (("schema",), 2),
+        (("digest",), "a" * 63),
+        (("digest",), "A" * 64),
+        (("digest",), None),
+        (("date",), "31.1.2025"),
+        (("commit",), "abc"),
+        (("extra",), 1),
+        (("chapters", 0, "extra"), 1),
+        (("chapters", 0, "checks", 0, "extra"), 1),
+        (("chapters", 0, "checks", 0, "value"), 1e-8),
+        (("chapters", 0, "checks", 0, "value"), float("nan")),
+        (("chapters", 0, "checks", 0, "value"), "small"),
+        (("chapters", 0, "checks", 0, "value"), None),
+        (("chapters", 0, "checks", 1, "value"), 0.31),
+        (("chapters", 0, "checks", 1, "value"), 0.19),
+        (("chapters", 0, "checks", 2, "value"), 0.5),
+        (("chapters", 0, "checks", 3, "value"), float("inf")),
+    ],
+)
 def test_broken_record_is_refused(place, value):
     data = good_record()
     entry = data
@@ -178,8 +242,15 @@ def test_broken_record_is_refused(place, value):
         validate(data)
 
 
-@pytest.mark.parametrize("path", [*((key,) for key in sorted(KEYS)), ("chapters", 0, "claims"),
-                                  ("chapters", 0, "checks", 0, "check"), ("chapters", 0, "checks", 0, "value")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *((key,) for key in sorted(KEYS)),
+        ("chapters", 0, "claims"),
+        ("chapters", 0, "checks", 0, "check"),
+        ("chapters", 0, "checks", 0, "value"),
+    ],
+)
 def test_record_with_something_missing_is_refused(path):
     data = copy.deepcopy(good_record())
     entry = data
@@ -195,8 +266,12 @@ def test_commit_and_whether_it_was_modified(book):
     top = book.parent
 
     def git(*arguments):
-        return subprocess.run(["git", "-C", str(top), "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
-                              capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(top), "-c", "user.name=a", "-c", "user.email=a@b", *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
 
     def recorded():
         data = record([book / "one.ipynb"], "cpu", progress=str)

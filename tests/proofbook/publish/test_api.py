@@ -156,7 +156,16 @@ def html(tmp_path_factory):
     toc = root / "_toc.yml"
     toc.write_text(toc.read_text().rstrip("\n") + TOC)
     (root / "book/use-it-on-your-model.md").write_text("# The guide\n")
-    command = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
+    command = [
+        sys.executable,
+        "-m",
+        "proofbook.publish",
+        "--root",
+        str(root),
+        "build",
+        "--stored",
+        "--strict",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
     return root / "_build/strict/_build/html"

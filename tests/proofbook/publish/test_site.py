@@ -34,7 +34,16 @@ def lay_out(root: Path) -> Path:
 
 
 def build(root: Path) -> Path:
-    command = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
+    command = [
+        sys.executable,
+        "-m",
+        "proofbook.publish",
+        "--root",
+        str(root),
+        "build",
+        "--stored",
+        "--strict",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -115,7 +124,9 @@ def test_figures_have_alt_text_caption_and_permalink(html):
 
 
 def test_what_is_not_recorded_is_said_to_be(html):
-    assert read(html, "book/recorded-runs.html").count("Not recorded yet.") == 4  # checks and experiment, by device
+    assert (
+        read(html, "book/recorded-runs.html").count("Not recorded yet.") == 4
+    )  # checks and experiment, by device
 
 
 def test_notebooks_can_be_downloaded_from_the_site_itself(html):
@@ -284,7 +295,9 @@ def test_a_book_that_was_not_executed_is_not_built(tmp_path):
         site.staged_files(lay_out(tmp_path), executed=True)
 
 
-@pytest.mark.parametrize("options, shown", [({"chapter": "one"}, ["one"]), ({"chapter": "none"}, []), ({}, ["one", "two"])])
+@pytest.mark.parametrize(
+    "options, shown", [({"chapter": "one"}, ["one"]), ({"chapter": "none"}, []), ({}, ["one", "two"])]
+)
 def test_recorded_runs_show_the_chapter_that_is_asked_for(options, shown):
     directive = RecordedRuns.__new__(RecordedRuns)
     directive.options = options
