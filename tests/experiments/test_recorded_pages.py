@@ -5,8 +5,7 @@ import subprocess
 import sys
 
 import pytest
-from test_publish_benchmarks import text
-from test_publish_site import ROOT, lay_out, read
+from built_site import ROOT, lay_out, read, text
 
 from experiments import length_extrapolation
 from experiments.presets import PRESETS

@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from test_publish_site import lay_out, read
+from built_site import lay_out, read
 
 import attnlib
 import attnlib.distributed

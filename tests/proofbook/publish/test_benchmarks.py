@@ -2,7 +2,6 @@
 
 import copy
 import json
-import re
 import subprocess
 import sys
 import types
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_publish_site import lay_out, read
+from built_site import lay_out, read, text
 
 from benchmarks import __main__ as command
 from benchmarks import normalization_suite
@@ -177,10 +176,6 @@ def page(tmp_path_factory):
     html = root / "_build/strict/_build/html"
     assert read(html, "book/recorded-runs.html").count("Not recorded yet.") == 4  # timings are no runs
     return read(html, "book/benchmarks.html")
-
-
-def text(html: str) -> str:
-    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
 
 
 def test_the_page_names_the_hardware_and_shows_the_numbers(page):

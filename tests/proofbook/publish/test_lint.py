@@ -57,7 +57,7 @@ def in_cell(part, change):
 
 def record_of(cell):
     return next(
-        output["data"][mime] for output in cell["outputs"] for mime in output["data"] if "vnd.attnlib" in mime
+        output["data"][mime] for output in cell["outputs"] for mime in output["data"] if "vnd.proofbook" in mime
     )
 
 

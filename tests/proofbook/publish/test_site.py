@@ -1,13 +1,13 @@
 """The website, built from the fixture book with every warning an error, and what it never asks for."""
 
 import re
-import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from built_site import ROOT, lay_out, read
 
 from proofbook.publish import site
 from proofbook.publish.address import Address, read_address, theme_options
@@ -15,22 +15,8 @@ from proofbook.publish.citation import chapter_citation, read_edition
 from proofbook.publish.notebooks import BookError
 from proofbook.publish.sphinx_ext import Errata, RecordedRuns
 
-ROOT = Path(__file__).parents[3]
-FIXTURE = ROOT / "tests/book/fixtures/mini"
 CHAPTER = "book/8823-attention-scale.html"
 REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/attention"
-
-
-def lay_out(root: Path) -> Path:
-    """The fixture's chapter in the real book's frame."""
-    for name in ("_config.yml", "CITATION.cff", "pyproject.toml"):
-        shutil.copy(ROOT / name, root)
-    shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
-    for path in (ROOT / "book").iterdir():
-        if path.suffix in (".md", ".yml", ".bib") and path.name != "handwritten-formulas.yml":
-            shutil.copy(path, root / "book")
-    shutil.copytree(FIXTURE, root, dirs_exist_ok=True)
-    return root
 
 
 def build(root: Path) -> Path:
@@ -61,10 +47,6 @@ def addressed(tmp_path_factory):
     root = lay_out(tmp_path_factory.mktemp("addressed"))
     (root / "book/address.yml").write_text(f"repository: {REPOSITORY}\nbranch: main\nsite: {SITE}/\n")
     return build(root)
-
-
-def read(html: Path, page: str) -> str:
-    return (html / page).read_text(encoding="utf-8")
 
 
 def test_equations_are_numbered_and_reached_from_other_pages(html):
