@@ -92,6 +92,7 @@ class Quantity(sp.Function):  # type: ignore[misc]  # SymPy is not typed
     """
 
     is_real = True
+    is_number = False
 
     @classmethod
     def class_key(cls) -> tuple[Any, ...]:

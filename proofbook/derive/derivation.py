@@ -31,13 +31,21 @@ class Step:
     skip: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "expression", sp.sympify(self.expression))
+        object.__setattr__(self, "expression", _formula(self.expression))
         if self.relation not in RELATIONS:
             raise ValueError(f"relation must be one of {RELATIONS}, got {self.relation!r}")
         if (self.relation == "~") != (self.regime is not None):
             raise ValueError("an approximation needs a regime, and only an approximation has one")
         if not self.because.strip():
             raise ValueError("every step says its reason")
+
+
+def _formula(line: Any) -> sp.Expr:
+    """A line as a SymPy expression; ``x < 1`` is none, and SymPy turns ``Eq(x, x)`` into True by itself."""
+    expression = sp.sympify(line)
+    if not isinstance(expression, sp.Expr):
+        raise TypeError(f"a line must be a formula with a value, got {line!r}")
+    return expression
 
 
 def eq(expression: Any, because: str, *, skip: Sequence[str] = ()) -> Step:
@@ -113,7 +121,7 @@ class Derivation:
             raise ValueError(f"digits must be at least 15, got {digits}")
         if not steps:
             raise ValueError("a derivation has at least one step")
-        self.label, self.start, self.steps, self.domain = label, sp.sympify(start), steps, domain
+        self.label, self.start, self.steps, self.domain = label, _formula(start), steps, domain
         self.digits = digits
         self.verified: tuple[Verified, ...] = tuple(self._verify(k) for k in range(len(steps)))
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import mpmath as mp
 import numpy as np
@@ -10,7 +11,19 @@ import sympy as sp
 import torch
 from sympy import Abs, Function, Max, Min, Piecewise, Rational, Sum, erf, exp, log, loggamma, pi, sign, sqrt
 
-from proofbook.derive import Derivation, Domain, MaxOver, define, eq, indices, ladder, lambdify, size, vector
+from proofbook.derive import (
+    Derivation,
+    Domain,
+    MaxOver,
+    Undecided,
+    define,
+    eq,
+    indices,
+    ladder,
+    lambdify,
+    size,
+    vector,
+)
 
 n = size()
 i, j = indices("i j")
@@ -158,6 +171,69 @@ def test_torch_names_what_it_lacks(formula):
 def test_what_is_no_namespace_is_refused(namespace, message):
     with pytest.raises(ValueError, match=message):
         lambdify(x, (x,), DOMAIN, namespace)
+
+
+PLAIN = ("asarray", "float64", "finfo", "full_like", "broadcast_shapes", "broadcast_to", "sqrt", "exp", "log")
+
+
+def library(*names, **own):
+    """An array library that is only known by its names."""
+    return types.SimpleNamespace(
+        __name__="mine", **{name: getattr(np, name) for name in (*PLAIN, *names)}, **own
+    )
+
+
+def test_any_library_with_the_names_of_the_standard_will_do():
+    scores, factor = rows(3, 4).numpy(), 0.2 + rows(3, 4, seed=1)[..., 0].abs().numpy()
+    expected = lambdify(H(lam), (lam, s), DOMAIN)(factor, scores)
+    np.testing.assert_allclose(
+        lambdify(H(lam), (lam, s), DOMAIN, library())(factor, scores), expected, **CLOSE
+    )
+    formula = sp.atan(lam) + Max(s[1], lam, Rational(1, 2)) * Abs(s[2])
+    mine = library("arctan", "maximum", "abs")
+    expected = lambdify(formula, (lam, s), DOMAIN)(factor, scores)
+    np.testing.assert_allclose(lambdify(formula, (lam, s), DOMAIN, mine)(factor, scores), expected, **CLOSE)
+
+
+def test_a_function_may_have_another_name_in_the_library():
+    mine = library(gammaln=lambda v: np.asarray(torch.lgamma(torch.as_tensor(v))))
+    assert float(lambdify(loggamma(x), (x,), DOMAIN, mine)(5.0)) == pytest.approx(np.log(24), rel=1e-14)
+    with pytest.raises(ValueError, match="^mine lacks loggamma, tanh$"):
+        lambdify(loggamma(x) + sp.tanh(x), (x,), DOMAIN, library())(5.0)
+
+
+def test_a_function_is_not_looked_up_by_its_name():
+    # torch.sinc(x) is sin(pi x)/(pi x), and SymPy's is sin(x)/x
+    with pytest.raises(ValueError, match="torch lacks sinc"):
+        lambdify(sp.sinc(x), (x,), DOMAIN, torch)(torch.ones(3))
+
+
+def test_modules_and_their_names_are_the_same_namespace():
+    for module, name in ((np, "numpy"), (mp, "mpmath")):
+        found, expected = (
+            lambdify(sp.atan(x) ** 2, (x,), DOMAIN, namespace)(0.5) for namespace in (module, name)
+        )
+        assert found == expected and type(found) is type(expected)
+
+
+@pytest.mark.parametrize("namespace", ["numpy", torch, library()])
+def test_numbers_alone_and_no_argument_at_all(namespace):
+    constant = lambdify(pi / 4, (), DOMAIN, namespace)()
+    assert float(constant) == float(pi / 4) and tuple(constant.shape) == ()
+    assert float(lambdify(2 ** (x / 2), (x,), DOMAIN, namespace)(3)) == pytest.approx(2**1.5, rel=1e-15)
+    assert float(lambdify(sqrt(x) + x**-2, (x,), DOMAIN, namespace)(4)) == 2.0625
+
+
+def test_torch_keeps_the_type_of_what_does_not_depend_on_it():
+    single = torch.ones(2, 3)
+    assert lambdify(sp.Integer(3), (x,), DOMAIN, torch)(single).dtype == torch.float32
+    assert lambdify(x ** Rational(1, 3) + pi, (x,), DOMAIN, torch)(single).dtype == torch.float32
+    assert lambdify(Max(x, 2), (x,), DOMAIN, torch)(single).tolist() == [[2.0] * 3] * 2
+
+
+def test_a_failure_of_sympy_is_no_function():
+    with pytest.raises(Undecided, match="SymPy fails to carry out Limit"):
+        lambdify(sp.Limit(Max(x, lam / x), x, 0), (lam,), DOMAIN)(1.0)
 
 
 def test_numpy_needs_no_scipy():
