@@ -281,6 +281,69 @@ def test_undecidable_step_says_so(name):
         is_equal(left, right, domain)
 
 
+SYMPY_FAILS = {
+    "a limit it has no method for": (sp.Limit(Max(y, x / y), y, 0), x, "NotImplementedError: MRV"),
+    "a limit that does not exist": (x, sp.Limit(sign(y), y, 0, "+-"), "ValueError: The limit does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", SYMPY_FAILS)
+@pytest.mark.parametrize("relation", [eq, le])
+def test_a_step_at_which_sympy_fails_is_undecided_and_says_where(name, relation):
+    left, right, error = SYMPY_FAILS[name]
+    message = rf"eq-test, step 1 \(because\): SymPy fails to carry out Limit\(.*\): {error}"
+    with pytest.raises(Undecided, match=message):
+        derive(left, relation(right, "because"), domain=UNIT)
+
+
+@pytest.mark.parametrize("error", [TypeError("cannot compare"), StopIteration(), RecursionError("too deep")])
+def test_whatever_sympy_raises_does_not_leak(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    said = type(error).__name__
+    with monkeypatch.context() as patched:
+        patched.setattr(Integral, "doit", fail)
+        with pytest.raises(Undecided, match=rf"SymPy fails to carry out Integral\(y, \(y, 0, x\)\): {said}"):
+            is_equal(Integral(y, (y, 0, x)), x**2 / 2, UNIT)
+        assert not check_answer(Integral(y, (y, 0, x)), x**2 / 2, UNIT).right
+    with monkeypatch.context() as patched:
+        patched.setattr(sp, "together", fail)
+        with pytest.raises(Undecided, match=f"SymPy fails to simplify .*{said}"):
+            is_equal(1 / x - 1 / (x + 1), 1 / (x * (x + 1)), UNIT)
+        # what needs no simplifying is not touched, nor what is told not to be
+        assert is_equal((x + 1) ** 2, x**2 + 2 * x + 1, UNIT)
+        assert is_equal(1 / x - 1 / (x + 1), 1 / (x * (x + 1)), UNIT, skip=("symbolic",))
+    with monkeypatch.context() as patched:
+        patched.setattr(sp, "lambdify", fail)
+        with pytest.raises(Undecided, match=f"SymPy fails to print x: {said}"):
+            is_equal(x, 2 * x - x + y - y, UNIT)
+
+
+def test_our_own_refusal_is_not_laid_at_sympys_door():
+    from proofbook.derive._sympy import sympy_may_fail
+
+    with pytest.raises(Refuted, match="^wrong$"), sympy_may_fail("carry out", x):
+        raise Refuted("wrong", point={}, left=0, right=1)
+
+
+@pytest.mark.parametrize("line", [x < 1, True, [x], sp.Eq(x, x), None])
+def test_a_line_that_is_no_formula_is_refused(line):
+    with pytest.raises(TypeError, match="a line must be a formula"):
+        derive(x, eq(line, "because"), domain=UNIT)
+    with pytest.raises(TypeError, match="a line must be a formula"):
+        derive(line, eq(x, "because"), domain=UNIT)
+
+
+def test_a_value_that_more_digits_lose_decides_nothing():
+    evaluator = PointEvaluator(x, x, UNIT, 0)
+    with mp.workdps(60):
+        apart = mp.mpf(1), 1 + mp.mpf(10) ** -40
+    evaluator.values = lambda point, digits: apart if digits < 60 else None
+    with pytest.raises(Undecided, match="a value found at fewer digits is lost at 100, at x = 1.0"):
+        evaluator.agree({x: mp.mpf(1)})
+
+
 def test_index_declared_positive_may_not_start_at_zero():
     # SymPy has already simplified Abs(i) to i
     with pytest.raises(Undecided, match="declared positive and runs from 0"):
