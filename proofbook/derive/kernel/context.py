@@ -1,0 +1,298 @@
+"""What is known where a statement is claimed: ranges, hypotheses, and the signs that follow from them.
+
+A sign is the set of those of -1, 0, 1 that a quantity may have somewhere in the domain; the answer may be too large a
+set, never too small. Facts are kept with their strictness: 0 is left out only where a bound is strict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from proofbook.derive.kernel import algebra
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, poly
+from proofbook.derive.kernel.errors import NotProved
+
+Sign = frozenset[int]
+POSITIVE, NEGATIVE, ZERO = frozenset({1}), frozenset({-1}), frozenset({0})
+NONNEGATIVE, NONPOSITIVE, NONZERO, ANY = (frozenset(s) for s in ({0, 1}, {-1, 0}, {-1, 1}, {-1, 0, 1}))
+WANTED = {">": POSITIVE, ">=": NONNEGATIVE, "!=": NONZERO, "<": NEGATIVE, "<=": NONPOSITIVE, "=": ZERO}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Bounds of a real quantity; None is no bound."""
+
+    low: Fraction | None = None
+    high: Fraction | None = None
+    low_strict: bool = False
+    high_strict: bool = False
+
+    def sign(self) -> Sign:
+        found = set(ANY)
+        if self.low is not None and self.low >= 0:
+            found.discard(-1)
+            if self.low > 0 or self.low_strict:
+                found.discard(0)
+        if self.high is not None and self.high <= 0:
+            found.discard(1)
+            if self.high < 0 or self.high_strict:
+                found.discard(0)
+        return frozenset(found)
+
+    def times(self, factor: Fraction) -> "Interval":
+        if factor >= 0:
+            return Interval(
+                None if self.low is None else self.low * factor,
+                None if self.high is None else self.high * factor,
+                self.low_strict,
+                self.high_strict,
+            )
+        return Interval(
+            None if self.high is None else self.high * factor,
+            None if self.low is None else self.low * factor,
+            self.high_strict,
+            self.low_strict,
+        )
+
+    def plus(self, other: "Interval") -> "Interval":
+        low = None if self.low is None or other.low is None else self.low + other.low
+        high = None if self.high is None or other.high is None else self.high + other.high
+        return Interval(low, high, self.low_strict or other.low_strict, self.high_strict or other.high_strict)
+
+
+    def around(self) -> "Interval":
+        """What holds in a neighbourhood of every point: a strict sign, but no closed end."""
+        sign = self.sign()
+        if sign == POSITIVE:
+            return Interval(Fraction(0), None, low_strict=True)
+        return Interval(None, Fraction(0), high_strict=True) if sign == NEGATIVE else UNBOUNDED
+
+
+UNBOUNDED = Interval()
+
+
+@dataclass(frozen=True)
+class Condition:
+    """``value relation 0``, needed for the reason given; ``typed`` if what is typed has no value otherwise."""
+
+    value: Poly
+    relation: str
+    because: str
+    typed: bool = True
+
+
+@dataclass
+class Context:
+    """The facts of a domain, in the kernel's own terms, and the conditions met on the way.
+
+    ``scalars`` bounds each symbol; ``entries`` bounds each entry of a vector; ``simplex`` names the vectors whose
+    entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says which index
+    runs over 1 .. size: the free ones, and those opened on the way.
+    """
+
+    scalars: dict[Atom, Interval] = field(default_factory=dict)
+    entries: dict[str, Interval] = field(default_factory=dict)
+    simplex: frozenset[str] = frozenset()
+    whole: frozenset[Atom] = frozenset()
+    size: Atom | None = None
+    hypotheses: tuple[tuple[Poly, str], ...] = ()
+    inside: dict[Atom, Poly] = field(default_factory=dict)
+    conditions: list[Condition] = field(default_factory=list)
+    loosened: frozenset[str] = frozenset()
+    oracle: bool = True
+    _signs: dict[tuple[str, frozenset[str]], Sign] = field(default_factory=dict)
+    _fresh: int = 0
+    _deciding: int = 0
+
+    def forget(self) -> None:
+        """Drop what was concluded, after facts were added."""
+        self._signs.clear()
+
+    def fresh(self, kind: str = "free") -> Atom:
+        """A name that nothing else has."""
+        self._fresh += 1
+        return Atom(kind, self._fresh)
+
+    def index(self, high: Poly) -> Atom:
+        """A fresh index that runs over 1 .. high."""
+        atom = self.fresh("idx")
+        self.inside[atom] = high
+        return atom
+
+    def need(self, value: Poly, relation: str, because: str, typed: bool = True) -> None:
+        """Leave a condition behind, unless its sign settles it at once."""
+        number = value.number
+        if number is not None:
+            if holds(number, relation):
+                return
+            raise NotProved(f"{because}: {number} {relation} 0 is false")
+        condition = Condition(value, relation, because, typed)
+        if condition not in self.conditions:
+            self.conditions.append(condition)
+
+    def interval(self, atom: Atom) -> Interval:
+        """Bounds of an atom by its kind."""
+        if atom.kind in ("sym", "var"):
+            return self.scalars.get(atom, UNBOUNDED)
+        if atom.kind == "entry":
+            base = str(atom.args[0])
+            known = self.entries.get(base, UNBOUNDED)
+            return known.around() if base in self.loosened else known
+        if atom.kind == "idx":
+            return Interval(Fraction(1))
+        if atom.kind == "const":
+            return Interval(*PI) if atom.args[0] == "pi" else UNBOUNDED
+        if atom.kind == "delta":
+            return Interval(Fraction(0), Fraction(1))
+        return UNBOUNDED
+
+    def sign_of_atom(self, atom: Atom) -> Sign:
+        kind = atom.kind
+        if kind in ("exp", "prime"):
+            return POSITIVE
+        if kind == "sum":
+            return self._sign_of_sum(atom)
+        if kind == "extremum":
+            # the largest value is one of the values
+            return self.sign(_as_poly(atom.args[1]))
+        if kind == "max":
+            signs = [self.sign(_as_poly(a)) for a in atom.args]
+            found = frozenset().union(*signs)
+            if any(-1 not in s for s in signs):
+                found -= NEGATIVE
+            if any(s == POSITIVE for s in signs):
+                found -= ZERO
+            return found
+        if kind == "abs":
+            inner = self.sign(_as_poly(atom.args[0]))
+            return POSITIVE if 0 not in inner else NONNEGATIVE
+        if kind == "group":
+            return self.sign(_as_poly(atom.args[0]))
+        if kind == "log":
+            # log u has the sign of u - 1 wherever it is defined
+            return self.sign(_as_poly(atom.args[0]) - constant(1))
+        if kind == "fn" and atom.args[0] in POSITIVE_FUNCTIONS:
+            return POSITIVE
+        return self.interval(atom).sign()
+
+    def _sign_of_sum(self, atom: Atom) -> Sign:
+        """A sum of positive terms over a range that is not empty is positive; an empty one is 0."""
+        highs, body, _ = atom.args
+        assert isinstance(highs, tuple) and isinstance(body, Mono)
+        inner = self.sign_of_mono(body)
+        if inner in (POSITIVE, NEGATIVE) and all(
+            self.sign(_as_poly(h) - constant(1)) <= NONNEGATIVE for h in highs
+        ):
+            return inner
+        if inner <= NONNEGATIVE:
+            return NONNEGATIVE
+        return NONPOSITIVE if inner <= NONPOSITIVE else ANY
+
+    def sign_of_mono(self, mono: Mono) -> Sign:
+        sign = POSITIVE
+        for atom, e in mono:
+            sign = _product(sign, _power(self.sign_of_atom(atom), e))
+        return sign
+
+    def sign(self, p: Poly) -> Sign:
+        """The signs ``p`` may have: term by term, by intervals, then by z3."""
+        number = p.number
+        if number is not None:
+            return frozenset({(number > 0) - (number < 0)})
+        key = (p.key, self.loosened)
+        if key not in self._signs:
+            self._signs[key] = ANY  # a question that comes back to itself has no answer
+            try:
+                self._signs[key] = self._sign(p)
+            except NotProved:
+                pass
+        return self._signs[key]
+
+    def _sign(self, p: Poly) -> Sign:
+        sign = ZERO
+        for mono, c in p.terms.items():
+            term = self.sign_of_mono(mono)
+            sign = _sum(sign, term if c > 0 else frozenset(-s for s in term))
+        if len(sign) == 1 or len(p.terms) == 1:
+            return sign
+        sign &= self._bounds(p).sign()
+        if len(sign) > 1:
+            sign &= self._by_factors(p)
+        if len(sign) > 1 and self.oracle and self._deciding < 2:
+            from proofbook.derive.kernel.satisfiability import sign_by_z3
+
+            self._deciding += 1
+            try:
+                sign = sign_by_z3(self, p, sign)
+            finally:
+                self._deciding -= 1
+        return sign
+
+    def _bounds(self, p: Poly) -> Interval:
+        """Interval arithmetic, for terms that are constants or multiples of one atom."""
+        total = Interval(Fraction(0), Fraction(0))
+        for mono, c in p.terms.items():
+            if not mono.powers:
+                part = Interval(c, c)
+            elif len(mono) == 1 and mono.powers[0][1] == 1:
+                part = self.interval(mono.powers[0][0]).times(c)
+            else:
+                sign = self.sign_of_mono(mono)
+                part = UNBOUNDED
+                if sign <= NONNEGATIVE:
+                    part = Interval(Fraction(0), None, sign == POSITIVE).times(c)
+                elif sign <= NONPOSITIVE:
+                    part = Interval(None, Fraction(0), False, sign == NEGATIVE).times(c)
+            total = total.plus(part)
+        return total
+
+    def _by_factors(self, p: Poly) -> Sign:
+        """The sign of a product is the product of signs; a square is not negative."""
+        if len(p.terms) > 60:
+            return ANY
+        c, mono, rest = algebra.factors(p)
+        if not mono.powers and len(rest) == 1 and rest[0][1] == 1:
+            return ANY
+        sign = _product(self.sign_of_mono(mono), POSITIVE if c > 0 else NEGATIVE)
+        for factor, e in rest:
+            sign = _product(sign, _power(self.sign(factor), Fraction(e)))
+        return sign
+
+
+# on the arguments for which reading.py lets them stand: Gamma(x) for x > 0, I_v(x) for x > 0 and v >= 0
+POSITIVE_FUNCTIONS = ("gamma", "besseli")
+PI = (Fraction(333, 106), Fraction(355, 113))  # both convergents; pi lies strictly between
+
+
+def holds(number: Fraction, relation: str) -> bool:
+    return ((number > 0) - (number < 0)) in WANTED[relation]
+
+
+def _as_poly(part: algebra.Part) -> Poly:
+    assert isinstance(part, Poly)
+    return part
+
+
+def _product(a: Sign, b: Sign) -> Sign:
+    return frozenset(x * y for x in a for y in b)
+
+
+def _sum(a: Sign, b: Sign) -> Sign:
+    found: set[int] = set()
+    for x in a:
+        for y in b:
+            found |= {x or y} if x * y >= 0 else ANY
+    return frozenset(found)
+
+
+def _power(sign: Sign, e: Fraction) -> Sign:
+    """The sign of a power. A negative exponent stands where the base is not 0, a broken one where it is not < 0."""
+    if e < 0:
+        sign -= ZERO
+    if e.denominator > 1:
+        return sign - NEGATIVE
+    if e.numerator % 2 == 0:
+        return frozenset(abs(s) for s in sign)
+    return sign

@@ -1,0 +1,299 @@
+"""From a SymPy tree to the normal form. The tree is read, node by node; nothing of SymPy is asked to compute.
+
+What stands in the tree must have a value: a denominator, a logarithm's argument and what is below a root each leave a
+condition with the context. A node without a rule here (an integral, a limit, a Piecewise, an infinite sum) has no
+normal form, and what holds one is not proved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+
+import sympy as sp
+from sympy.core.function import AppliedUndef
+
+from proofbook.derive.definition import definition_of
+from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly
+from proofbook.derive.kernel.calculus import differentiate
+from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, POSITIVE, Context, Interval
+from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.forms import (
+    absolute,
+    bessel,
+    close_sum,
+    delta,
+    exponential,
+    extremum,
+    function,
+    in_range,
+    logarithm,
+    maximum,
+    power,
+    real_power,
+    sign_of,
+    substitute,
+    tidy,
+)
+from proofbook.derive.over import MaxOver, MinOver, Over
+
+Environment = Mapping[sp.Expr, Poly]
+DEEPEST = 200
+
+
+class Reader:
+    """Reads expressions within one context; ``symbols`` are the names that the domain gives a range."""
+
+    def __init__(self, ctx: Context, symbols: Mapping[sp.Symbol, Atom], vectors: frozenset[sp.IndexedBase]):
+        self.ctx, self.symbols, self.vectors = ctx, symbols, vectors
+        self._depth = 0
+
+    def read(self, e: sp.Expr, env: Environment | None = None) -> Poly:
+        """The normal form of ``e``, with ``env`` for the symbols that are bound."""
+        self._depth += 1
+        try:
+            if self._depth > DEEPEST:
+                raise NotProved(f"beyond the budget: nested deeper than {DEEPEST}")
+            return self._read(e, env or {})
+        finally:
+            self._depth -= 1
+
+    def _read(self, e: sp.Expr, env: Environment) -> Poly:
+        if isinstance(e, (sp.Rational, sp.Float)):
+            # a decimal is the number it is written as
+            return constant(Fraction(int(e.p), int(e.q)) if isinstance(e, sp.Rational) else Fraction(str(e)))
+        if isinstance(e, sp.Symbol):
+            if e in env:
+                return env[e]
+            if e not in self.symbols:
+                raise NotProved(f"no range is declared for {e}")
+            return poly(self.symbols[e])
+        if e is sp.pi:
+            return poly(Atom("const", "pi"))
+        if e is sp.E:
+            return exponential(self.ctx, constant(1))
+        if isinstance(e, AppliedUndef):
+            return self._applied(e, env)
+        for kind, rule in self._rules().items():
+            if isinstance(e, kind):
+                return rule(e, env)
+        name = _FUNCTIONS.get(e.func)
+        if name is not None:
+            return function(name, tuple(self.read(a, env) for a in e.args))
+        raise NotProved(f"no rule reads {type(e).__name__}")
+
+    def _rules(self) -> dict[type, Callable[[sp.Expr, Environment], Poly]]:
+        return {
+            sp.Add: self._add,
+            sp.Mul: self._mul,
+            sp.Pow: self._pow,
+            sp.exp: lambda e, env: exponential(self.ctx, self.read(e.args[0], env)),
+            sp.log: self._log,
+            sp.Indexed: self._entry,
+            sp.Sum: self._sum,
+            sp.Product: self._product,
+            sp.Derivative: self._derivative,
+            sp.Subs: self._subs,
+            Over: self._over,
+            sp.Max: lambda e, env: maximum(self.ctx, [self.read(a, env) for a in e.args]),
+            sp.Min: lambda e, env: -maximum(self.ctx, [-self.read(a, env) for a in e.args]),
+            sp.Abs: lambda e, env: absolute(self.ctx, self.read(e.args[0], env)),
+            sp.sign: lambda e, env: sign_of(self.ctx, self.read(e.args[0], env)),
+            sp.KroneckerDelta: self._delta,
+            sp.erfc: lambda e, env: constant(1) - self._odd("erf", e, env),
+            sp.erf: lambda e, env: self._odd("erf", e, env),
+            sp.tanh: self._tanh,
+            sp.sinh: lambda e, env: self._hyperbolic(e, env, -1),
+            sp.cosh: lambda e, env: self._hyperbolic(e, env, 1),
+            sp.gamma: self._gamma,
+            sp.besseli: self._besseli,
+        }
+
+    def _add(self, e: sp.Expr, env: Environment) -> Poly:
+        total = constant(0)
+        for term in e.args:
+            total = total + self.read(term, env)
+        return total
+
+    def _mul(self, e: sp.Expr, env: Environment) -> Poly:
+        product = constant(1)
+        for factor in e.args:
+            product = product * self.read(factor, env)
+        return product
+
+    def _pow(self, e: sp.Expr, env: Environment) -> Poly:
+        base, exponent = self.read(e.base, env), tidy(self.ctx, self.read(e.exp, env))
+        return real_power(self.ctx, base, exponent)
+
+    def _log(self, e: sp.Expr, env: Environment) -> Poly:
+        if len(e.args) != 1:
+            raise NotProved("a logarithm to another base")
+        return logarithm(self.ctx, self.read(e.args[0], env))
+
+    def _entry(self, e: sp.Expr, env: Environment) -> Poly:
+        if e.base not in self.vectors or len(e.indices) != 1 or self.ctx.size is None:
+            raise NotProved(f"no range is declared for {e}")
+        index = self.read(e.indices[0], env)
+        if not in_range(self.ctx, index, poly(self.ctx.size)):
+            raise NotProved(f"the index of {e} is not known to lie in 1 .. {self.ctx.size}")
+        return poly(Atom("entry", str(e.base.label), index))
+
+    def _range(self, limits: sp.Tuple, env: Environment) -> tuple[sp.Symbol, int, Poly]:
+        if len(limits) != 3:
+            raise NotProved("a sum without ends")
+        symbol, low, high = limits
+        if not isinstance(symbol, sp.Symbol) or not low.is_Integer or high.is_infinite:
+            raise NotProved(f"no rule adds up from {low} to {high}")
+        if symbol.is_positive and low < 1 or symbol.is_nonnegative and low < 0 or symbol.is_integer is False:
+            raise NotProved(f"{symbol} is declared to be what it is not: it runs from {low}")
+        return symbol, int(low), self.read(high, env)
+
+    def _sum(self, e: sp.Expr, env: Environment) -> Poly:
+        """Innermost sum first in SymPy's order of limits; the ends of an inner sum may not hold an outer index."""
+        body, *limits = e.args
+        return self._sum_over(body, limits, env)
+
+    def _sum_over(self, body: sp.Expr, limits: list[sp.Tuple], env: Environment) -> Poly:
+        if not limits:
+            return self.read(body, env)
+        symbol, low, high = self._range(limits[-1], env)
+        ctx = self.ctx
+
+        def inner(value: Poly) -> Poly:
+            return self._sum_over(body, limits[:-1], {**env, symbol: value})
+
+        if low <= 1:
+            # sum from low to high of f(i) is sum from 1 to high + 1 - low of f(i - 1 + low)
+            count = high + constant(1 - low)
+            index = ctx.index(count)
+            return close_sum(ctx, index, count, inner(poly(index) + constant(low - 1)))
+        # f is defined at 1 .. low - 1 as well: reading it there leaves its conditions
+        if not ctx.sign(high - constant(low - 1)) <= NONNEGATIVE:
+            raise NotProved(f"the range {low} .. {high} is not known to begin before it ends")
+        index = ctx.index(high)
+        total = close_sum(ctx, index, high, inner(poly(index)))
+        for k in range(1, low):
+            total = total - inner(constant(k))
+        return total
+
+    def _product(self, e: sp.Expr, env: Environment) -> Poly:
+        """A product of positive factors is e to the sum of their logarithms."""
+        body, *limits = e.args
+        if len(limits) != 1:
+            raise NotProved("a product over several indices")
+        symbol, low, high = self._range(limits[0], env)
+        if low != 1:
+            raise NotProved("a product that does not start at 1")
+        index = self.ctx.index(high)
+        factor = self.read(body, {**env, symbol: poly(index)})
+        logs = close_sum(self.ctx, index, high, logarithm(self.ctx, factor, typed=False))
+        return exponential(self.ctx, logs)
+
+    def _over(self, e: sp.Expr, env: Environment) -> Poly:
+        body, limits = e.args
+        symbol, low, high = self._range(limits, env)
+        if low != 1 or not isinstance(e, (MaxOver, MinOver)):
+            raise NotProved("an extremum that does not start at 1")
+        index = self.ctx.index(high)
+        return extremum(
+            self.ctx, index, high, self.read(body, {**env, symbol: poly(index)}), isinstance(e, MaxOver)
+        )
+
+    def _derivative(self, e: sp.Expr, env: Environment) -> Poly:
+        body, *variables = e.args
+        return self._differentiated(body, [(v, int(k)) for v, k in variables], env)
+
+    def _differentiated(self, body: sp.Expr, by: list[tuple[sp.Expr, int]], env: Environment) -> Poly:
+        if not by:
+            return self.read(body, env)
+        (variable, times), rest = by[-1], by[:-1]
+        ctx, earlier = self.ctx, len(self.ctx.conditions)
+        if isinstance(variable, sp.Indexed):
+            at = self._entry(variable, env)
+            atom = at.atom
+            if atom is None or variable.base.label in env:
+                raise NotProved(f"no rule differentiates by {variable}")
+            before, ctx.loosened = ctx.loosened, ctx.loosened | {str(variable.base.label)}
+            try:
+                result = self._differentiated(body, rest, env)
+                for _ in range(times):
+                    result = differentiate(ctx, result, atom)
+            finally:
+                ctx.loosened = before
+            return result
+        if not isinstance(variable, sp.Symbol):
+            raise NotProved(f"no rule differentiates by {variable}")
+        at = self.read(variable, env)
+        if at.atom is not None and (at.atom in ctx.whole or at.atom.kind == "idx"):
+            raise NotProved(f"{variable} is a whole number: nothing is differentiated by it")
+        moving = ctx.fresh("var")
+        sign, zero = ctx.sign(at), Fraction(0)
+        # a strict sign holds around every point too
+        if sign == POSITIVE:
+            ctx.scalars[moving] = Interval(zero, None, low_strict=True)
+        elif sign == NEGATIVE:
+            ctx.scalars[moving] = Interval(None, zero, high_strict=True)
+        result = self._differentiated(body, rest, {**env, variable: poly(moving)})
+        for _ in range(times):
+            result = differentiate(ctx, result, moving)
+        here = {moving: at}
+        met, ctx.conditions = ctx.conditions[earlier:], ctx.conditions[:earlier]
+        for c in met:
+            ctx.need(substitute(ctx, c.value, here), c.relation, c.because, c.typed)
+        return substitute(ctx, result, here)
+
+    def _subs(self, e: sp.Expr, env: Environment) -> Poly:
+        body, variables, points = e.args
+        values = {v: self.read(p, env) for v, p in zip(variables, points)}
+        return self.read(body, {**env, **values})
+
+    def _applied(self, e: sp.Expr, env: Environment) -> Poly:
+        definition = definition_of(e.func)
+        arguments = tuple(tidy(self.ctx, self.read(a, env)) for a in e.args)
+        if definition is None:
+            # smooth by assumption: nothing else is known of it
+            return function(f"abstract {e.func.__name__}", arguments)
+        free = definition.body.free_symbols - set(definition.args)
+        if captured := free & set(env):
+            raise NotProved(f"{e.func.__name__} speaks of {captured}, which are bound where it stands")
+        return self.read(definition.body, dict(zip(definition.args, arguments)))
+
+    def _delta(self, e: sp.Expr, env: Environment) -> Poly:
+        return delta(self.ctx, *(self.read(a, env) for a in e.args[:2]))
+
+    def _odd(self, name: str, e: sp.Expr, env: Environment) -> Poly:
+        """An odd function: f(-x) = -f(x), so that the first coefficient can be made positive."""
+        x = tidy(self.ctx, self.read(e.args[0], env))
+        if not x:
+            return x
+        turn = 1 if min(x.terms.items(), key=lambda t: t[0].key)[1] > 0 else -1
+        return function(name, (x.scaled(turn),)).scaled(turn)
+
+    def _tanh(self, e: sp.Expr, env: Environment) -> Poly:
+        """tanh x = 1 - 2/(e^2x + 1)"""
+        double = exponential(self.ctx, self.read(e.args[0], env).scaled(2))
+        return constant(1) - power(self.ctx, double + constant(1), Fraction(-1)).scaled(2)
+
+    def _hyperbolic(self, e: sp.Expr, env: Environment, sign: int) -> Poly:
+        x = self.read(e.args[0], env)
+        return (exponential(self.ctx, x) + exponential(self.ctx, -x).scaled(sign)).scaled(Fraction(1, 2))
+
+    def _gamma(self, e: sp.Expr, env: Environment) -> Poly:
+        """Gamma(x) for x > 0, with Gamma(x) = (x - 1) Gamma(x - 1) where x > 1."""
+        x, factor = tidy(self.ctx, self.read(e.args[0], env)), constant(1)
+        self.ctx.need(x, ">", "Gamma is taken on positive numbers only")
+        for _ in range(20):
+            lower = x - constant(1)
+            if self.ctx.sign(lower) != POSITIVE:
+                break
+            factor, x = factor * lower, lower
+        return factor * function("gamma", (x,))
+
+    def _besseli(self, e: sp.Expr, env: Environment) -> Poly:
+        order, x = (tidy(self.ctx, self.read(a, env)) for a in e.args)
+        self.ctx.need(x, ">", "the argument of a Bessel function is positive")
+        self.ctx.need(order, ">=", "the order of a Bessel function is not negative")
+        return bessel(self.ctx, order, x)
+
+
+_FUNCTIONS = {sp.sin: "sin", sp.cos: "cos"}

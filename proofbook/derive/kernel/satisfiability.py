@@ -1,0 +1,234 @@
+"""Polynomial inequalities by z3: a statement holds if its negation is unsatisfiable together with known facts.
+
+Atoms become real variables. What is asserted of them are facts that hold at every point of the domain (signs and
+bounds of atoms, hypotheses, instances of the lemmas named below), with denominators cleared by squares, so that no
+division is left. The facts alone are shown to be satisfiable first: from a contradiction anything would follow.
+``unknown`` decides nothing, and work is bounded by z3's own count of steps, not by the clock.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import lcm
+
+import z3
+
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, poly
+from proofbook.derive.kernel.context import (
+    NEGATIVE,
+    POSITIVE,
+    WANTED,
+    Context,
+    Sign,
+)
+from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.forms import as_poly, common
+
+STEPS = 400_000
+MOST_ATOMS = 14
+MOST_TERMS = 80
+
+
+class Question:
+    """Variables for atoms and the facts known of them."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.z3 = z3.Context()
+        self.variables: dict[Atom, z3.ArithRef] = {}
+        self.finest: dict[Atom, int] = {}
+        self.facts: list[z3.BoolRef] = []
+        self.said: list[str] = []
+
+    def prepare(self, polys: list[Poly]) -> None:
+        """Choose for every new atom the root of which all its powers are whole ones."""
+        for p in polys:
+            for mono in p.terms:
+                for atom, e in mono:
+                    if atom not in self.variables:
+                        self.finest[atom] = lcm(self.finest.get(atom, 1), e.denominator)
+
+    def variable(self, atom: Atom) -> z3.ArithRef:
+        if atom not in self.variables:
+            if len(self.variables) >= MOST_ATOMS:
+                raise NotProved(f"beyond the budget: {MOST_ATOMS} atoms in one inequality")
+            # from here on its root is fixed
+            self.finest.setdefault(atom, 1)
+            self.variables[atom] = z3.Real(f"x{len(self.variables)}", self.z3)
+        return self.variables[atom]
+
+    def term(self, p: Poly) -> z3.ArithRef:
+        """A polynomial without negative exponents as a z3 term."""
+        if len(p.terms) > MOST_TERMS:
+            raise NotProved(f"beyond the budget: {MOST_TERMS} terms in one inequality")
+        total = z3.RealVal(0, self.z3)
+        for mono, c in p.terms.items():
+            product = z3.RealVal(str(c), self.z3)
+            for atom, e in mono:
+                variable, k = self.variable(atom), e * self.finest[atom]
+                if k.denominator != 1 or k < 0:
+                    raise NotProved(f"{p} is no polynomial in the roots chosen")
+                for _ in range(int(k)):
+                    product = product * variable
+            total = total + product
+        return total
+
+    def say(self, p: Poly, relation: str, why: str) -> None:
+        """Assert a fact; one whose exponents do not fit the chosen roots is left out."""
+        for mono in p.terms:
+            for atom, e in mono:
+                if e < 0 or (e * self.finest.get(atom, 1)).denominator != 1:
+                    return
+        self.facts.append(_relate(self.term(p), relation))
+        self.said.append(f"{p} {relation} 0: {why}")
+
+    def refuted(self, p: Poly, relation: str) -> bool:
+        """Whether the facts leave no room for ``p relation 0``."""
+        extra = _relate(self.term(p), relation)
+        return self._check([*self.facts, extra]) == z3.unsat and self._check(self.facts) == z3.sat
+
+    def _check(self, assertions: list[z3.BoolRef]) -> z3.CheckSatResult:
+        solver = z3.SolverFor("QF_NRA", ctx=self.z3)
+        solver.set("rlimit", STEPS)
+        solver.add(*assertions)
+        return solver.check()
+
+
+def _relate(term: z3.ArithRef, relation: str) -> z3.BoolRef:
+    return {
+        ">": term > 0,
+        ">=": term >= 0,
+        "<": term < 0,
+        "<=": term <= 0,
+        "=": term == 0,
+        "!=": term != 0,
+    }[relation]
+
+
+def cleared(ctx: Context, p: Poly) -> Poly | None:
+    """``p`` times a positive quantity, so that no exponent is negative; None where a sign is not known."""
+    numerator, below = common(ctx, p)
+    for atom, k in below.items():
+        sign = ctx.sign_of_atom(atom)
+        if k % 2 == 0 or sign == POSITIVE:
+            continue
+        if sign == NEGATIVE:
+            numerator = -numerator
+        else:
+            numerator = numerator * as_poly(atom.args[0])
+    least: dict[Atom, Fraction] = {}
+    for mono in numerator.terms:
+        for atom, e in mono:
+            least[atom] = min(least.get(atom, Fraction(0)), e)
+    for atom, e in least.items():
+        if e < 0:
+            sign = ctx.sign_of_atom(atom)
+            whole = -(e.numerator // e.denominator)
+            if sign != POSITIVE and whole % 2:
+                whole += 1
+            numerator = numerator * Poly({Mono([(atom, Fraction(whole if sign != POSITIVE else -e))]): Fraction(1)})
+    return numerator
+
+
+def sign_by_z3(ctx: Context, p: Poly, among: Sign) -> Sign:
+    """Those signs in ``among`` that the facts do not exclude for ``p``."""
+    goal = cleared(ctx, p)
+    if goal is None:
+        return among
+    question = Question(ctx)
+    question.prepare([goal])
+    try:
+        gather(question, goal)
+        left = set(among)
+        for sign, relation in ((-1, "<"), (1, ">"), (0, "=")):
+            if sign in left and len(left) > 1 and question.refuted(goal, relation):
+                left.discard(sign)
+        return frozenset(left)
+    except NotProved:
+        return among
+
+
+def gather(question: Question, goal: Poly) -> None:
+    """The facts about the atoms of ``goal``: ranges, signs, hypotheses, maxima, moduli."""
+    ctx = question.ctx
+    atoms = sorted(goal.atoms(), key=lambda a: a.key)
+    relevant = {a for a in atoms}
+    hypotheses = [(cleared(ctx, h), relation) for h, relation in ctx.hypotheses]
+    shared = [(h, r) for h, r in hypotheses if h is not None and reach(h) & {b for a in atoms for b in reach(poly(a))}]
+    question.prepare([h for h, _ in shared])
+    for h, relation in shared:
+        question.say(h, relation, "hypothesis")
+        relevant |= h.atoms()
+    done: set[Atom] = set()
+    while todo := sorted(relevant - done, key=lambda a: a.key):
+        for atom in todo:
+            done.add(atom)
+            _facts_of(question, atom, relevant)
+
+
+def reach(p: Poly) -> set[Atom]:
+    """The symbols and entries a polynomial speaks of, inside moduli and maxima too."""
+    found = set()
+    for atom in p.atoms():
+        if atom.kind in ("abs", "max"):
+            for inner in atom.args:
+                found |= reach(as_poly(inner))
+        else:
+            found.add(atom)
+    return found
+
+
+def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
+    ctx, one = question.ctx, poly(atom)
+    question.variable(atom)
+    root = question.finest[atom]
+    if root > 1:
+        question.facts.append(question.variable(atom) >= 0)
+        question.said.append(f"a root of {atom} is not negative")
+    sign = ctx.sign_of_atom(atom)
+    if sign != frozenset({-1, 0, 1}):
+        for relation in (">", "<", ">=", "<=", "!="):
+            if sign <= WANTED[relation]:
+                question.say(one, relation, "sign")
+                break
+    bounds = ctx.interval(atom)
+    if bounds.low is not None and bounds.low != 0:
+        question.say(one - constant(bounds.low), ">" if bounds.low_strict else ">=", "lower end of its range")
+    if bounds.high is not None and bounds.high != 0:
+        question.say(one - constant(bounds.high), "<" if bounds.high_strict else "<=", "upper end of its range")
+    if atom.kind == "prime":
+        number = atom.args[0]
+        assert isinstance(number, int)
+        if root > 1:
+            v, product = question.variable(atom), z3.RealVal(1, question.z3)
+            for _ in range(root):
+                product = product * v
+            question.facts.append(product == number)
+            question.said.append(f"{number} is the power {root} of its root")
+    if atom.kind == "group" and root > 1:
+        inner = as_poly(atom.args[0])
+        question.prepare([inner])
+        relevant |= inner.atoms()
+        v, product = question.variable(atom), z3.RealVal(1, question.z3)
+        for _ in range(root):
+            product = product * v
+        question.facts.append(product == question.term(inner))
+        question.said.append(f"{atom} is the power {root} of its root")
+    if atom.kind == "abs":
+        inner = as_poly(atom.args[0])
+        question.prepare([inner])
+        relevant |= inner.atoms()
+        v, t = question.variable(atom), question.term(inner)
+        question.facts.append(z3.Or(z3.And(v == t, t >= 0), z3.And(v == -t, t < 0)))
+        question.said.append(f"{atom} is a modulus")
+    if atom.kind == "max":
+        parts = [as_poly(a) for a in atom.args]
+        question.prepare(parts)
+        terms = [question.term(p) for p in parts]
+        relevant.update(a for p in parts for a in p.atoms())
+        v = question.variable(atom)
+        question.facts += [v >= t for t in terms]
+        question.facts.append(z3.Or(*(v == t for t in terms)))
+        question.said.append(f"{atom} is the largest of its arguments")
+
+

@@ -1,0 +1,169 @@
+"""From a ``Domain`` to the facts the kernel may use.
+
+The box of a domain is where a statement is sampled; what is proved should be said for more. So a statement is tried
+first on the widest domain with the same signs ("wide": a range above zero becomes all positive numbers, one with both
+signs all real numbers) and then on the box as it is typed, ends included. The relations in ``where`` always hold.
+
+A ladder stands for every size from ``least`` on, 1 unless more is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import sympy as sp
+
+from proofbook.derive.domain import Domain, Integers, Ladder, Simplex
+from proofbook.derive.kernel.algebra import Atom, Poly, poly
+from proofbook.derive.kernel.context import UNBOUNDED, Context, Interval
+from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.reading import Reader
+
+End = tuple[str, str]  # a scalar or vector, and "low" or "high"
+_RELATIONS = {
+    sp.StrictGreaterThan: ">",
+    sp.GreaterThan: ">=",
+    sp.StrictLessThan: "<",
+    sp.LessThan: "<=",
+    sp.Unequality: "!=",
+    sp.Equality: "=",
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a domain is taken: wide or as typed, with which ends left out, and from which size on."""
+
+    wide: bool
+    opened: frozenset[End] = frozenset()
+    least: int = 1
+
+
+def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple[Context, Reader]:
+    """The facts of a domain, and a reader for the expressions that speak of it."""
+    _check_names(domain, expressions)
+    ctx = Context()
+    symbols: dict[sp.Symbol, Atom] = {}
+    whole = set()
+    size = domain.size
+    ladder = domain.ranges.get(size)
+    if size is not None:
+        symbols[size] = Atom("sym", str(size))
+        if isinstance(ladder, Ladder):
+            whole.add(symbols[size])
+            ctx.size = symbols[size]
+            ctx.scalars[symbols[size]] = Interval(Fraction(setting.least))
+    for key in domain.scalars:
+        kind = domain.ranges[key]
+        symbols[key] = Atom("sym", str(key))
+        if isinstance(kind, Integers):
+            whole.add(symbols[key])
+        ctx.scalars[symbols[key]] = _interval(str(key), kind, setting)
+    simplex = set()
+    for base in domain.vectors:
+        kind, name = domain.ranges[base], str(base.label)
+        if isinstance(kind, Simplex):
+            simplex.add(name)
+            ctx.entries[name] = Interval(Fraction(0), Fraction(1), low_strict=True)
+        else:
+            ctx.entries[name] = _interval(name, kind, setting)
+    for index in domain.each:
+        symbols[index] = Atom("sym", str(index))
+        whole.add(symbols[index])
+        ctx.scalars[symbols[index]] = Interval(Fraction(1))
+        if ctx.size is not None:
+            ctx.inside[symbols[index]] = poly(ctx.size)
+    ctx.whole, ctx.simplex = frozenset(whole), frozenset(simplex)
+    reader = Reader(ctx, symbols, frozenset(domain.vectors))
+    ctx.hypotheses = tuple(h for relation in domain.where for h in _hypotheses(reader, relation))
+    ctx.forget()
+    return ctx, reader
+
+
+def _interval(name: str, kind: object, setting: Setting) -> Interval:
+    if isinstance(kind, Integers):
+        low, high = sp.Integer(kind.low), sp.Integer(kind.high)
+    elif isinstance(kind, tuple):
+        low, high = (sp.nsimplify(x) if isinstance(x, float) else sp.sympify(x) for x in kind)
+    else:
+        raise NotProved(f"no rule takes {kind} for a range")
+    if not (low.is_Rational and high.is_Rational):
+        return UNBOUNDED  # more than is claimed, never less
+    a, b = (Fraction(int(x.p), int(x.q)) for x in (low, high))
+    below, above = (name, "low") in setting.opened, (name, "high") in setting.opened
+    if not setting.wide:
+        return Interval(a, b, below, above)
+    zero = Fraction(0)
+    if a >= 0:
+        return Interval(zero, None, a > 0 or below)
+    return Interval(None, zero, False, b < 0 or above) if b <= 0 else UNBOUNDED
+
+
+def _hypotheses(reader: Reader, relation: object) -> list[tuple[Poly, str]]:
+    if isinstance(relation, sp.And):
+        return [h for part in relation.args for h in _hypotheses(reader, part)]
+    for kind, sign in _RELATIONS.items():
+        if isinstance(relation, kind):
+            earlier = len(reader.ctx.conditions)
+            value = reader.read(relation.lhs) - reader.read(relation.rhs)
+            if len(reader.ctx.conditions) > earlier:
+                raise NotProved(f"{relation} is not defined everywhere")
+            return [(value, sign)]
+    raise NotProved(f"no rule takes {relation} for a hypothesis")
+
+
+def _check_names(domain: Domain, expressions: tuple[sp.Expr, ...]) -> None:
+    """Refuse names that print alike, and declarations that the domain does not imply."""
+    named: dict[str, sp.Basic] = {}
+    keys = [k.label if isinstance(k, sp.IndexedBase) else k for k in domain.ranges]
+    if domain.size is not None:
+        keys.append(domain.size)
+    for symbol in [*keys, *domain.each]:
+        if named.setdefault(str(symbol), symbol) != symbol:
+            raise NotProved(f"two different symbols are called {symbol}")
+    for e in expressions:
+        for symbol in e.free_symbols:
+            if isinstance(symbol, sp.Indexed):
+                continue
+            if named.setdefault(str(symbol), symbol) != symbol:
+                raise NotProved(f"two different symbols are called {symbol}")
+    for key, kind in domain.ranges.items():
+        _check_declared(key, kind)
+    for index in domain.each:
+        if index.is_even is not None or index.is_prime is not None or index.is_zero:
+            raise NotProved(f"{index} is declared to be more than an index")
+
+
+def _check_declared(key: object, kind: object) -> None:
+    """SymPy has simplified by what a symbol is declared to be, so the domain must imply it."""
+    symbols = [key.label, key[sp.Symbol("_", integer=True)]] if isinstance(key, sp.IndexedBase) else [key]
+    for symbol in symbols:
+        whole = isinstance(kind, (Integers, Ladder))
+        wrong = [
+            symbol.is_commutative is False,
+            symbol.is_extended_real is False,
+            symbol.is_infinite,
+            symbol.is_even is not None and not isinstance(symbol, sp.Indexed),
+            symbol.is_prime,
+            symbol.is_composite,
+            symbol.is_zero,
+            not whole and symbol.is_integer,
+            not whole and (symbol.is_rational or symbol.is_irrational),
+            not whole and (symbol.is_algebraic or symbol.is_transcendental),
+            whole and symbol.is_integer is False,
+        ]
+        low, high = (1, None) if isinstance(kind, (Ladder, Simplex)) else _ends(kind)
+        if low is not None and low < 0:
+            wrong += [symbol.is_extended_positive, symbol.is_extended_nonnegative]
+        if high is None or high > 0:
+            wrong += [symbol.is_extended_negative, symbol.is_extended_nonpositive]
+        if any(wrong):
+            raise NotProved(f"{symbol} is declared to be what its range does not imply")
+
+
+def _ends(kind: object) -> tuple[sp.Expr, sp.Expr]:
+    if isinstance(kind, Integers):
+        return sp.Integer(kind.low), sp.Integer(kind.high)
+    assert isinstance(kind, tuple)
+    return sp.sympify(kind[0]), sp.sympify(kind[1])
