@@ -2,9 +2,9 @@
 
 from proofbook.derive.answers import Answer, check_answer
 from proofbook.derive.definition import Definition, define, unfold
-from proofbook.derive.derivation import Derivation, Step, approx, eq, ge, gt, le, lt
+from proofbook.derive.derivation import Derivation, Step, approx, eq, evidence, ge, gt, le, lt
 from proofbook.derive.domain import Domain, indices, integers, ladder, simplex, size, vector
-from proofbook.derive.errors import DerivationError, Refuted, Undecided, WrongRate
+from proofbook.derive.errors import DerivationError, EmptyStep, Refuted, Undecided, WrongRate
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.over import MaxOver, MinOver
@@ -16,6 +16,7 @@ __all__ = [
     "Derivation",
     "DerivationError",
     "Domain",
+    "EmptyStep",
     "MaxOver",
     "MinOver",
     "Refuted",
@@ -28,6 +29,7 @@ __all__ = [
     "check_answer",
     "define",
     "eq",
+    "evidence",
     "ge",
     "gt",
     "indices",

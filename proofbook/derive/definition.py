@@ -204,8 +204,12 @@ def _reduce(made: Definition) -> tuple[Any, ...]:
 copyreg.pickle(Definition, _reduce)
 
 
-def unfold(expression: sp.Expr) -> sp.Expr:
-    """Replace every defined quantity by its body, all the way down, and carry out the derivatives.
+def unfold(expression: sp.Expr, *, derivatives: bool = True) -> sp.Expr:
+    """Replace every defined quantity by its body, all the way down.
+
+    Args:
+        expression: a formula with names in it.
+        derivatives: whether SymPy carries out the derivatives of what was named; otherwise they stay as typed.
 
     Raises:
         Undecided: SymPy fails to carry out a derivative.
@@ -220,8 +224,9 @@ def unfold(expression: sp.Expr) -> sp.Expr:
     expression = sp.sympify(expression)
     while expression.has(Quantity):
         expression = expression.replace(lambda e: isinstance(e, Quantity), lambda e: type(e)._expand(*e.args))
-        # derivatives and substitutions were of the name: now they are of the body
-        expression = expression.replace(lambda e: isinstance(e, (sp.Derivative, sp.Subs)), carry_out)
+        if derivatives:
+            # derivatives and substitutions were of the name: now they are of the body
+            expression = expression.replace(lambda e: isinstance(e, (sp.Derivative, sp.Subs)), carry_out)
     return expression
 
 

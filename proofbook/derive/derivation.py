@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sympy as sp
 
-from proofbook.derive import strategies
+from proofbook.derive import proving, strategies
 from proofbook.derive.domain import Domain
-from proofbook.derive.errors import DerivationError
+from proofbook.derive.errors import DerivationError, EmptyStep
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.render import Row, bundle
@@ -29,6 +29,7 @@ class Step:
     because: str
     regime: Regime | None = None
     skip: tuple[str, ...] = field(default=())
+    evidence: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expression", _formula(self.expression))
@@ -38,6 +39,8 @@ class Step:
             raise ValueError("an approximation needs a regime, and only an approximation has one")
         if not self.because.strip():
             raise ValueError("every step says its reason")
+        if self.evidence is not None and not self.evidence.strip():
+            raise ValueError("evidence instead of a proof says why")
 
 
 def _formula(line: Any) -> sp.Expr:
@@ -84,6 +87,16 @@ def approx(expression: Any, because: str, *, regime: Regime) -> Step:
     return Step("~", expression, because, regime=regime)
 
 
+def evidence(step: Step, *, because: str) -> Step:
+    """A step that the kernel does not prove, to be shown as evidence.
+
+    Args:
+        step: the step.
+        because: why there is no proof; the book lists it.
+    """
+    return replace(step, evidence=because)
+
+
 class Derivation:
     """A chain that starts at ``start`` and has been verified line by line over ``domain``.
 
@@ -98,7 +111,8 @@ class Derivation:
 
     Raises:
         Refuted: a step is false; the error names a point where it fails.
-        Undecided: nothing settles a step, or SymPy fails at it.
+        Undecided: the kernel has no proof of a step, and ``evidence`` was not asked for.
+        EmptyStep: a line prints like the one before it.
         WrongRate: an approximation whose error does not shrink as stated.
         ValueError: a label, a number of digits or a chain that cannot be.
 
@@ -107,7 +121,7 @@ class Derivation:
         >>> x = sp.Symbol("x", real=True)
         >>> steps = [eq(x**2 + 2*x + 1, "multiply out")]
         >>> Derivation("eq-square", (x + 1)**2, *steps, domain=Domain({x: (-3, 3)})).strategy
-        'symbolic'
+        'proved'
         >>> Derivation("eq-wrong", (x + 1)**2, eq(x**2 + x + 1, "multiply out"), domain=Domain({x: (1, 3)}))
         Traceback (most recent call last):
         ...
@@ -130,13 +144,19 @@ class Derivation:
         before = self.steps[k - 1].expression if k else self.start
         seed = f"{self.label}/{k}"
         try:
-            if step.relation == "=":
-                return strategies.equality(
-                    before, step.expression, self.domain, seed=seed, digits=self.digits, skip=step.skip
-                )
-            if step.regime is not None:
-                return strategies.approximation(before, step.expression, self.domain, step.regime)
-            return strategies.inequality(step.relation, before, step.expression, self.domain, seed=seed)
+            if latex(before) == latex(step.expression):
+                raise EmptyStep("both lines print alike: show what the step does, or leave it out")
+            return proving.settle(
+                step.relation,
+                before,
+                step.expression,
+                self.domain,
+                regime=step.regime,
+                evidence=step.evidence,
+                seed=seed,
+                digits=self.digits,
+                skip=step.skip,
+            )
         except DerivationError as error:
             error.args = (f"{self.label}, step {k + 1} ({step.because}): {error.args[0]}",)
             raise
@@ -172,6 +192,7 @@ class Derivation:
                 strategy=verified.strategy,
                 mark=verified.mark,
                 detail=verified.detail,
+                evidence=step.evidence,
             )
             for step, verified in zip(self.steps, self.verified)
         ]

@@ -24,3 +24,7 @@ class Undecided(DerivationError):
 
 class WrongRate(DerivationError):
     """An approximation whose error does not shrink as was stated."""
+
+
+class EmptyStep(DerivationError):
+    """A line that says what the line before it says, letter for letter."""

@@ -18,7 +18,12 @@ class NotConcrete(Exception):
 
 
 def at_size(
-    expression: sp.Expr, domain: Domain, n: int, at: Mapping[sp.Symbol, int] | None = None
+    expression: sp.Expr,
+    domain: Domain,
+    n: int,
+    at: Mapping[sp.Symbol, int] | None = None,
+    *,
+    operations: bool = True,
 ) -> sp.Expr:
     """``expression`` at one size: definitions unfolded, sums written out, vectors as symbols.
 
@@ -27,12 +32,13 @@ def at_size(
         domain: says which symbol is the size, and what the vectors are.
         n: the size; 0 where nothing is counted, and then sums and vectors stay as they are.
         at: values of the free indices.
+        operations: whether SymPy carries out integrals, limits and derivatives; otherwise they stay as typed.
 
     Raises:
         NotConcrete: an index has no value, or one outside its vector.
         Undecided: SymPy fails to carry out an integral, a limit or a derivative.
     """
-    expression = unfold(expression).subs(at or {})
+    expression = unfold(expression, derivatives=operations).subs(at or {})
     if n:
         if domain.size is not None:
             expression = expression.subs(domain.size, n)
@@ -41,7 +47,7 @@ def at_size(
             symbols = domain.entries(base, n)
             entries = {a: _entry(a, symbols) for a in expression.atoms(sp.Indexed) if a.base == base}
             expression = expression.xreplace(entries)
-    return expression.replace(_is_operation, carry_out)
+    return expression.replace(_is_operation, carry_out) if operations else expression
 
 
 def _is_operation(e: Any) -> bool:

@@ -15,7 +15,8 @@ _SYMBOL = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\app
 class Row:
     """One line of a display: a relation to the line before, a formula in LaTeX, and why it holds.
 
-    ``mark`` is printed behind the reason; ``strategy`` and ``detail`` go to the record only.
+    ``mark`` is printed behind the reason; ``strategy`` and ``detail`` go to the record only, as does
+    ``evidence``, which says why a line is not proved. Such a line has a relation sign of its own.
     """
 
     relation: str
@@ -24,6 +25,7 @@ class Row:
     strategy: str
     mark: str
     detail: str
+    evidence: str | None = None
 
 
 def bundle(label: str, start: str, rows: Sequence[Row], plain: str) -> dict[str, Any]:
@@ -55,8 +57,11 @@ def _aligned(start: str, rows: Sequence[Row]) -> str:
     lines = []
     for k, row in enumerate(rows):
         left = start if k == 0 else ""
-        mark = rf"\;{{\scriptsize\checkmark\,\textsf{{{row.mark}}}}}" if row.mark else ""
-        lines.append(rf"{left} &{_SYMBOL[row.relation]} {row.latex} && {_text(row.reason)}{mark}")
+        sign, tick = _SYMBOL[row.relation], r"\checkmark\,"
+        if row.evidence is not None:
+            sign, tick = rf"\overset{{\circ}}{{{sign}}}", r"\circ\,\textsf{evidence: }"
+        mark = rf"\;{{\scriptsize{tick}\textsf{{{row.mark}}}}}" if row.mark else ""
+        lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{mark}")
     body = " \\\\[4pt]\n".join(lines)
     return "\\begin{aligned}\n" + body + "\n\\end{aligned}"
 

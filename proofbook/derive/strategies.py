@@ -1,4 +1,4 @@
-"""How a step is established. Each strategy answers with a ``Verified`` that names it, or raises.
+"""Evidence for a step that is not proved. Each strategy answers with a ``Verified`` that names it, or raises.
 
 Equality: every step is first attacked at random points and at the ends, ties and peaks of the domain; one
 that survives is credited with the strongest strategy that succeeds, in the order symbolic, n-ladder, digits.
@@ -30,8 +30,9 @@ from proofbook.derive.numeric import (
 )
 from proofbook.derive.over import Over
 
-SYMBOLIC, LADDER, DIGITS, BOUND, ASYMPTOTIC = "symbolic", "n-ladder", "digits", "bound", "asymptotic"
-STRENGTH = (SYMBOLIC, LADDER, DIGITS, BOUND, ASYMPTOTIC)
+PROVED, SYMBOLIC, LADDER, DIGITS = "proved", "symbolic", "n-ladder", "digits"
+BOUND, ASYMPTOTIC = "bound", "asymptotic"
+STRENGTH = (PROVED, SYMBOLIC, LADDER, DIGITS, BOUND, ASYMPTOTIC)
 
 _DIGITS = 50
 _RANDOM_POINTS = 12
@@ -44,12 +45,16 @@ _SIMPLIFY_UP_TO = 300
 
 @dataclass(frozen=True)
 class Verified:
-    """That a step holds, and how this is known. ``mark`` is short, ``detail`` is a sentence."""
+    """That a step holds, and how this is known. ``mark`` is short, ``detail`` is a sentence.
+
+    A proof comes with its certificate; everything else is evidence.
+    """
 
     strategy: str
     mark: str
     detail: str
     numbers: Mapping[str, float] = field(default_factory=dict)
+    certificate: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

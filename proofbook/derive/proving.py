@@ -1,0 +1,190 @@
+"""What a step rests on: a proof by the kernel or, where it was asked for by name, evidence.
+
+Every step is attacked first, at points of its domain and as it was typed: nothing is taken from what SymPy makes
+of an integral, a sum, a limit or a derivative. Then the kernel tries to prove it for the whole domain. What it
+cannot prove is undecided, and stops the book, unless the author says ``evidence(step, because=...)``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+import mpmath as mp
+import sympy as sp
+
+from proofbook.derive import strategies
+from proofbook.derive.domain import Domain, Point, Simplex
+from proofbook.derive.errors import Refuted, Undecided
+from proofbook.derive.instantiate import NotConcrete, at_size
+from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
+from proofbook.derive.numeric import POINT_DIGITS, describe
+from proofbook.derive.second_route import NoValue, Value, compare, needed, value
+from proofbook.derive.strategies import DIGITS, PROVED, Regime, Verified
+
+_POINTS = 3  # of each size, for the attack on what was typed
+_ROUTE_DIGITS = 9  # what ``second_route.compare`` asks for
+
+
+def settle(
+    relation: str,
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    *,
+    regime: Regime | None = None,
+    evidence: str | None = None,
+    seed: str,
+    digits: int,
+    skip: Sequence[str] = (),
+) -> Verified:
+    """What ``left relation right`` rests on.
+
+    Args:
+        relation: one of ``=``, ``<=``, ``>=``, ``<``, ``>``, ``~``.
+        left: one side, as typed.
+        right: the other.
+        domain: the values for which it is claimed.
+        regime: for ``~``, along what it is claimed.
+        evidence: why evidence is to do instead of a proof; None where it is not.
+        seed: chooses the random points.
+        digits: to how many digits evidence compares two sides.
+        skip: kinds of evidence not to try.
+
+    Returns:
+        A proof, or the evidence that was asked for.
+
+    Raises:
+        Refuted: it fails at a point, which the error names.
+        Undecided: there is no proof, and no evidence was asked for or none was found.
+        ValueError: evidence was asked for what the kernel proves.
+    """
+    told = 0
+    if regime is None:
+        told = _attack(relation, left, right, domain, seed)
+        why, found = _proof(relation, left, right, domain)
+        if found is not None:
+            if evidence is not None:
+                raise ValueError("evidence is asked for a step that is proved: state it without")
+            return found
+    else:
+        why = "the kernel has no rule for approximations: state two bounds instead"
+    speaks = _evidence(relation, left, right, domain, regime, seed, digits, skip, told)
+    if evidence is None:
+        raise Undecided(
+            f"not proved ({why}). What speaks for it: {speaks.detail}; "
+            "to show it as evidence, say evidence(step, because=...)"
+        )
+    return speaks
+
+
+def _proof(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain) -> tuple[str, Verified | None]:
+    """A proof by the kernel, or why there is none."""
+    try:
+        if relation == "=":
+            certificate = prove_equality(left, right, domain)
+        else:
+            certificate = prove_inequality(relation, left, right, domain)
+    except NotProved as error:
+        return str(error), None
+    every = f"every {domain.size} and " if domain.size is not None and domain.sizes != (0,) else ""
+    where = f"proved for {every}every value of its domain, by {certificate['rule']}"
+    return "", Verified(PROVED, "proved", where, certificate=certificate)
+
+
+def _evidence(
+    relation: str,
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    regime: Regime | None,
+    seed: str,
+    digits: int,
+    skip: Sequence[str],
+    told: int,
+) -> Verified:
+    if regime is not None:
+        return strategies.approximation(left, right, domain, regime)
+    if any(needed(at_least_named(side, domain)) for side in (left, right)):
+        if not told:
+            raise Undecided("no second route has a value for what is typed, at any point that was tried")
+        mark = f"{_ROUTE_DIGITS} digits" if relation == "=" else "attacked"
+        return Verified(
+            DIGITS if relation == "=" else strategies.BOUND,
+            mark,
+            f"as typed, without SymPy, it holds to {_ROUTE_DIGITS} digits at {told} points",
+        )
+    if relation == "=":
+        return strategies.equality(left, right, domain, seed=seed, digits=digits, skip=skip)
+    return strategies.inequality(relation, left, right, domain, seed=seed)
+
+
+def at_least_named(side: sp.Expr, domain: Domain) -> sp.Expr:
+    """A side with its quantities unfolded and its operations as they were typed."""
+    return at_size(side, domain, 0, operations=False)
+
+
+def _attack(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, seed: str) -> int:
+    """Compare both sides as they were typed at a few points of every size; how many could tell.
+
+    Raises:
+        Refuted: the sides differ, or the inequality fails, beyond what rounding and quadrature can do.
+    """
+    told = 0
+    for n, at, sides, point in _places(left, right, domain, seed):
+        try:
+            here = _numbers(domain, point, n)
+            one, other = (value(side, here) for side in sides)
+        except NoValue:
+            continue
+        told += 1
+        if not _holds(relation, one, other):
+            with mp.workdps(30):
+                shown = mp.nstr(one.number, 12), mp.nstr(other.number, 12)
+            raise Refuted(
+                f"{shown[0]} {relation} {shown[1]} fails at {describe(point, n, at)}",
+                point=point,
+                left=one.number,
+                right=other.number,
+            )
+    return told
+
+
+def _holds(relation: str, one: Value, other: Value) -> bool:
+    """Whether a relation may hold between two values, given how well each is known."""
+    if relation == "=":
+        return compare(one, other) is not False
+    with mp.workdps(50):
+        gap = other.number - one.number if relation in ("<", "<=") else one.number - other.number
+        blur = 1000 * (one.spread + other.spread) + mp.mpf(10) ** -30 * max(
+            1, abs(one.number), abs(other.number)
+        )
+        return bool(gap >= -blur)
+
+
+def _places(
+    left: sp.Expr, right: sp.Expr, domain: Domain, seed: str
+) -> Iterator[tuple[int, dict, tuple[sp.Expr, ...], Point]]:
+    """Sizes, values of free indices, both sides there, and random points."""
+    for instance in domain.instances():
+        n, at = instance["n"], instance["at"]
+        try:
+            sides = tuple(at_size(side, domain, n, at, operations=False) for side in (left, right))
+        except NotConcrete as error:
+            raise Undecided(str(error)) from error
+        rng = random.Random(f"{seed}/{n}/typed")
+        for _ in range(_POINTS):
+            with mp.workdps(POINT_DIGITS):
+                yield n, at, sides, domain.sample(rng, n)
+
+
+def _numbers(domain: Domain, point: Point, n: int) -> dict:
+    """A number for every plain symbol, the last entry of a probability vector what is left of one."""
+    numbers = {symbol: point[symbol] for symbol in domain.scalars}
+    for base in domain.vectors:
+        entries = list(point[base])
+        if isinstance(domain.ranges[base], Simplex):
+            with mp.workdps(POINT_DIGITS):
+                entries[-1] = 1 - mp.fsum(entries[:-1])
+        numbers.update(zip(domain.entries(base, n), entries, strict=True))
+    return numbers
