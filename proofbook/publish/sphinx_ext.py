@@ -446,9 +446,7 @@ class Recorded(BookDirective):
         for device, name in (("cpu", "CPU"), ("cuda", "CUDA")):
             found.append(nodes.rubric("", name))
             records = [
-                record
-                for record in self.records()
-                if record["environment"]["device"].split(":")[0] == device
+                record for record in self.records() if record["environment"]["device"].split(":")[0] == device
             ]
             if not records:
                 found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
