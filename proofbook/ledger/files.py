@@ -12,8 +12,8 @@ __all__ = ["write_whole"]
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a kill or a full disk leaves either the old one or the new one, never a part.
 
-    It is written aside, under a name of its own, so that two processes that write ``path`` at once do not write into
-    one another: the later one to end wins, whole.
+    It is written aside, under a name of its own, so that two processes that write ``path`` at once do not
+    write into one another: the later one to end wins, whole.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -36,7 +36,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _mode(path: Path) -> int:
-    """The permissions of the file that is replaced, or those of a new one: ``mkstemp`` would make it private."""
+    """The permissions of the file that is replaced, or of any new one: ``mkstemp`` would make it private."""
     try:
         return path.stat().st_mode & 0o7777
     except FileNotFoundError:

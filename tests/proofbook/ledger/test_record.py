@@ -23,7 +23,8 @@ GOOD = [
     "import torch\nfrom proofbook.ledger import *\nscores = torch.ones(3, device=device())",
     "claim('U1', 'holds', measured('error', scores - 1, below=1e-6), between('slope', 0.25, 0.2, 0.3))",
     "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
-    "claim('8823-C2', 'false', counterexample('case', stated=1, found=2, apart=0.5), attacked('b', 1.0, trials=3))",
+    "found = counterexample('case', stated=1, found=2, apart=0.5)\n"
+    "claim('8823-C2', 'false', found, attacked('b', 1.0, trials=3))",
 ]
 
 
@@ -145,7 +146,8 @@ def test_a_chapter_is_stale_when_its_code_or_what_it_reaches_has_changed(book, m
 def test_what_changes_while_it_runs_is_not_what_was_recorded(book):
     edit = (
         "import json\nwith open('one.ipynb') as file:\n    own = json.load(file)\n"
-        "own['cells'][1]['source'] = ['x = 1']\nwith open('one.ipynb', 'w') as file:\n    json.dump(own, file)"
+        "own['cells'][1]['source'] = ['x = 1']\n"
+        "with open('one.ipynb', 'w') as file:\n    json.dump(own, file)"
     )
     write_notebook(book / "one.ipynb", [*GOOD, edit])
     before = PresentCode(book).chapter("one")
@@ -158,7 +160,8 @@ def test_a_book_that_names_no_hooks_runs_with_python_alone(book):
         book / "one.ipynb",
         [
             "import random\nfrom proofbook.ledger import *",
-            "claim('U1', 'holds', between('draw', random.random(), 0, 1), measured('error', [0.0, 0], below=1))",
+            "drawn = between('draw', random.random(), 0, 1)\n"
+            "claim('U1', 'holds', drawn, measured('error', [0.0, 0], below=1))",
         ],
     )
     drawn = [

@@ -11,7 +11,8 @@ from proofbook.ledger.sources import Packages, code_cells, tree_digest
 
 PACKAGE = {
     "__init__.py": (
-        "import torch\nfrom torch import Tensor\nfrom lib import scale\nfrom lib.rows import total as sum_of\n"
+        "import torch\nfrom torch import Tensor\n"
+        "from lib import scale\nfrom lib.rows import total as sum_of\n"
         "from .alone import alone\nVERSION = 1"
     ),
     "scale.py": "import math\nfrom lib.errors import Bad",
@@ -200,7 +201,7 @@ def test_what_does_something_else_has_another_digest():
 
 
 def test_every_python_gives_one_digest():
-    """Recorded under one Python and read under another: were this digest to differ, every record would look stale."""
+    """Recorded under one and read under another, every record would look stale if this differed."""
     assert tree_digest(ast.parse(CODE)) == "ce0bd60e68183d62ec75beef94d08598ff1d989934e90df0aea32541001b24b4"
 
 
