@@ -3,9 +3,11 @@
 A record is of the code that made it. Where that has changed in form alone, hours of training need not be done
 again: a record is carried over if every module that it reached has, at the commit it was made at, the same
 syntax tree as now up to names of modules, imports, docstrings and layout. Where a tree differs, both codes
-are run. The record is carried over only if, for every training of it with its first seed,
+are run. The record is carried over only if, with its first seed,
 
-- the mean loss of the first hundred steps has, by both codes, the digits that were recorded;
+- every training has in its first ``BRIEF`` steps the same losses by both codes, to ``TOLERANCE``;
+- the first training of each model has over its first hundred steps, by both codes, a mean loss of the very
+  digits that were recorded;
 - one score of every arm, on the weights that the older code reached by then, is the same to ``TOLERANCE``.
 
 It then has the digest of the present code, and keeps in ``carried_from`` the commit and digest it was made
@@ -30,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import results
+from experiments.arms import TRAININGS
 from experiments.errors import ExperimentError
 from experiments.presets import PRESETS
 from experiments.sources import code_digest, sources
@@ -42,7 +45,10 @@ ROOT = Path(__file__).parents[1]
 REPLAY = Path(__file__).with_name("replay.py")
 
 TOLERANCE = 1e-6
-"""How far apart two scores may be, of their size or of one if that is larger. Six digits are recorded."""
+"""How far apart two numbers may be, of their size or of one if that is larger. Six digits are recorded."""
+
+BRIEF = 10
+"""Steps of a training that is not replayed for longer, as another one of the same model is."""
 
 RENAMED = {"attnlib.experiments": "experiments"}
 """Packages that records were made with under another name."""
@@ -116,7 +122,8 @@ class OlderCode:
 
 def _run(tree: Path, *arguments: str, given: str = "") -> str:
     """What Python prints with the packages of ``tree`` before all others on its path."""
-    where = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join(filter(None, [str(tree), os.environ.get("PYTHONPATH")]))
+    where = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-P", *arguments]
     done = subprocess.run(command, input=given, capture_output=True, text=True, env=where, cwd=tree)
     if done.returncode:
@@ -125,17 +132,19 @@ def _run(tree: Path, *arguments: str, given: str = "") -> str:
     return done.stdout
 
 
+def steps_of(names: list[str], all_steps: int) -> dict[str, int]:
+    """How many steps of each training are replayed: a point of the loss curve for the first of each model."""
+    trainings = [one for one in TRAININGS if one.name in names]
+    firsts = {one.model: one.name for one in reversed(trainings)}.values()
+    return {one.name: min(CURVE if one.name in firsts else BRIEF, all_steps) for one in trainings}
+
+
 def replayed(
     older: OlderCode, configuration: dict[str, Any], seed: int, folder: Path
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the older and the present code find in the first steps of an experiment's trainings."""
-    preset = PRESETS[configuration["preset"]]
-    asked = {
-        "preset_name": configuration["preset"],
-        "seed": seed,
-        "names": configuration["trainings"],
-        "steps": min(CURVE, preset.steps),
-    }
+    steps = steps_of(configuration["trainings"], PRESETS[configuration["preset"]].steps)
+    asked = {"preset_name": configuration["preset"], "seed": seed, "steps": steps}
     found, before = [], None
     for tree, package in ((older.folder, older.package), (ROOT, "experiments")):
         own = folder / f"weights of {package}"
@@ -148,20 +157,24 @@ def replayed(
     return found[0], found[1]
 
 
-def training_differs(older: dict, present: dict, recorded: dict[str, list[float]]) -> str | None:
-    """The first training that does not begin as it was recorded, in words; None where all do.
+def training_differs(older: dict, present: dict, recorded: dict[str, list[float]], point: int) -> str | None:
+    """The first training that begins differently by the codes or in the record, in words; None if none does.
 
     Args:
         older: What the older code found.
         present: What the present code found.
         recorded: The recorded losses of each training with the seed that was replayed.
+        point: Of how many steps the first of them is the mean.
     """
-    for name, losses in recorded.items():
-        for code, found in (("the older", older), ("the present", present)):
-            steps = found["trainings"][name]["losses"]
-            mean = round(sum(steps) / len(steps), results.DIGITS)
-            if mean != losses[0]:
-                return f"{name} begins with a mean loss of {mean} by {code} code, recorded is {losses[0]}"
+    for name in older["trainings"]:
+        one, other = (found["trainings"][name]["losses"] for found in (older, present))
+        for step, (x, y) in enumerate(zip(one[:BRIEF], other[:BRIEF], strict=True)):
+            if not _close(x, y):
+                return f"the loss of {name} at step {step} is {x} by the older and {y} by the present code"
+        for code, losses in (("older", one), ("present", other)):
+            mean = round(sum(losses) / len(losses), results.DIGITS)
+            if name in recorded and len(losses) == point and mean != recorded[name][0]:
+                return f"{name} begins with a mean loss of {mean} by the {code} code, not {recorded[name][0]}"
     return None
 
 
@@ -173,9 +186,13 @@ def score_differs(older: dict, present: dict) -> str | None:
         for name in older[arm]:
             one, other = (list(_numbers(scores[arm][name])) for scores in (older, present))
             for x, y in zip(one, other, strict=True):
-                if not math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=TOLERANCE) and not (x != x and y != y):
+                if not _close(x, y):
                     return f"{name} of {arm} is {x} by the older and {y} by the present code"
     return None
+
+
+def _close(x: float, y: float) -> bool:
+    return math.isclose(x, y, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(x) and math.isnan(y))
 
 
 def _numbers(values: Any) -> Iterator[float]:
@@ -212,7 +229,7 @@ class Record:
             self.entries = [in_present_form(json.loads(line), self.module) for line in lines]
             for entry in self.entries:
                 results.validate(entry)
-        except (ValueError, KeyError, OSError) as error:
+        except (ValueError, KeyError, TypeError, OSError) as error:
             raise ExperimentError(f"{path} is no record: {error!r}") from None
         if not self.entries:
             raise ExperimentError(f"{path} is empty")
@@ -277,7 +294,7 @@ def carry_over(records: list[Record], older: OlderCode, folder: Path) -> Iterato
                     replays[preset, seed] = replayed(older, record.configuration, seed, aside)
                 of_preset = [one for one in records if one.configuration["preset"] == preset]
                 trained = {name: losses for one in of_preset for name, losses in one.losses(seed).items()}
-                how += established(replays[preset, seed], record.module, trained, seed, differing)
+                how += established(replays[preset, seed], record, trained, seed, differing)
             record.carry_over(how)
             yield f"{record.path}: carried over; {how}"
         except ExperimentError as error:
@@ -299,26 +316,26 @@ def of_commit(records: list[Record], folder: Path) -> Iterator[str]:
 
 
 def established(
-    both: tuple[dict, dict], module: str, trained: dict[str, list[float]], seed: int, differing: list[str]
+    both: tuple[dict, dict], record: Record, trained: dict[str, list[float]], seed: int, differing: list[str]
 ) -> str:
     """What the replays by the older and the present code have shown, in words.
 
     Raises:
         ExperimentError: the codes do not do the same, or not what was recorded.
     """
-    part = "known distances" if module.endswith("known_distances") else "scores"
+    part = "known distances" if record.module.endswith("known_distances") else "scores"
+    point = min(CURVE, record.configuration["steps"])
     scores = [found[part] for found in both]
-    if problem := training_differs(*both, trained) or score_differs(*scores):
+    if problem := training_differs(*both, trained, point) or score_differs(*scores):
         raise ExperimentError(problem)
     weights = [{name: one["weights"] for name, one in found["trainings"].items()} for found in both]
     reached = "the same weights bit by bit" if weights[0] == weights[1] else "weights that differ by rounding"
-    begun = sorted(both[0]["trainings"])
-    steps = len(both[0]["trainings"][begun[0]]["losses"])
-    recorded = f"the recorded mean losses to {results.DIGITS} digits and " if trained else ""
+    begun = ", ".join(f"{len(one['losses'])} of {name}" for name, one in both[0]["trainings"].items())
+    recorded = f", for {point} steps the recorded mean loss to {results.DIGITS} digits" if trained else ""
     return (
         f"; as {', '.join(differing)} differ, both codes were run: "
-        f"the first {steps} steps of {', '.join(begun)} with seed {seed} give {recorded}{reached}, "
-        f"and one score of each of {len(scores[0])} arms is the same within {TOLERANCE:g}"
+        f"the first steps with seed {seed} ({begun}) give the same losses{recorded}, and {reached}; "
+        f"one score of each of {len(scores[0])} arms is the same within {TOLERANCE:g}"
     )
 
 

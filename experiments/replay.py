@@ -21,18 +21,16 @@ class _Enough(Exception):
 
 
 def replay(
-    package: str, preset_name: str, seed: int, names: list[str], steps: int, own: Path, weights: Path | None
+    package: str, preset_name: str, seed: int, steps: dict[str, int], own: Path, weights: Path | None
 ) -> dict[str, Any]:
     """Train for some steps, then take one cheap score of every arm that shares a training.
 
     Args:
-        package: The name of the experiments' package in the tree on the path.
-        preset_name: The preset of the record.
-        seed: The seed to train with.
-        names: The trainings.
-        steps: How many of the preset's steps; the schedule is that of the whole training.
-        own: Where the weights that were reached are kept, as checkpoints.
-        weights: The ``own`` of another run, whose weights are scored; None for those of this one.
+        package: The name of the experiments' package in the tree on the path. preset_name: The preset of the
+        record. seed: The seed to train with. steps: The trainings, and how many of the preset's steps of
+        each; the schedule is that of the whole one. own: Where the weights that were reached are kept, as
+        checkpoints. weights: The ``own`` of another run, whose weights are scored; None for those of this
+        one.
 
     Returns:
         Where the code lies, every step's loss and the digest of the weights by training, the scores by arm,
@@ -45,7 +43,7 @@ def replay(
     import torch
 
     torch.set_num_threads(1)  # as in the experiments themselves, so that sums have one order
-    preset = replace(part("presets").PRESETS[preset_name], checkpoint_every=steps)
+    preset = part("presets").PRESETS[preset_name]
     corpus = part("corpus").load_corpus(preset.vocabulary)
     training, arms, evaluation = part("training"), part("arms"), part("evaluation")
     few = replace(preset, held_out_chunks=1, inside_chunks=1)
@@ -58,17 +56,19 @@ def replay(
         inside = {name: values.tolist() for name, values in measured.inside.items()}
         return {"accuracy": measured.accuracy, "loss": measured.loss, **inside}
 
-    for one in (one for one in arms.TRAININGS if one.name in names):
+    for one in (one for one in arms.TRAININGS if one.name in steps):
         losses: list[float] = []
 
-        def progress(step: int, loss: float, losses: list[float] = losses) -> None:
-            if step > steps:
+        def progress(
+            step: int, loss: float, losses: list[float] = losses, count: int = steps[one.name]
+        ) -> None:
+            if step > count:
                 raise _Enough
             losses.append(loss)
 
-        checkpoint = own / f"{one.name}.pt"
+        kept = replace(preset, checkpoint_every=steps[one.name])
         try:
-            training.train(one, seed, preset, corpus, checkpoint=checkpoint, progress=progress)
+            training.train(one, seed, kept, corpus, checkpoint=own / f"{one.name}.pt", progress=progress)
         except _Enough:
             pass
         models = []
