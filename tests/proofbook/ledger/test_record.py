@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
 import proofbook
-from proofbook.ledger import device
-from proofbook.ledger.record import PresentCode, record, validate
+from proofbook.ledger import device, schema
+from proofbook.ledger.record import PresentCode, main, record, validate
 from proofbook.ledger.settings import Settings
 
 PROJECT = Path(proofbook.__file__).parents[1]
@@ -213,6 +214,17 @@ def test_command_records(book):
     validate(data)
     assert data["seed"] == 7 and [p.name for p in (book / "recorded").iterdir()] == ["cpu.json"]
     assert "recorded 4 checks" in done.stdout.splitlines()[-1]
+
+
+def test_a_machine_without_jsonschema_records_and_says_so(book, monkeypatch, capsys):
+    def missing(*_):
+        raise ModuleNotFoundError("No module named 'jsonschema'")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "check", missing)
+        assert main(Namespace(book=str(book), device="cpu", out=None, seed=0)) == 0
+    assert "not checked here: No module named 'jsonschema'" in capsys.readouterr().out
+    validate(json.loads((book / "recorded" / "cpu.json").read_text()))
 
 
 def test_command_with_a_failing_check_records_nothing(book):
