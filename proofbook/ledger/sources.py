@@ -32,20 +32,17 @@ class Packages:
 
     @classmethod
     def found(cls, *names: str, beside: Path | None = None, ignore: Iterable[str] = ()) -> Packages:
-        """The packages of those names where Python would import them from, or in the folder ``beside``.
+        """The packages of those names where Python would import them from, or else in the folder ``beside``.
 
-        Raises:
-            ModuleNotFoundError: there is no such package with a folder of sources.
+        One that is in neither place, such as benchmarks that were not taken along, is missed when it is reached.
         """
         folders = {}
         for name in names:
             spec = importlib.util.find_spec(name)
             if spec is not None and spec.origin is not None and spec.submodule_search_locations:
                 folders[name] = Path(spec.origin).parent
-            elif beside is not None and (beside / name / "__init__.py").is_file():
-                folders[name] = beside / name
             else:
-                raise ModuleNotFoundError(f"no package {name} with sources was found", name=name)
+                folders[name] = (beside or Path.cwd()) / name
         return cls(folders, ignore=ignore)
 
     def reached(self, *modules: str) -> dict[str, Path]:

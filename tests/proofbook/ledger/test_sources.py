@@ -134,9 +134,11 @@ def test_packages_are_found_where_python_has_them_or_beside(tmp_path):
     )
     assert reached["json.decoder"] == Path(json.__file__).parent / "decoder.py"
     assert reached["lying_beside.a"] == tmp_path / "lying_beside" / "a.py"
-    for name in ("lying_beside", "math"):
-        with pytest.raises(ModuleNotFoundError, match=f"no package {name} with sources"):
-            Packages.found(name)
+    packages = Packages.found("json", "lying_beside", beside=tmp_path / "elsewhere")
+    assert list(packages.reached_from("from json import decoder")) == ["json.decoder", "json.scanner"]
+    for code in ("import lying_beside", "from lying_beside.a import x"):
+        with pytest.raises(ModuleNotFoundError, match="no module lying_beside"):
+            packages.reached_from(code)
 
 
 CODE = '''
