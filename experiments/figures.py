@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
 
 # Okabe and Ito's palette without its yellow and black, which vanish on a white or a dark page; its blue is
 # raised to a contrast of about 4 : 1 on both
@@ -13,7 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 
 
-def name_ticks(axis, values: Iterable[float]) -> None:
+def name_ticks(axis: Axis, values: Iterable[float]) -> None:
     """Mark these values alone, as plain numbers, on an axis of any scale.
 
     >>> import matplotlib.figure
