@@ -1,4 +1,4 @@
-"""What the experiments' commands share: their devices, their lock on a piece of work, and one clear line for an error."""
+"""What the experiments' commands share: devices, the lock on a piece of work, one clear line for an error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from attnlib.errors import InvalidArgument
 from experiments.corpus import MissingPackage
 from experiments.errors import ExperimentError
-from proofbook.ledger.provenance import NoSuchDevice
+from proofbook.ledger.hooks import NoSuchDevice
 
 __all__ = ["alone", "default_device", "default_folder", "exit_status", "processes"]
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 __all__ = ["FREE", "configuration_of", "difference"]
 
-# What of the environment may differ between the results of one experiment: when a resumed run went on, and from which
-# commit if its code is the same.
+# What of the environment may differ between the results of one experiment: when a resumed run went on, and
+# from which commit if its code is the same.
 FREE = {"date", "commit", "modified"}
 
 
 def configuration_of(entry: dict) -> dict:
     """All that must agree between two results for them to stand in one table, flat."""
     environment = {name: value for name, value in entry["environment"].items() if name not in FREE}
-    return {**entry["configuration"], **environment}
+    versions = environment.pop("versions")
+    return {**entry["configuration"], **environment, **versions, "digest": entry["digest"]}
 
 
 def difference(one: dict, other: dict) -> str | None:

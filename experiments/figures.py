@@ -1,9 +1,15 @@
-"""The book's figure style: one palette that colour-blind readers can tell apart, legible on light and dark pages."""
+"""The book's figures: colours that colour-blind readers tell apart, legible on light and dark pages."""
 
 from __future__ import annotations
 
-# Okabe and Ito's palette without its yellow and black, which vanish on a white or a dark page; its blue is raised
-# to a contrast of about 4 : 1 on both
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+
+# Okabe and Ito's palette without its yellow and black, which vanish on a white or a dark page; its blue is
+# raised to a contrast of about 4 : 1 on both
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED = "#2a82c9", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 NEUTRAL = "#7d838b"  # contrast of about 4 : 1 on white and on the dark page alike
@@ -11,8 +17,22 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 
 
+def name_ticks(axis: Axis, values: Iterable[float]) -> None:
+    """Mark these values alone, as plain numbers, on an axis of any scale.
+
+    >>> import matplotlib.figure
+    >>> axes = matplotlib.figure.Figure().add_subplot(xscale="log")
+    >>> name_ticks(axes.xaxis, [64, 0.5])
+    >>> [tick.get_text() for tick in axes.get_xticklabels()]
+    ['64', '0.5']
+    """
+    values = list(values)
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
+
+
 def use_book_style() -> None:
-    """Set matplotlib to the book's style: transparent ground, neutral ink, a palette doubled by line style."""
+    """Set matplotlib to the book's style: transparent ground, neutral ink, colours doubled by line style."""
     import matplotlib as mpl
     from cycler import cycler
 

@@ -9,6 +9,7 @@ from typing import Any
 import sympy as sp
 from sympy.concrete.expr_with_limits import ExprWithLimits
 from sympy.core.function import FunctionClass
+from sympy.printing.precedence import PRECEDENCE
 
 from proofbook.derive._sympy import carry_out
 from proofbook.derive.latex import applied, latex
@@ -93,6 +94,7 @@ class Quantity(sp.Function):  # type: ignore[misc]  # SymPy is not typed
 
     is_real = True
     is_number = False
+    precedence = PRECEDENCE["Func"]
 
     @classmethod
     def class_key(cls) -> tuple[Any, ...]:
@@ -130,6 +132,12 @@ class Quantity(sp.Function):  # type: ignore[misc]  # SymPy is not typed
         if type(self)._name_in_latex is not None:
             return None
         return applied(type(self).__name__, [argument], primes=order)
+
+    def _text(self, printer: Any) -> Any:
+        # SymPy's printers go by the names of classes: to them, a quantity called Lambda or Sum would be that
+        return printer._print_Function(self)
+
+    _sympystr = _sympyrepr = _pretty = _text
 
     def _code(self, printer: Any) -> str:
         # sympy.lambdify would print the bare name, and call whatever numpy or mpmath has under it

@@ -69,7 +69,7 @@ def _digest(files: dict[str, bytes]) -> str:
 def _frame(files: dict[str, bytes]) -> str:
     """What shapes the pages beside their files: configuration, styles, attnlib and versions.
 
-    Attnlib, because its docstrings are a page and its digest tells current records from stale ones.
+    The packages, because docstrings are a page and what they do tells current records from stale ones.
     """
     shaping = {
         name: content
@@ -78,8 +78,9 @@ def _frame(files: dict[str, bytes]) -> str:
         or name.startswith("book/_static/")
     }
     package = Path(attnlib.__file__).parent
-    for path in package.rglob("*.py"):
-        shaping[f"attnlib/{path.relative_to(package).as_posix()}"] = path.read_bytes()
+    for folder in (package, *(package.parent / name for name in ("benchmarks", "experiments"))):
+        for path in folder.rglob("*.py"):
+            shaping[path.relative_to(package.parent).as_posix()] = path.read_bytes()
     shaping["versions"] = json.dumps(_stack()).encode()
     return _digest(shaping)
 

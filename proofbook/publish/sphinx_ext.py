@@ -16,8 +16,8 @@ from docutils.parsers.rst import directives
 from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
-from experiments import known_distances, length_extrapolation, results
-from proofbook.ledger.provenance import digest, reachable_sources, source_digest
+from experiments import results
+from proofbook.ledger.record import PresentCode
 from proofbook.publish import api, benchmarks
 from proofbook.publish.address import read_address, theme_options
 from proofbook.publish.citation import chapter_citation, read_edition
@@ -150,23 +150,33 @@ class BookDirective(SphinxDirective):
         return table
 
 
-def commit(record: dict) -> str:
-    return (record["commit"] or "unknown")[:12] + (", with local changes" if record["modified"] else "")
+def made_with(environment: dict) -> dict[str, str]:
+    """What a record was made with and on, as a reader would say it."""
+    commit = (environment["commit"] or "unknown")[:12]
+    return {
+        "Device": environment["device_name"],
+        "Driver": environment["driver"] or "none",
+        **{"Python" if name == "python" else name: v for name, v in environment["versions"].items()},
+        "Date": environment["date"],
+        "Commit": commit + (", with local changes" if environment["modified"] else ""),
+    }
 
 
-def provenance(facts: dict[str, str], *, current: bool) -> list[nodes.Node]:
-    """Whether a record was made with the present sources, and what it was made with and on."""
+def provenance(facts: dict[str, str], *, stale: list[str]) -> list[nodes.Node]:
+    """Whether a record was made with the present sources, else what of it was not; and what it was made with."""
     fields = nodes.field_list(classes=["run-facts"])
     for name, value in facts.items():
         fields += nodes.field(
             "", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value))
         )
-    if current:
+    if not stale:
         state = nodes.paragraph(
             "", "Current: made with the sources this book is built from.", classes=["current"]
         )
     else:
-        state = nodes.paragraph("", "Stale: attnlib has changed since this run.", classes=["stale"])
+        state = nodes.paragraph(
+            "", f"Stale: the code of {', '.join(stale)} has changed since this run.", classes=["stale"]
+        )
     return [state, fields]
 
 
@@ -253,7 +263,7 @@ class ChapterCard(BookDirective):
         for run in self.book.recorded:
             for chapter in run["chapters"]:
                 if chapter["chapter"] == name:
-                    return f"The checks of this page ran in {duration(chapter['seconds'])} on {run['device_name']}."
+                    return f"The checks of this page ran in {duration(chapter['seconds'])} on {run['environment']['device_name']}."
         return None
 
 
@@ -425,21 +435,23 @@ class Recorded(BookDirective):
     def records(self) -> list[dict]:
         raise NotImplementedError
 
-    def one(self, record: dict, current: str) -> list[nodes.Node]:
-        """A record as blocks; ``current`` is the digest of what a chapter's checks may run, as it is now."""
+    def one(self, record: dict, code: PresentCode) -> list[nodes.Node]:
+        """A record as blocks; what of it other code has made than ``code`` is said to be stale."""
         raise NotImplementedError
 
     def run(self):
         self.depend()
-        current = source_digest()
+        code = PresentCode(self.book.root / "book")
         found: list[nodes.Node] = []
         for device, name in (("cpu", "CPU"), ("cuda", "CUDA")):
             found.append(nodes.rubric("", name))
-            records = [record for record in self.records() if record["device"].split(":")[0] == device]
+            records = [
+                record for record in self.records() if record["environment"]["device"].split(":")[0] == device
+            ]
             if not records:
                 found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
             for record in records:
-                found += self.one(record, current)
+                found += self.one(record, code)
         return found
 
 
@@ -454,19 +466,14 @@ class RecordedRuns(Recorded):
     def records(self) -> list[dict]:
         return [run for run in self.book.recorded if self.wanted(run)]
 
-    def one(self, run: dict, current: str) -> list[nodes.Node]:
-        facts = {
-            "Device": run["device_name"],
-            "Driver": run["driver"] or "none",
-            "torch": run["torch"],
-            "Python": run["python"],
-            "dtype": run["dtype"],
-            "Seed": str(run["seed"]),
-            "Date": run["date"],
-            "Commit": commit(run),
-            "Sources": run["digest"][:12],
-        }
-        blocks = provenance(facts, current=run["digest"] == current)
+    def one(self, run: dict, code: PresentCode) -> list[nodes.Node]:
+        facts = made_with(run["environment"]) | {"Seed": str(run["seed"])}
+        stale = [
+            chapter["chapter"]
+            for chapter in self.wanted(run)
+            if chapter["digest"] != code.chapter(chapter["chapter"])
+        ]
+        blocks = provenance(facts, stale=stale)
         rows = [
             [
                 chapter["chapter"],
@@ -517,21 +524,17 @@ class Benchmarks(Recorded):
     def records(self) -> list[dict]:
         return self.book.benchmarks
 
-    def one(self, record: dict, current: str) -> list[nodes.Node]:
+    def one(self, record: dict, code: PresentCode) -> list[nodes.Node]:
         benchmarks.validate(record)
-        facts = {
-            "Device": record["device_name"],
-            "Driver": record["driver"] or "none",
-            "Threads": str(record["threads"]),
-            "torch": record["torch"],
-            "Python": record["python"],
-            "Date": record["date"],
-            "Commit": commit(record),
-            "Sources": record["digest"][:12],
-        }
+        facts = made_with(record["environment"]) | {"Threads": str(record["threads"])}
         if record["quick"]:
             facts["Rounds"] = "few (quick)"
-        blocks = provenance(facts, current=record["digest"] == current)
+        stale = [
+            name.replace("_", " ")
+            for name, result in record["benchmarks"].items()
+            if result["digest"] != code.module(result["module"])
+        ]
+        blocks = provenance(facts, stale=stale)
         bars = [
             [
                 [nodes.strong("", name), nodes.Text(f": {bar['name']}")],
@@ -568,15 +571,13 @@ class Benchmarks(Recorded):
 class RecordedExperiments(Recorded):
     """The experiments on record: hardware, settings, how much of the experiment each one holds."""
 
-    modules = {"length-extrapolation": length_extrapolation.MODULE, "known-distances": known_distances.MODULE}
-
     def records(self) -> list[dict]:
         return [
-            {**entries[0]["environment"], **entries[0]["configuration"], "name": name, "entries": entries}
+            {**entries[0], **entries[0]["configuration"], "name": name, "entries": entries}
             for name, entries in self.book.experiments.items()
         ]
 
-    def one(self, record: dict, current: str) -> list[nodes.Node]:
+    def one(self, record: dict, code: PresentCode) -> list[nodes.Node]:
         experiment = record["name"].rsplit("-", 1)[0]
         trained = [entry for entry in record["entries"] if entry["kind"] == "training"]
         facts = {"Experiment": experiment, "Preset": record["preset"]}
@@ -587,19 +588,15 @@ class RecordedExperiments(Recorded):
             facts["Training took"] = duration(sum(entry["seconds"] for entry in trained))
         facts |= {
             "Scores": str(len(record["entries"]) - len(trained)),
-            "Device": record["device_name"],
-            "Driver": record["driver"] or "none",
-            "torch": record["torch"],
-            "Python": record["python"],
+            **made_with(record["environment"]),
             "dtype": record["dtype"],
             "Text": record["corpus"][:12],
-            "Date": record["date"],
-            "Commit": commit(record),
             "Sources": record["digest"][:12],
         }
-        return provenance(
-            facts, current=record["digest"] == digest(reachable_sources(self.modules[experiment]))
-        )
+        if carried := record.get("carried_from"):
+            facts["Carried over"] = f"{carried['date']}, from {carried['commit'][:12]}: {carried['how']}"
+        stale = [] if record["digest"] == code.module(record["module"]) else [record["module"]]
+        return provenance(facts, stale=stale)
 
 
 class CiteChapter(BookDirective):

@@ -109,6 +109,19 @@ def test_printed_as_code_it_is_its_body(module, name):
     assert float(sp.lambdify(x, define(name, (x,), x**2)(x) + 1, module)(np.float64(3.0))) == 10
 
 
+@pytest.mark.parametrize("name", ["Lambda", "Sum", "Symbol", "Add", "Pow", "Integral", "Max", "E", "Tuple"])
+def test_a_quantity_may_have_the_name_of_a_class_of_sympy(name):
+    # SymPy's printers and its order of operations go by the names of classes
+    made = define(name, (x,), x**2 + 1, label="eq-test-name")
+    assert str(made(x) ** 2 + y) == f"y + {name}(x)**2" and sp.srepr(made(2)) == f"{name}(Integer(2))"
+    assert sp.pretty(made(x), use_unicode=False) == f"{name}(x)"
+    assert repr(made) == f"eq-test-name: {name}(x) := x**2 + 1" and made._repr_mimebundle_()
+    assert latex(made(x)).endswith(f"{name}(x)") and latex(made(x).diff(x)).endswith(f"{name}'(x)")
+    assert sp.lambdify(x, y + made(x) - y)(3) == 10
+    right = Derivation("eq-test", made(x) - 1, eq(x**2, "unfold"), domain=Domain({x: (1, 2)}))
+    assert right.strategy == "symbolic" and f"{name}(x) - 1" in right._repr_mimebundle_()["text/plain"]
+
+
 def test_a_quantity_without_arguments():
     constant = define("L", (), log(2), latex=lambda: r"\log 2")
     assert constant().diff(x) == 0 and unfold(constant() + 1) == log(2) + 1 and constant.applied == constant()

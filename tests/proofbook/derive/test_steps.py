@@ -31,6 +31,7 @@ from proofbook.derive import (
     MinOver,
     Refuted,
     Regime,
+    Step,
     Undecided,
     WrongRate,
     approx,
@@ -156,6 +157,21 @@ TRUE_STEPS = {
     "cancels to exactly zero": (log(exp(x) + 1) - log(exp(-x) + 1) - x, 0, BOTH_SIGNS, None),
     "tiny on both sides": (exp(-x), exp(-2 * x) * exp(x), Domain({x: (500, 600)}), "symbolic"),
     "removable singularity at an end": ((x**2 - 4) / (x - 2), x + 2, UNIT, "symbolic"),
+    "derivative that was typed": (sp.Derivative(x**3, x), 3 * x**2, UNIT, "symbolic"),
+    "product of entries": (Product(s[i], (i, 1, n)) ** 2, Product(s[i] ** 2, (i, 1, n)), ROWS, "n-ladder"),
+    "a sum to a symbol beside a vector": (
+        Sum(k, (k, 1, m)) * s[1],
+        s[1] * m * (m + 1) / 2,
+        Domain({m: integers(1, 9), s: (-1, 1), n: ladder(1, 2)}),
+        "symbolic",
+    ),
+    "simplex of one": (Sum(q[i], (i, 1, n)), 1, Domain({q: simplex(), n: ladder(1, 2)}), "n-ladder"),
+    "too long for simplify": (
+        sum(cos(k * x) ** 2 + sp.sin(k * x) ** 2 for k in range(1, 41)),
+        40,
+        UNIT,
+        "digits",
+    ),
     "largest of two": (Max(x, y), (x + y + Abs(x - y)) / 2, Domain({x: (-1, 1), y: (-1, 1)}), None),
 }
 
@@ -271,6 +287,7 @@ UNDECIDED = {
     "a free index": (s[i], s[i] + s[j], ROWS),
     "an entry outside the vector": (s[5], s[5] * 2, ROWS),
     "a sum without an end": (Sum(Function("a")(k), (k, 1, oo)), 1, UNIT),
+    "a function that mpmath does not have": (sp.totient(m), m * 0 + sp.totient(m), COUNTS),
 }
 
 
@@ -517,6 +534,11 @@ def test_regime_must_fix_every_other_symbol():
     assert is_approximately(y / x, 0, -1, domain=Domain({x: (1, 9), y: (1, 2)}), at={y: 2})
 
 
+def test_approximation_without_a_value_is_undecided():
+    with pytest.raises(Undecided, match="no value at x = 100"):
+        is_approximately(sqrt(500 - x), 0, -1)
+
+
 def test_approximation_in_n():
     domain = Domain({n: ladder(2, 3)})
     steps = approx(log(n) + sp.EulerGamma, "integral", regime=Regime(n, (16, 64, 256), -1))
@@ -639,6 +661,9 @@ def test_empty_where_says_so():
         (lambda: Derivation("eq-a b", x, eq(x, "same"), domain=UNIT), ValueError),
         (lambda: Derivation("eq-a", x, domain=UNIT), ValueError),
         (lambda: eq(x, " "), ValueError),
+        (lambda: Step("==", x, "same"), ValueError),
+        (lambda: Step("~", x, "close"), ValueError),
+        (lambda: Step("=", x, "same", regime=Regime(x, TO_INFINITY, -1)), ValueError),
         (lambda: Derivation("eq-a", s[1], eq(s[1], "same"), domain=Domain({x: (0, 1)})), Undecided),
     ],
 )
