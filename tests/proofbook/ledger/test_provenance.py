@@ -111,7 +111,16 @@ def test_reach_within_attnlib():
     def reached(*modules):
         return {path.relative_to(HOME).as_posix() for path in reachable_sources(*modules)}
 
-    assert reached("attnlib.scale") == {"_sphere.py", "_validate.py", "errors.py", "scale.py"}
+    of_scale = reached("attnlib.scale")
+    assert {
+        "_angle.py",
+        "_newton.py",
+        "_validate.py",
+        "errors.py",
+        "scale.py",
+        "theory/sphere.py",
+    } <= of_scale
+    assert not {"__init__.py", "rows.py", "_rows/engine.py"} & of_scale
     ledger = reached("proofbook.ledger")
     assert {"ledger/claims.py", "derive/strategies.py"} <= ledger
     assert not {"__init__.py", "ledger/record.py", "provenance.py"} & ledger
