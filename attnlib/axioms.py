@@ -35,7 +35,6 @@ from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument
 
 __all__ = [
-    "AXIOMS",
     "Axiom",
     "Counterexample",
     "babies",

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-LENGTHS = 4  # a score is taken at this many times the training length
+LENGTHS = 4  # a score is taken at this many times the training length, in
+WINDOWS = 4  # of them
 
 
 class _Enough(Exception):
@@ -46,13 +47,14 @@ def replay(
     preset = part("presets").PRESETS[preset_name]
     corpus = part("corpus").load_corpus(preset.vocabulary)
     training, arms, evaluation = part("training"), part("arms"), part("evaluation")
-    few = replace(preset, held_out_chunks=1, inside_chunks=1)
     length = LENGTHS * preset.n_train
+    few = replace(preset, held_out_chunks=1, inside_chunks=1)
+    short = replace(corpus, held_out=corpus.held_out[:1, : WINDOWS * length])
     found: dict[str, Any] = {"code": str(Path(training.__file__).resolve()), "trainings": {}}
     found |= {"scores": {}, "known distances": {}}
 
     def score(model: Any, attention: Any) -> dict[str, Any]:
-        measured = evaluation.evaluate(model, attention, corpus, few, length)
+        measured = evaluation.evaluate(model, attention, short, few, length)
         inside = {name: values.tolist() for name, values in measured.inside.items()}
         return {"accuracy": measured.accuracy, "loss": measured.loss, **inside}
 

@@ -67,7 +67,7 @@ def entropy_deficit(tau: Real) -> Tensor:
 
 
 def top_fraction(tau: Real) -> Tensor:
-    """Share of keys at the upper score in the row of least entropy, n -> infinity.
+    """Share of keys at the upper score, in the row that is least spread out; n -> infinity.
 
     ``(u - 1) / (e^L - 1)``, ``u = L / (1 - e^{-L})``, ``L = 2 / tau``.
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attnlib import _angle
 from attnlib._types import Real
 from attnlib._validate import one_device, real_tensor
-from attnlib.theory import _angle
 
 
 def log_context(d: Real, scale: Real) -> Tensor:

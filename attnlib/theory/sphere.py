@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attnlib import _angle
 from attnlib._types import Real
 from attnlib._validate import one_device, real_tensor
 from attnlib.errors import UnreachableEntropy
-from attnlib.theory import _angle
 
 
 def log_mgf(kappa: Real, d: Real) -> Tensor:

@@ -32,9 +32,9 @@ class Packages:
 
     @classmethod
     def found(cls, *names: str, beside: Path | None = None, ignore: Iterable[str] = ()) -> Packages:
-        """The packages of those names where Python would import them from, or else in the folder ``beside``.
+        """The packages of those names where Python would import them from, or in the folder ``beside``.
 
-        One that is in neither place, such as benchmarks that were not taken along, is missed when it is reached.
+        One that is in neither place, as benchmarks not taken along to a device, is missed when it is reached.
         """
         folders = {}
         for name in names:

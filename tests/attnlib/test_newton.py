@@ -7,8 +7,6 @@ import torch
 
 from attnlib._newton import MOST_STEPS, Residual, falling_root
 
-NONE = torch.zeros((), dtype=torch.float64)
-
 
 def solve(function, slope, target, left, right, start, done=None):
     """Roots of function = target; ``slope`` is that of the falling function."""
@@ -52,9 +50,8 @@ def test_a_plateau_costs_halvings_not_the_root():
 
 
 def test_a_jump_exhausts_its_bracket():
-    root = solve(
-        lambda x: -torch.sign(x - 1 / 3), lambda x: NONE - 1.0, torch.full((1,), 0.5).double(), -1, 1, 0
-    )
+    target = torch.tensor([0.5], dtype=torch.float64)
+    root = solve(lambda x: -torch.sign(x - 1 / 3), lambda x: torch.full_like(x, -1.0), target, -1.0, 1.0, 0.0)
     assert abs((root.x + root.correction).item() - 1 / 3) < 1e-15
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlib._rows import engine, tiles
-from attnlib._rows.engine import kernels_for
+from attnlib._rows.engine import engine_for, kernels_for
 from attnlib.errors import InvalidArgument
 from attnlib.rows import row_entropy, row_statistics, softmax_attention_with_statistics
 
@@ -635,10 +635,8 @@ def test_what_runs_is_named():
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_fused_runs_tiles_on_a_cpu(monkeypatch, bias):
-    seen = []
-    monkeypatch.setattr(
-        engine, "_by_tiles", lambda *given: seen.append("tiles") or engine._by_kernels(*given)
-    )
+    seen, tiled = [], engine._by_tiles
+    monkeypatch.setattr(engine, "_by_tiles", lambda *given: seen.append("tiles") or tiled(*given))
     q, k = inputs(5, 7)
     row_entropy(q, k, attn_mask=draw(5, 7, seed=3) if bias else None)
     assert seen == ["tiles"]

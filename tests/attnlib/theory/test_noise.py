@@ -149,9 +149,9 @@ def test_bad_input(call, error, words):
 def exact_over_leading(n, std):
     """Var of the output over n equal weights, values fixed, against the delta method's.
 
-    With x_i = e^{std z_i}, Q = E sum p^2 = n int u E[x^2 e^{-ux}] (E e^{-ux})^(n-1) du; by symmetry E p_i^2 = Q/n
-    and E p_i p_j = (1 - Q) / (n (n - 1)), so the variance is their difference times sum (v - mean)^2, where the
-    delta method has (e^{std^2} - 1) / n^2.
+    With x_i = e^{std z_i}, Q = E sum p^2 = n int u E[x^2 e^{-ux}] (E e^{-ux})^(n-1) du. By symmetry
+    E p_i^2 = Q / n and E p_i p_j = (1 - Q) / (n (n - 1)), so the variance is their difference times
+    sum (v - mean)^2, where the delta method has (e^{std^2} - 1) / n^2.
     """
     z = torch.linspace(-9 - std, 9 + 2 * std, 1201, dtype=DOUBLE)
     density = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from attnlib import _angle
 from attnlib.errors import InvalidArgument, UnreachableEntropy
-from attnlib.theory import _angle, sphere
+from attnlib.theory import sphere
 
 DIMENSIONS = (2, 2.5, 3, 8, 41, 42, 43, 64, 128, 1000, 4096)
 KAPPAS = (1e-8, 1e-3, 0.3, 1.0, 2.0, 5.0, 12.0, 30.0, 80.0, 500.0, 1e4)

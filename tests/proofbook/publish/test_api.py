@@ -190,7 +190,7 @@ def test_nothing_private_is_in_the_reference(anchors):
 def test_a_source_leads_to_its_claim(html):
     page = read(html, "book/api.html")
     entry = page[page.index('id="attnlib.scale.sqrt_d"') :]
-    assert 'href="8823-attention-scale.html#claim-8823-c1"' in entry[: entry.index("</dl>")]
+    assert 'href="8823-attention-scale.html#claim-8823-c1"' in entry[: entry.index("</dd></dl>")]
 
 
 def test_arguments_and_errors_are_lists_not_prose(html):
