@@ -2,5 +2,6 @@
 
 from proofbook.derive.kernel.equality import prove_equality
 from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.inequality import prove_inequality
 
-__all__ = ["NotProved", "prove_equality"]
+__all__ = ["NotProved", "prove_equality", "prove_inequality"]

@@ -7,8 +7,9 @@ set, never too small. Facts are kept with their strictness: 0 is left out only w
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 from proofbook.derive.kernel import algebra
 from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, poly
@@ -41,6 +42,9 @@ class Interval:
                 found.discard(0)
         return frozenset(found)
 
+    def opened(self) -> "Interval":
+        return Interval(self.low, self.high, True, True)
+
     def times(self, factor: Fraction) -> "Interval":
         if factor >= 0:
             return Interval(
@@ -62,14 +66,6 @@ class Interval:
         return Interval(low, high, self.low_strict or other.low_strict, self.high_strict or other.high_strict)
 
 
-    def around(self) -> "Interval":
-        """What holds in a neighbourhood of every point: a strict sign, but no closed end."""
-        sign = self.sign()
-        if sign == POSITIVE:
-            return Interval(Fraction(0), None, low_strict=True)
-        return Interval(None, Fraction(0), high_strict=True) if sign == NEGATIVE else UNBOUNDED
-
-
 UNBOUNDED = Interval()
 
 
@@ -89,7 +85,8 @@ class Context:
 
     ``scalars`` bounds each symbol; ``entries`` bounds each entry of a vector; ``simplex`` names the vectors whose
     entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says which index
-    runs over 1 .. size: the free ones, and those opened on the way.
+    runs over 1 .. size: the free ones, and those opened on the way. ``moving`` are the variables of the derivatives
+    being taken: fresh atoms, or the names of vectors.
     """
 
     scalars: dict[Atom, Interval] = field(default_factory=dict)
@@ -100,11 +97,26 @@ class Context:
     hypotheses: tuple[tuple[Poly, str], ...] = ()
     inside: dict[Atom, Poly] = field(default_factory=dict)
     conditions: list[Condition] = field(default_factory=list)
-    loosened: frozenset[str] = frozenset()
+    moving: frozenset[Atom | str] = frozenset()
     oracle: bool = True
-    _signs: dict[tuple[str, frozenset[str]], Sign] = field(default_factory=dict)
+    _signs: dict[str, Sign] = field(default_factory=dict)
     _fresh: int = 0
     _deciding: int = 0
+    _variants: int = 0
+
+    def interior(self) -> "Context":
+        """The same facts with every end left out; a probability vector has no ends."""
+        scalars = {a: i if a == self.size else i.opened() for a, i in self.scalars.items()}
+        entries = {b: i if b in self.simplex else i.opened() for b, i in self.entries.items()}
+        return self.variant(scalars=scalars, entries=entries)
+
+    def variant(self, **changed: Any) -> "Context":
+        """The same facts but for some, with nothing concluded yet and no name given twice."""
+        mine = {"scalars": dict(self.scalars), "inside": dict(self.inside), "conditions": [], "_signs": {}}
+        other = replace(self, **{**mine, **changed})
+        other._fresh = self._fresh + 1000 * (1 + self._variants)
+        self._variants += 1
+        return other
 
     def forget(self) -> None:
         """Drop what was concluded, after facts were added."""
@@ -138,17 +150,57 @@ class Context:
             return self.scalars.get(atom, UNBOUNDED)
         if atom.kind == "entry":
             base = str(atom.args[0])
-            known = self.entries.get(base, UNBOUNDED)
-            return known.around() if base in self.loosened else known
+            return self.entries.get(base, UNBOUNDED)
         if atom.kind == "idx":
             return Interval(Fraction(1))
         if atom.kind == "const":
-            return Interval(*PI) if atom.args[0] == "pi" else UNBOUNDED
+            return Interval(*PI, True, True) if atom.args[0] == "pi" else UNBOUNDED
+        if atom.kind == "exp":
+            return self._interval_of_exp(atom)
         if atom.kind == "delta":
             return Interval(Fraction(0), Fraction(1))
         return UNBOUNDED
 
+    def _interval_of_exp(self, atom: Atom) -> Interval:
+        """e is known to three digits; e^m is above or below 1 as m is above or below 0."""
+        mono = atom.args[0]
+        assert isinstance(mono, Mono)
+        if not mono.powers:
+            return Interval(*E, True, True)
+        sign, one = self._sign_of_mono(mono), Fraction(1)
+        if sign <= NONNEGATIVE:
+            return Interval(one, None, sign == POSITIVE)
+        return Interval(Fraction(0), one if sign <= NONPOSITIVE else None, True, sign == NEGATIVE)
+
     def sign_of_atom(self, atom: Atom) -> Sign:
+        """The signs an atom may have."""
+        return self._strict(atom, self._sign_of_atom(atom))
+
+    def sign_of_mono(self, mono: Mono) -> Sign:
+        """The signs a monomial may have."""
+        return self._strict(mono, self._sign_of_mono(mono))
+
+    def sign(self, p: Poly) -> Sign:
+        """The signs ``p`` may have: term by term, by intervals, then by z3."""
+        return self._strict(p, self._sign_at(p))
+
+    def _strict(self, part: algebra.Part, sign: Sign) -> Sign:
+        """Inside a derivative, what is known of a moving quantity must hold around the point, not only at it.
+
+        A strict sign does, since what stands here is continuous; "not negative" need not.
+        """
+        if 0 in sign and self.moving and any(self._moves(a) for a in algebra.walk(part)):
+            return ANY
+        return sign
+
+    def _moves(self, atom: Atom) -> bool:
+        return atom in self.moving or atom.kind == "entry" and str(atom.args[0]) in self.moving
+
+    def sign_at_points(self, atom: Atom) -> Sign:
+        """The signs an atom has at points of the domain, also while a derivative is taken."""
+        return self._sign_of_atom(atom)
+
+    def _sign_of_atom(self, atom: Atom) -> Sign:
         kind = atom.kind
         if kind in ("exp", "prime"):
             return POSITIVE
@@ -156,9 +208,9 @@ class Context:
             return self._sign_of_sum(atom)
         if kind == "extremum":
             # the largest value is one of the values
-            return self.sign(_as_poly(atom.args[1]))
+            return self._sign_at(_as_poly(atom.args[1]))
         if kind == "max":
-            signs = [self.sign(_as_poly(a)) for a in atom.args]
+            signs = [self._sign_at(_as_poly(a)) for a in atom.args]
             found = frozenset().union(*signs)
             if any(-1 not in s for s in signs):
                 found -= NEGATIVE
@@ -166,13 +218,13 @@ class Context:
                 found -= ZERO
             return found
         if kind == "abs":
-            inner = self.sign(_as_poly(atom.args[0]))
+            inner = self._sign_at(_as_poly(atom.args[0]))
             return POSITIVE if 0 not in inner else NONNEGATIVE
         if kind == "group":
-            return self.sign(_as_poly(atom.args[0]))
+            return self._sign_at(_as_poly(atom.args[0]))
         if kind == "log":
             # log u has the sign of u - 1 wherever it is defined
-            return self.sign(_as_poly(atom.args[0]) - constant(1))
+            return self._sign_at(_as_poly(atom.args[0]) - constant(1))
         if kind == "fn" and atom.args[0] in POSITIVE_FUNCTIONS:
             return POSITIVE
         return self.interval(atom).sign()
@@ -181,27 +233,27 @@ class Context:
         """A sum of positive terms over a range that is not empty is positive; an empty one is 0."""
         highs, body, _ = atom.args
         assert isinstance(highs, tuple) and isinstance(body, Mono)
-        inner = self.sign_of_mono(body)
+        inner = self._sign_of_mono(body)
         if inner in (POSITIVE, NEGATIVE) and all(
-            self.sign(_as_poly(h) - constant(1)) <= NONNEGATIVE for h in highs
+            self._sign_at(_as_poly(h) - constant(1)) <= NONNEGATIVE for h in highs
         ):
             return inner
         if inner <= NONNEGATIVE:
             return NONNEGATIVE
         return NONPOSITIVE if inner <= NONPOSITIVE else ANY
 
-    def sign_of_mono(self, mono: Mono) -> Sign:
+    def _sign_of_mono(self, mono: Mono) -> Sign:
         sign = POSITIVE
         for atom, e in mono:
-            sign = _product(sign, _power(self.sign_of_atom(atom), e))
+            sign = _product(sign, _power(self._sign_of_atom(atom), e))
         return sign
 
-    def sign(self, p: Poly) -> Sign:
-        """The signs ``p`` may have: term by term, by intervals, then by z3."""
+    def _sign_at(self, p: Poly) -> Sign:
+        """The signs ``p`` may have at points of the domain."""
         number = p.number
         if number is not None:
             return frozenset({(number > 0) - (number < 0)})
-        key = (p.key, self.loosened)
+        key = p.key
         if key not in self._signs:
             self._signs[key] = ANY  # a question that comes back to itself has no answer
             try:
@@ -213,7 +265,7 @@ class Context:
     def _sign(self, p: Poly) -> Sign:
         sign = ZERO
         for mono, c in p.terms.items():
-            term = self.sign_of_mono(mono)
+            term = self._sign_of_mono(mono)
             sign = _sum(sign, term if c > 0 else frozenset(-s for s in term))
         if len(sign) == 1 or len(p.terms) == 1:
             return sign
@@ -239,7 +291,7 @@ class Context:
             elif len(mono) == 1 and mono.powers[0][1] == 1:
                 part = self.interval(mono.powers[0][0]).times(c)
             else:
-                sign = self.sign_of_mono(mono)
+                sign = self._sign_of_mono(mono)
                 part = UNBOUNDED
                 if sign <= NONNEGATIVE:
                     part = Interval(Fraction(0), None, sign == POSITIVE).times(c)
@@ -255,14 +307,15 @@ class Context:
         c, mono, rest = algebra.factors(p)
         if not mono.powers and len(rest) == 1 and rest[0][1] == 1:
             return ANY
-        sign = _product(self.sign_of_mono(mono), POSITIVE if c > 0 else NEGATIVE)
+        sign = _product(self._sign_of_mono(mono), POSITIVE if c > 0 else NEGATIVE)
         for factor, e in rest:
-            sign = _product(sign, _power(self.sign(factor), Fraction(e)))
+            sign = _product(sign, _power(self._sign_at(factor), Fraction(e)))
         return sign
 
 
 # on the arguments for which reading.py lets them stand: Gamma(x) for x > 0, I_v(x) for x > 0 and v >= 0
 POSITIVE_FUNCTIONS = ("gamma", "besseli")
+E = (Fraction(2718, 1000), Fraction(2719, 1000))
 PI = (Fraction(333, 106), Fraction(355, 113))  # both convergents; pi lies strictly between
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from math import lcm
 from typing import Any
 
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Atom, constant
+from proofbook.derive.kernel.algebra import Atom, Poly, constant, walk
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import is_zero, substitute
-from proofbook.derive.kernel.setting import End, Setting, context_of
+from proofbook.derive.kernel.forms import exponential, is_zero, substitute
+from proofbook.derive.kernel.setting import End, Excluded, Setting, context_of
 
 Certificate = dict[str, Any]
 MOST_OPENINGS = 6
@@ -28,26 +29,39 @@ class Undischarged(NotProved):
 
 def prove_equality(left: sp.Expr, right: sp.Expr, domain: Domain, least: int = 1) -> Certificate:
     """A certificate that ``left = right`` everywhere on ``domain``; raises ``NotProved`` with a reason."""
-    return over_settings(domain, least, lambda setting: equality_in(left, right, domain, setting))
+    return over_settings(least, lambda setting: equality_in(left, right, domain, setting))
 
 
 def equality_in(left: sp.Expr, right: sp.Expr, domain: Domain, setting: Setting) -> Certificate:
     """The proof in one setting."""
     ctx, reader = context_of(domain, setting, left, right)
     one, other = reader.read(left), reader.read(right)
-    if not is_zero(ctx, one - other):
-        raise NotProved("the two sides have different normal forms")
+    rule = same(ctx, one - other)
     return {
         "kind": "equality",
-        "rule": "normal form",
+        "rule": rule,
         "setting": setting_data(setting),
         "left": one.key,
         "right": other.key,
-        "conditions": discharge(ctx),
+        "conditions": discharge(ctx, setting.excluded),
     }
 
 
-def over_settings(domain: Domain, least: int, attempt) -> Certificate:
+def same(ctx: Context, difference: Poly) -> str:
+    """The rule that shows a difference to be zero: as it stands, or because e to a multiple of it is 1."""
+    if is_zero(ctx, difference):
+        return "normal form"
+    numbers = [
+        c for mono, c in difference.terms.items() if len(mono) == 1 and mono.powers[0][0].kind == "log"
+    ]
+    if numbers:
+        whole = lcm(*(c.denominator for c in numbers))
+        if is_zero(ctx, exponential(ctx, difference.scaled(whole)) - constant(1)):
+            return "exponentials of both sides"
+    raise NotProved("the two sides have different normal forms")
+
+
+def over_settings(least: int, attempt: Callable[[Setting], Certificate]) -> Certificate:
     """Try the wide domain, then the typed one, leaving out ends at which a formula has no value."""
     reasons = []
     for wide in (True, False):
@@ -57,10 +71,13 @@ def over_settings(domain: Domain, least: int, attempt) -> Certificate:
                 return attempt(setting)
             except Undischarged as error:
                 reasons.append(str(error))
-                ends = frozenset(undefined_ends(error.condition, error.ctx, domain, setting))
+                ends = frozenset(undefined_ends(error.condition, error.ctx, setting))
+                kept = setting.excluded
                 if not ends:
-                    break
-                setting = Setting(wide, setting.opened | ends, least)
+                    if not undefined_on_the_edge(error.condition, error.ctx):
+                        break
+                    kept = (*kept, (error.condition.value, error.condition.relation))
+                setting = Setting(wide, setting.opened | ends, least, kept)
             except NotProved as error:
                 reasons.append(str(error))
                 break
@@ -70,10 +87,12 @@ def over_settings(domain: Domain, least: int, attempt) -> Certificate:
     raise NotProved("; ".join(dict.fromkeys(reasons)))
 
 
-def discharge(ctx: Context) -> list[dict[str, str]]:
+def discharge(ctx: Context, excluded: Excluded = ()) -> list[dict[str, str]]:
     """Show every condition met on the way; a condition without a proof ends the attempt."""
     shown = []
     for condition in list(ctx.conditions):
+        if (condition.value, condition.relation) in excluded:
+            continue  # where it fails the statement is not made
         if not ctx.sign(condition.value) <= WANTED[condition.relation]:
             raise Undischarged(
                 f"not shown: {condition.value} {condition.relation} 0 ({condition.because})", condition, ctx
@@ -84,17 +103,15 @@ def discharge(ctx: Context) -> list[dict[str, str]]:
     return shown
 
 
-def undefined_ends(condition: Condition, ctx: Context, domain: Domain, setting: Setting) -> Iterator[End]:
+def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iterator[End]:
     """Closed ends of ranges at which a condition of what is typed fails for all values of the rest.
 
     There the formula has no value, whatever the other variables are, so the statement does not speak of that end.
     """
     if not condition.typed:
         return
-    atoms = {a for m in condition.value.terms for a, _ in m} | _deep(condition)
+    atoms = {a for a in walk(condition.value) if a.kind in ("sym", "entry")}
     for atom in sorted(atoms, key=lambda a: a.key):
-        if atom.kind not in ("sym", "entry"):
-            continue
         name = str(atom.args[0])
         if name in ctx.simplex or atom == ctx.size:
             continue
@@ -116,10 +133,16 @@ def undefined_ends(condition: Condition, ctx: Context, domain: Domain, setting: 
                 yield (name, end)
 
 
-def _deep(condition: Condition) -> set[Atom]:
-    from proofbook.derive.kernel.algebra import walk
+def undefined_on_the_edge(condition: Condition, ctx: Context) -> bool:
+    """Whether a condition of what is typed can fail on the edge of the ranges only.
 
-    return {a for a in walk(condition.value) if a.kind in ("sym", "entry")}
+    A domain holds the ends of its ranges wherever the formulas have a value there. So if the condition is proved
+    with all ends left out, the points at which it fails are ends, and no part of the domain.
+    """
+    if not condition.typed or any(a.kind in ("idx", "var", "free") for a in walk(condition.value)):
+        return False
+    inner = ctx.interior()
+    return inner.sign(condition.value) <= WANTED[condition.relation]
 
 
 def setting_data(setting: Setting) -> dict[str, Any]:
@@ -127,4 +150,5 @@ def setting_data(setting: Setting) -> dict[str, Any]:
         "domain": "wide" if setting.wide else "typed",
         "open ends": sorted(map(list, setting.opened)),
         "least size": setting.least,
+        "only where": [f"{value} {relation} 0" for value, relation in setting.excluded],
     }

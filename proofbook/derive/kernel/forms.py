@@ -306,11 +306,15 @@ def exponential(ctx: Context, p: Poly) -> Poly:
 
 
 def real_power(ctx: Context, base: Poly, exponent: Poly) -> Poly:
-    """base^exponent = e^(exponent log base) for an exponent that is not a constant; needs base > 0."""
+    """base^exponent = e^(exponent log base) for an exponent that is not a constant; the rule needs base > 0.
+
+    The power itself has a value at 0 as well unless the exponent is negative: then, and only then, a base of 0 is no
+    point of the statement.
+    """
     number = exponent.number
     if number is not None:
         return power(ctx, base, number)
-    return exponential(ctx, exponent * logarithm(ctx, base))
+    return exponential(ctx, exponent * logarithm(ctx, base, typed=ctx.sign(exponent) == NEGATIVE))
 
 
 # --- moduli and maxima
@@ -490,7 +494,7 @@ def _known_sum(ctx: Context, index: Atom, high: Poly, mono: Mono) -> Poly | None
         ((atom, e),) = mono.powers
         if atom.kind == "entry" and e == 1 and as_poly(atom.args[1]).atom == index:
             base = str(atom.args[0])
-            if base in ctx.simplex and base not in ctx.loosened and high == size:
+            if base in ctx.simplex and base not in ctx.moving and high == size:
                 return constant(1)
         if atom == index and e in (1, 2, 3):
             n = high
@@ -629,7 +633,7 @@ def substitute(ctx: Context, p: Poly, values: dict[Atom, Poly]) -> Poly:
             continue
         term = constant(c)
         for atom, e in mono:
-            term = term * power(ctx, _substituted(ctx, atom, values), e)
+            term = term * power(ctx, _substituted(ctx, atom, values), e, typed=False)
         total = total + term
     return total
 
@@ -658,7 +662,7 @@ def _substituted(ctx: Context, atom: Atom, values: dict[Atom, Poly]) -> Poly:
         return poly(Atom("fn", args[0], inner, args[2]))
     new = [substitute(ctx, as_poly(a), values) for a in args]
     if kind == "log":
-        return logarithm(ctx, new[0])
+        return logarithm(ctx, new[0], typed=False)
     if kind == "group":
         return new[0]
     if kind == "max":

@@ -16,7 +16,7 @@ from sympy.core.function import AppliedUndef
 from proofbook.derive.definition import definition_of
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly
 from proofbook.derive.kernel.calculus import differentiate
-from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, POSITIVE, Context, Interval
+from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context, Interval
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
     absolute,
@@ -213,13 +213,13 @@ class Reader:
             atom = at.atom
             if atom is None or variable.base.label in env:
                 raise NotProved(f"no rule differentiates by {variable}")
-            before, ctx.loosened = ctx.loosened, ctx.loosened | {str(variable.base.label)}
+            before, ctx.moving = ctx.moving, ctx.moving | {str(variable.base.label)}
             try:
                 result = self._differentiated(body, rest, env)
                 for _ in range(times):
                     result = differentiate(ctx, result, atom)
             finally:
-                ctx.loosened = before
+                ctx.moving = before
             return result
         if not isinstance(variable, sp.Symbol):
             raise NotProved(f"no rule differentiates by {variable}")
@@ -227,15 +227,17 @@ class Reader:
         if at.atom is not None and (at.atom in ctx.whole or at.atom.kind == "idx"):
             raise NotProved(f"{variable} is a whole number: nothing is differentiated by it")
         moving = ctx.fresh("var")
-        sign, zero = ctx.sign(at), Fraction(0)
-        # a strict sign holds around every point too
-        if sign == POSITIVE:
-            ctx.scalars[moving] = Interval(zero, None, low_strict=True)
-        elif sign == NEGATIVE:
-            ctx.scalars[moving] = Interval(None, zero, high_strict=True)
-        result = self._differentiated(body, rest, {**env, variable: poly(moving)})
-        for _ in range(times):
-            result = differentiate(ctx, result, moving)
+        if at.atom is not None:
+            ctx.scalars[moving] = ctx.interval(at.atom)
+        elif ctx.sign(at) == POSITIVE:
+            ctx.scalars[moving] = Interval(Fraction(0), None, low_strict=True)
+        before, ctx.moving = ctx.moving, ctx.moving | {moving}
+        try:
+            result = self._differentiated(body, rest, {**env, variable: poly(moving)})
+            for _ in range(times):
+                result = differentiate(ctx, result, moving)
+        finally:
+            ctx.moving = before
         here = {moving: at}
         met, ctx.conditions = ctx.conditions[earlier:], ctx.conditions[:earlier]
         for c in met:

@@ -22,7 +22,7 @@ from proofbook.derive.kernel.context import (
     Sign,
 )
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import as_poly, common
+from proofbook.derive.kernel.forms import as_mono, as_poly, common
 
 STEPS = 400_000
 MOST_ATOMS = 14
@@ -109,7 +109,7 @@ def cleared(ctx: Context, p: Poly) -> Poly | None:
     """``p`` times a positive quantity, so that no exponent is negative; None where a sign is not known."""
     numerator, below = common(ctx, p)
     for atom, k in below.items():
-        sign = ctx.sign_of_atom(atom)
+        sign = ctx.sign_at_points(atom)
         if k % 2 == 0 or sign == POSITIVE:
             continue
         if sign == NEGATIVE:
@@ -122,7 +122,7 @@ def cleared(ctx: Context, p: Poly) -> Poly | None:
             least[atom] = min(least.get(atom, Fraction(0)), e)
     for atom, e in least.items():
         if e < 0:
-            sign = ctx.sign_of_atom(atom)
+            sign = ctx.sign_at_points(atom)
             whole = -(e.numerator // e.denominator)
             if sign != POSITIVE and whole % 2:
                 whole += 1
@@ -185,7 +185,7 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
     if root > 1:
         question.facts.append(question.variable(atom) >= 0)
         question.said.append(f"a root of {atom} is not negative")
-    sign = ctx.sign_of_atom(atom)
+    sign = ctx.sign_at_points(atom)
     if sign != frozenset({-1, 0, 1}):
         for relation in (">", "<", ">=", "<=", "!="):
             if sign <= WANTED[relation]:
@@ -196,6 +196,15 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
         question.say(one - constant(bounds.low), ">" if bounds.low_strict else ">=", "lower end of its range")
     if bounds.high is not None and bounds.high != 0:
         question.say(one - constant(bounds.high), "<" if bounds.high_strict else "<=", "upper end of its range")
+    if atom.kind == "exp":
+        exponent = Poly({as_mono(atom.args[0]): Fraction(1)})
+        if exponent.atoms() and exponent.atoms() <= set(question.variables):
+            question.say(one - constant(1) - exponent, ">=", "e^x >= 1 + x")
+    if atom.kind == "log":
+        inner = as_poly(atom.args[0])
+        if inner.atoms() <= set(question.variables):
+            question.say(inner - constant(1) - one, ">=", "log x <= x - 1")
+            question.say(one * inner - inner + constant(1), ">=", "x log x >= x - 1")
     if atom.kind == "prime":
         number = atom.args[0]
         assert isinstance(number, int)

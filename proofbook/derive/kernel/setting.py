@@ -21,6 +21,7 @@ from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.reading import Reader
 
 End = tuple[str, str]  # a scalar or vector, and "low" or "high"
+Excluded = tuple[tuple[Poly, str], ...]  # relations to zero; where one fails a formula has no value
 _RELATIONS = {
     sp.StrictGreaterThan: ">",
     sp.GreaterThan: ">=",
@@ -38,6 +39,7 @@ class Setting:
     wide: bool
     opened: frozenset[End] = frozenset()
     least: int = 1
+    excluded: Excluded = ()
 
 
 def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple[Context, Reader]:
@@ -76,7 +78,7 @@ def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple
             ctx.inside[symbols[index]] = poly(ctx.size)
     ctx.whole, ctx.simplex = frozenset(whole), frozenset(simplex)
     reader = Reader(ctx, symbols, frozenset(domain.vectors))
-    ctx.hypotheses = tuple(h for relation in domain.where for h in _hypotheses(reader, relation))
+    ctx.hypotheses = tuple(h for relation in domain.where for h in _hypotheses(reader, relation)) + setting.excluded
     ctx.forget()
     return ctx, reader
 

@@ -1,0 +1,441 @@
+"""Inequalities: a difference is shown not to be negative, by its sign, by lemmas and z3, or by moves to a simpler one.
+
+Every move replaces a goal ``p >= 0`` (or ``p > 0``) by one that implies it. Which moves are tried, and in which order,
+is a search; it is bounded by depth and by the number of goals.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import sympy as sp
+
+from proofbook.derive.domain import Domain
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, contains, monomial, poly, unexpanded, walk
+from proofbook.derive.kernel.calculus import differentiate
+from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, POSITIVE, WANTED, Context, Interval
+from proofbook.derive.kernel.equality import Certificate, discharge, over_settings, setting_data
+from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.forms import (
+    as_poly,
+    as_tuple,
+    close_sum,
+    exponential,
+    is_zero,
+    logarithm,
+    open_extremum,
+    open_sum,
+    power,
+    substitute,
+    tidy,
+)
+from proofbook.derive.kernel.lemmas import all_positive, instances
+from proofbook.derive.kernel.satisfiability import Question, cleared, gather
+from proofbook.derive.kernel.setting import Setting, context_of
+
+DEEPEST = 6
+MOST_GOALS = 120
+
+
+def prove_inequality(
+    relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, least: int = 1
+) -> Certificate:
+    """A certificate that ``left relation right`` everywhere on ``domain``; raises ``NotProved`` with a reason."""
+    if relation not in ("<=", "<", ">=", ">"):
+        raise ValueError(f"relation must be one of <=, <, >=, >, got {relation!r}")
+    lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
+    strict = relation in ("<", ">")
+    return over_settings(least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting))
+
+
+def _inequality_in(
+    relation: str, lower: sp.Expr, upper: sp.Expr, strict: bool, domain: Domain, setting: Setting
+) -> Certificate:
+    ctx, reader = context_of(domain, setting, lower, upper)
+    below, above = reader.read(lower), reader.read(upper)
+    conditions = discharge(ctx, setting.excluded)
+    search = Search()
+    if not search.shown(ctx, above - below, strict, 0):
+        raise NotProved("no chain of moves leads to a lemma")
+    return {
+        "kind": "inequality",
+        "rule": search.trail[-1][0] if search.trail else "sign",
+        "relation": relation,
+        "setting": setting_data(setting),
+        "lower": below.key,
+        "upper": above.key,
+        "conditions": conditions,
+        "moves": [list(step) for step in reversed(search.trail)],
+    }
+
+
+@dataclass
+class Search:
+    """Goals tried so far, and the moves that led to the proof, last one first."""
+
+    tried: set[tuple[str, bool]] = field(default_factory=set)
+    goals: int = 0
+    trail: list[tuple[str, str]] = field(default_factory=list)
+
+    def shown(self, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+        """Whether ``p >= 0`` (``> 0`` if strict) is proved."""
+        try:
+            p = tidy(ctx, p)
+        except NotProved:
+            return False
+        wanted = POSITIVE if strict else NONNEGATIVE
+        if is_zero(ctx, p):
+            return not strict and self._by("zero", p)
+        if ctx.sign(p) <= wanted:
+            return self._by("sign", p)
+        key = (p.key + f"|{len(ctx.hypotheses)}", strict)
+        if depth > DEEPEST or key in self.tried or self.goals >= MOST_GOALS:
+            return False
+        self.tried.add(key)
+        self.goals += 1
+        for name, move in _MOVES:
+            mark = len(self.trail)
+            try:
+                if move(self, ctx, p, strict, depth + 1):
+                    return self._by(name, p)
+            except NotProved:
+                pass
+            del self.trail[mark:]
+        return False
+
+    def _by(self, name: str, p: Poly) -> bool:
+        self.trail.append((name, p.key))
+        return True
+
+
+def _without_denominators(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """p times a positive quantity has the sign of p; a positive factor of all terms is left out."""
+    q = cleared(ctx, p)
+    if q is None:
+        return False
+    shared: Mono | None = None
+    for mono in q.terms:
+        here = dict(mono.powers)
+        if shared is None:
+            shared = mono
+        else:
+            shared = Mono((a, min(e, here[a])) for a, e in shared if a in here)
+    factors = []
+    for atom, e in shared or Mono():
+        sign = ctx.sign_of_atom(atom)
+        if sign == POSITIVE or (sign <= NONNEGATIVE and not strict and e > 0):
+            factors.append((atom, e))
+        elif e.denominator == 1 and e >= 2 and not strict:
+            factors.append((atom, e - e % 2))
+    q = unexpanded(q, Mono((a, -e) for a, e in factors))
+    return q != p and search.shown(ctx, q, strict, depth)
+
+
+def _by_lemmas(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """z3 finds no point at which the facts and the instances of lemmas hold and the goal fails."""
+    goal = cleared(ctx, p)
+    if goal is None:
+        return False
+    found = []
+    earlier = len(ctx.conditions)
+    for value, relation, why in itertools.islice(instances(ctx, p), 40):
+        fact = cleared(ctx, value)
+        if fact is not None and fact:
+            found.append((fact, relation, why))
+    del ctx.conditions[earlier:]
+    question = Question(ctx)
+    question.prepare([goal, *(f for f, _, _ in found)])
+    gather(question, goal)
+    known = set(question.variables)
+    for fact, relation, why in sorted(found, key=lambda f: len(f[0].atoms() - known)):
+        if len(question.variables | dict.fromkeys(fact.atoms())) <= 12:
+            question.say(fact, relation, why)
+    for atom in sorted(set(question.variables) - known, key=lambda a: a.key):
+        sign = ctx.sign_of_atom(atom)
+        for mark in (">", "<", ">=", "<="):
+            if sign <= WANTED[mark]:
+                question.say(poly(atom), mark, "sign")
+                break
+    if not question.refuted(goal, "<=" if strict else "<"):
+        return False
+    for fact in question.said:
+        search.trail.append(("fact", fact))
+    return True
+
+
+def _compare_logarithms(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A >= B for positive A and B if log A >= log B: for a difference with one term on one of its sides."""
+    plus = Poly({m: c for m, c in p.terms.items() if c > 0})
+    minus = Poly({m: -c for m, c in p.terms.items() if c < 0})
+    if not plus or not minus or min(len(plus.terms), len(minus.terms)) != 1:
+        return False
+    if ctx.sign(plus) != POSITIVE or ctx.sign(minus) != POSITIVE:
+        return False
+    if not any(a.kind in ("exp", "group") or e.denominator > 1 for m in p.terms for a, e in m):
+        return False
+    return search.shown(ctx, logarithm(ctx, plus, False) - logarithm(ctx, minus, False), strict, depth)
+
+
+def _compare_powers(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """c (log A - log B) and the like: e to a multiple of it is at least 1."""
+    if not p.terms or any(len(m) != 1 or m.powers[0][0].kind != "log" for m in p.terms if m.powers):
+        return False
+    scale = Fraction(1)
+    for c in p.terms.values():
+        scale = max(scale, Fraction(c.denominator))
+    u = exponential(ctx, p.scaled(scale))
+    return search.shown(ctx, u - constant(1), strict, depth)
+
+
+def _isolate_logarithm(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """c log u + r >= 0 with c > 0 if u >= e^(-r/c); with c < 0 if u <= e^(-r/c)."""
+    logs = sorted((a for a in p.atoms() if a.kind == "log"), key=lambda a: a.key)
+    for log in logs:
+        inner = as_poly(log.args[0])
+        if inner.atom is not None and inner.atom.kind != "sum":
+            continue
+        c, rest, linear = constant(0), constant(0), True
+        for mono, k in p.terms.items():
+            powers = dict(mono.powers)
+            if log not in powers:
+                rest = rest + Poly({mono: k})
+                linear = linear and not contains(Poly({mono: k}), log)
+            else:
+                other = Mono(x for x in mono if x[0] != log)
+                linear = linear and powers[log] == 1 and not contains(other, log)
+                c = c + Poly({other: k})
+        sign = ctx.sign(c)
+        if not linear or sign not in (POSITIVE, NEGATIVE):
+            continue
+        bound = exponential(ctx, -(rest * power(ctx, c, Fraction(-1), typed=False)))
+        turn = 1 if sign == POSITIVE else -1
+        if search.shown(ctx, (inner - bound).scaled(turn), strict, depth):
+            return True
+    return False
+
+
+def _attained(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A maximum is one of the values compared: what holds with each of them in its place holds with it."""
+    extrema = sorted({a for a in walk(p) if a.kind == "extremum"}, key=lambda a: a.key)
+    for atom in extrema:
+        if any(a.kind == "bound" for a in walk(as_poly(atom.args[0]))):
+            continue
+        index, high, body = open_extremum(ctx, atom)
+        if any(a.kind == "bound" and a.args[0] != 0 and _outer(atom, a) for a in walk(body)):
+            continue
+        q = substitute(ctx, p, {atom: body})
+        if search.shown(ctx, q, strict, depth):
+            return True
+    return False
+
+
+def _outer(atom: Atom, name: Atom) -> bool:
+    """Whether a bound name inside an extremum is bound outside of it: then it cannot be taken out."""
+    level, own = name.args[0], atom.args[2]
+    assert isinstance(level, int) and isinstance(own, int)
+    return level > own
+
+
+def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A sum of terms that are not negative is not negative.
+
+    All sums are written over one index. What stands outside of them is spread over the terms by weights that add
+    up to one (1/n, a probability vector, f / sum f), and differences of two weights, which add up to zero, may be
+    added. With ``strict`` every term is positive and there is one.
+    """
+    split = _over_one_index(ctx, p)
+    if split is None:
+        return False
+    index, high, inside, outside = split
+    weights = _weights(ctx, p, index, high)
+    rest = sorted(outside.terms.items(), key=lambda t: t[0].key)
+    if len(weights) ** len(rest) > 27:
+        choices = [(w,) * len(rest) for w in weights]
+    else:
+        choices = list(itertools.product(weights, repeat=len(rest)))
+    zero = [constant(0)]
+    zero += [(a - b) for a, b in itertools.permutations(weights, 2)]
+    bodies = []
+    for chosen in choices:
+        body = inside
+        for (mono, c), weight in zip(rest, chosen):
+            body = body + Poly({mono: c}) * weight
+        bodies.append(body)
+    for extra in zero:
+        for body in bodies:
+            if search.shown(ctx, body + extra, strict, depth + 1):
+                return True
+    return _tangent(search, ctx, bodies[0], index, high, strict, depth) if bodies else False
+
+
+def _over_one_index(ctx: Context, p: Poly) -> tuple[Atom, Poly, Poly, Poly] | None:
+    """Write p as the sum over one fresh index of ``inside``, plus ``outside``."""
+    highs = {as_poly(as_tuple(a.args[0])[0]) for a in p.atoms() if a.kind == "sum"}
+    if not highs:
+        highs = {poly(ctx.size)} if ctx.size is not None else set()
+    if len(highs) != 1:
+        return None
+    (high,) = highs
+    if not ctx.sign(high) == POSITIVE:
+        return None
+    index = ctx.index(high)
+    inside, outside = constant(0), constant(0)
+    for mono, c in p.terms.items():
+        sums = [a for a, e in mono if a.kind == "sum" and e == 1 and len(as_tuple(a.args[0])) == 1]
+        if not sums:
+            outside = outside + Poly({mono: c})
+            continue
+        atom = min(sums, key=lambda a: a.key)
+        if len(sums) > 1:
+            atom = next((a for a in sums if not all_positive(ctx, Mono([(a, Fraction(1))]))), atom)
+        ((own, _),), body = open_sum(ctx, atom)
+        rest = Mono(x for x in mono if x[0] != atom)
+        inside = inside + monomial(rest, c) * substitute(ctx, body, {own: poly(index)})
+    return index, high, inside, outside
+
+
+def _weights(ctx: Context, p: Poly, index: Atom, high: Poly) -> list[Poly]:
+    """Terms that add up to one over the range."""
+    found = [power(ctx, high, Fraction(-1), typed=False)]
+    if ctx.size is not None and high == poly(ctx.size):
+        found += [poly(Atom("entry", base, poly(index))) for base in sorted(ctx.simplex)]
+    sums = {a for a in walk(p) if a.kind == "sum" and ctx.sign_of_atom(a) == POSITIVE}
+    for atom in sorted(sums, key=lambda a: a.key):
+        if len(as_tuple(atom.args[0])) != 1 or len(found) >= 4:
+            continue
+        ((own, own_high),), body = open_sum(ctx, atom)
+        if own_high == high and not any(a.kind == "bound" for m in body.terms for a, _ in m):
+            found.append(substitute(ctx, body, {own: poly(index)}) * poly(atom, -1))
+    return found
+
+
+def _tangent(
+    search: Search, ctx: Context, body: Poly, index: Atom, high: Poly, strict: bool, depth: int
+) -> bool:
+    """Jensen: with m the mean of x, sum f(x_i) >= 0 if f(x) - f'(m)(x - m) >= 0, as the x_i - m add up to zero."""
+    entries = {a for a in walk(body) if a.kind == "entry" and contains(a, index)}
+    if len(entries) != 1:
+        return False
+    (entry,) = entries
+    mean = close_sum(ctx, index, high, poly(entry)) * power(ctx, high, Fraction(-1), typed=False)
+    moving = ctx.fresh("var")
+    ctx.scalars[moving] = ctx.interval(entry)
+    slope = substitute(ctx, differentiate(ctx, substitute(ctx, body, {entry: poly(moving)}), moving), {moving: mean})
+    return search.shown(ctx, body - slope * (poly(entry) - mean), strict, depth + 1)
+
+
+def _by_slope(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """p >= 0 from a base point on: there it is not negative, and its slope is not negative from there on.
+
+    The facts used on the way are those of the whole interval between the base point and the end of the range;
+    relations that tie the variable are dropped, since they need not hold on the way.
+    """
+    if depth > 3:
+        return False
+    symbols = sorted({a for a in walk(p) if a.kind == "sym" and a not in ctx.whole}, key=lambda a: a.key)
+    for symbol in symbols:
+        known = ctx.interval(symbol)
+        if known.low is None:
+            continue
+        for base in dict.fromkeys((Fraction(0), Fraction(1), known.low)):
+            if base > known.low:
+                continue
+            wider = _widened(ctx, symbol, Interval(base, known.high, False, known.high_strict))
+            try:
+                if not _defined(wider, p):
+                    continue
+                start = substitute(wider, p, {symbol: constant(base)})
+                moving = wider.fresh("var")
+                wider.scalars[moving] = Interval(base, known.high, False, known.high_strict)
+                slope = differentiate(wider, substitute(wider, p, {symbol: poly(moving)}), moving)
+                slope = substitute(wider, slope, {moving: poly(symbol)})
+                if not _all_shown(wider):
+                    continue
+                if strict and known.low == base and not known.low_strict:
+                    strict_start, strict_slope = True, False
+                else:
+                    strict_start, strict_slope = strict, False
+                if search.shown(wider, start, strict_start, depth + 1) and search.shown(
+                    wider, slope, strict_slope, depth + 1
+                ):
+                    return True
+            except NotProved:
+                continue
+    return False
+
+
+def _widened(ctx: Context, symbol: Atom, interval: Interval) -> Context:
+    free = tuple(h for h in ctx.hypotheses if not contains(h[0], symbol))
+    return ctx.variant(scalars={**ctx.scalars, symbol: interval}, hypotheses=free)
+
+
+def _all_shown(ctx: Context) -> bool:
+    return all(ctx.sign(c.value) <= WANTED[c.relation] for c in ctx.conditions)
+
+
+def _defined(ctx: Context, p: Poly) -> bool:
+    """Whether every atom of a normal form has a value, and every power is one, in this context."""
+    for mono in p.terms:
+        for atom, e in mono:
+            base = as_poly(atom.args[0]) if atom.kind == "group" else poly(atom)
+            sign = ctx.sign(base)
+            if e < 0 and 0 in sign or e.denominator > 1 and -1 in sign:
+                return False
+    for atom in walk(p):
+        if atom.kind == "log" and ctx.sign(as_poly(atom.args[0])) != POSITIVE:
+            return False
+        if atom.kind in ("sum", "extremum", "fn", "abs", "max", "sign", "delta"):
+            return False
+        for part in atom.args:
+            if isinstance(part, Poly) and not _defined(ctx, part):
+                return False
+            if isinstance(part, Mono) and not _defined(ctx, Poly({part: Fraction(1)})):
+                return False
+    return True
+
+
+def _parts(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """p = a + b with a >= 0 and b >= 0, split by which terms hold one atom."""
+    if len(p.terms) < 4:
+        return False
+    for atom in sorted(p.atoms(), key=lambda a: a.key)[:8]:
+        with_it = Poly({m: c for m, c in p.terms.items() if atom in dict(m.powers)})
+        rest = p - with_it
+        if len(with_it.terms) > 1 and len(rest.terms) > 1:
+            if search.shown(ctx, with_it, False, depth + 1) and search.shown(ctx, rest, strict, depth + 1):
+                return True
+    return False
+
+
+def _cases(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """Both signs of a denominator that is not zero."""
+    if depth > 2:
+        return False
+    groups = {a for m in p.terms for a, e in m if e < 0 and len(ctx.sign_of_atom(a)) > 1}
+    for group in sorted(groups, key=lambda a: a.key)[:2]:
+        base = as_poly(group.args[0]) if group.kind == "group" else poly(group)
+        good = True
+        for relation in (">", "<"):
+            branch = ctx.variant(hypotheses=(*ctx.hypotheses, (base, relation)))
+            good = good and search.shown(branch, p, strict, depth + 1)
+            if not good:
+                break
+        if good:
+            return True
+    return False
+
+
+_MOVES = (
+    ("a positive factor", _without_denominators),
+    ("lemmas", _by_lemmas),
+    ("logarithms", _compare_logarithms),
+    ("exponentials", _compare_powers),
+    ("cases", _cases),
+    ("attained", _attained),
+    ("isolated logarithm", _isolate_logarithm),
+    ("termwise", _termwise),
+    ("slope", _by_slope),
+    ("parts", _parts),
+)

@@ -1,0 +1,222 @@
+"""Scalar lemmas and lemmas about sums and maxima, as instances over the atoms of one inequality.
+
+Each is a true statement about real numbers wherever its hypotheses hold, and these are checked here before the
+instance is handed out. An instance is a polynomial and its relation to zero, kept as weak as it was proved: ``>=``
+never becomes ``>``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, monomial, poly
+from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context
+from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.forms import (
+    as_mono,
+    as_poly,
+    as_tuple,
+    close_sum,
+    contains,
+    exponential,
+    log_of_positive,
+    logarithm,
+    open_extremum,
+    open_sum,
+    power,
+    substitute,
+    tidy,
+)
+
+Instance = tuple[Poly, str, str]  # value, its relation to zero, the lemma
+
+
+def log_of_term(ctx: Context, mono: Mono) -> Poly:
+    """The logarithm of a positive monomial."""
+    total = constant(0)
+    for atom, e in mono:
+        base = as_poly(atom.args[0]) if atom.kind == "group" else poly(atom)
+        total = total + log_of_positive(base).scaled(e)
+    return total
+
+
+def all_positive(ctx: Context, mono: Mono) -> bool:
+    return all(ctx.sign_of_atom(a) == POSITIVE for a, _ in mono)
+
+
+def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
+    """Lemmas that speak of the atoms of ``goal``."""
+    yield from _tangents(ctx, goal)
+    atoms = sorted(goal.atoms(), key=lambda a: a.key)
+    indices = [i for i in sorted(ctx.inside, key=lambda a: a.key) if contains(goal, i)]
+    extrema = [a for a in atoms if a.kind == "extremum"]
+    for log in atoms:
+        if log.kind == "log" and (inner := as_poly(log.args[0]).atom) and inner.kind == "extremum":
+            extrema.append(inner)
+    for atom in extrema:
+        yield from _extrema(ctx, atom, indices)
+    sums = _sums(ctx, goal)
+    for atom in sums:
+        yield from _one_term(ctx, atom, indices)
+    yield from _squares(ctx, sums)
+    yield from _power_means(ctx, sums)
+    yield from _popoviciu(ctx, sums, extrema)
+
+
+def _sums(ctx: Context, goal: Poly) -> list[Atom]:
+    found = [a for a in goal.atoms() if a.kind == "sum"]
+    for log in goal.atoms():
+        if log.kind == "log" and (inner := as_poly(log.args[0]).atom) and inner.kind == "sum":
+            found.append(inner)
+    return sorted({a for a in found if len(as_tuple(a.args[0])) == 1}, key=lambda a: a.key)
+
+
+def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
+    """log u <= u - 1 for u > 0: for the positive terms of the goal and for the products its logarithms add up to."""
+    products: dict[str, Mono] = {}
+    cofactors: dict[str, list[tuple[Atom, Fraction]]] = {}
+    for mono in goal.terms:
+        if mono.powers and all_positive(ctx, mono) and any(a.kind == "exp" for a, _ in mono):
+            products[mono.key] = mono
+    logs = {a for a in goal.atoms() if a.kind == "log"}
+    linear: dict[Mono, list[tuple[Atom, Fraction]]] = {}
+    for mono, c in goal.terms.items():
+        inside = [a for a, e in mono if a in logs]
+        if len(inside) == 1 and dict(mono.powers)[inside[0]] == 1:
+            rest = Mono(p for p in mono if p[0] != inside[0])
+            linear.setdefault(rest, []).append((inside[0], c))
+    cofactors.clear()
+    for rest, found in linear.items():
+        scale = abs(found[0][1])
+        product = Mono()
+        for log, c in found:
+            inner = as_poly(log.args[0])
+            base = inner.atom or (None if inner.number is not None else Atom("group", inner))
+            if base is None:
+                number = int(inner.number or 1)
+                base = Atom("prime", number)
+            product = product.times(Mono([(base, c / scale)]))
+        products.setdefault(product.key, product)
+        # scaled so that u stands over the cofactor as another term of the goal does
+        for mono in goal.terms:
+            if all_positive(ctx, mono) and all_positive(ctx, rest) and mono != rest:
+                ratio = mono.times(rest.power(Fraction(-1)))
+                if ratio.powers and any(a in dict(ratio.powers) for a, _ in product):
+                    products.setdefault(ratio.key, ratio)
+    for product in list(products.values())[:12]:
+        try:
+            u, log_u = monomial(product), log_of_term(ctx, product)
+            yield u - constant(1) - log_u, ">=", "log u <= u - 1"
+            inverse = monomial(product.power(Fraction(-1)))
+            yield inverse - constant(1) + log_u, ">=", "log u >= 1 - 1/u"
+        except NotProved:
+            continue
+
+
+def _extrema(ctx: Context, atom: Atom, indices: list[Atom]) -> Iterator[Instance]:
+    """Each of the values compared is at most the largest; so are their logarithms, if they are positive."""
+    index, high, body = open_extremum(ctx, atom)
+    for other in indices:
+        if ctx.inside[other] == high:
+            value = substitute(ctx, body, {index: poly(other)})
+            yield poly(atom) - value, ">=", "each term is at most the maximum"
+            if ctx.sign(body) == POSITIVE:
+                larger, smaller = logarithm(ctx, poly(atom), False), logarithm(ctx, value, False)
+                yield larger - smaller, ">=", "the logarithm is increasing"
+
+
+def _one_term(ctx: Context, atom: Atom, indices: list[Atom]) -> Iterator[Instance]:
+    """One term is at most a sum of terms that are not negative."""
+    ((index, high),), body = open_sum(ctx, atom)
+    if ctx.sign(body) <= NONNEGATIVE:
+        for other in indices:
+            if ctx.inside[other] == high:
+                value = substitute(ctx, body, {index: poly(other)})
+                yield poly(atom) - value, ">=", "one term is at most the sum"
+
+
+def _squares(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
+    """sum f^2 <= (sum f)^2 for f >= 0, and (sum f)^2 <= n sum f^2 (Cauchy and Schwarz)."""
+    for one in sums:
+        ((index, high),), body = open_sum(ctx, one)
+        squared = close_sum(ctx, index, high, body * body)
+        if squared.atom in sums or squared.number is not None:
+            total = poly(one)
+            yield high * squared - total * total, ">=", "Cauchy-Schwarz"
+            if ctx.sign(body) <= NONNEGATIVE:
+                yield total * total - squared, ">=", "a sum of squares is at most the square of the sum"
+
+
+def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
+    """For positive f and r >= 1: log sum f^r <= r log sum f, and log(sum f^r / n) >= r log(sum f / n).
+
+    The first: with y = f / sum f <= 1, y^r <= y. The second is Jensen's inequality for the r-th power. For r <= 1
+    both turn round.
+    """
+    known: list[tuple[Poly, Poly, Poly]] = []  # log of the sum, log of the summand, the end
+    index = None
+    for atom in sums:
+        ((own, high),), body = open_sum(ctx, atom)
+        ((mono, _),) = body.terms.items()
+        if not all_positive(ctx, mono):
+            continue
+        index = index or own
+        known.append((log_of_positive(poly(atom)), substitute(ctx, log_of_term(ctx, mono), {own: poly(index)}), high))
+    if index is None or ctx.size is None:
+        return
+    for base in sorted(ctx.simplex - {str(m) for m in ctx.moving}):
+        entry = Atom("entry", base, poly(index))
+        known.append((constant(0), log_of_positive(poly(entry)), poly(ctx.size)))
+    known = list({(a.key, b.key): (a, b, h) for a, b, h in known}.values())
+    for k, (log_sum, log_body, high) in enumerate(known):
+        for j, (other_sum, other_body, other_high) in enumerate(known):
+            if j == k or high != other_high:
+                continue
+            ratio = ratio_of(other_body, log_body)
+            if ratio is None or contains(ratio, index):
+                continue
+            above = ctx.sign(ratio - constant(1))
+            turn = 1 if above <= NONNEGATIVE else -1
+            if turn < 0 and not (ctx.sign(constant(1) - ratio) <= NONNEGATIVE and ctx.sign(ratio) <= NONNEGATIVE):
+                continue
+            log_n = logarithm(ctx, high, False)
+            yield (ratio * log_sum - other_sum).scaled(turn), ">=", "norms fall with their order"
+            means = other_sum - log_n - ratio * (log_sum - log_n)
+            yield means.scaled(turn), ">=", "power means rise with their order"
+
+
+def ratio_of(a: Poly, b: Poly) -> Poly | None:
+    """a / b, if it is a monomial: the terms of ``a`` are those of ``b`` times one factor."""
+    (first, c), (second, d) = min(a.terms.items(), key=_by_name), min(b.terms.items(), key=_by_name)
+    for mono, e in b.terms.items():
+        factor = first.times(mono.power(Fraction(-1)))
+        candidate = Poly({factor: c / e})
+        if candidate * b == a:
+            return candidate
+    return None
+
+
+def _by_name(term: tuple[Mono, Fraction]) -> str:
+    return term[0].key
+
+
+def _popoviciu(ctx: Context, sums: list[Atom], extrema: list[Atom]) -> Iterator[Instance]:
+    """W sum w f^2 - (sum w f)^2 <= W^2 (M - m)^2 / 4 for w >= 0 with sum W, and m <= f <= M.
+
+    With c = (M + m)/2: (f - c)^2 <= (M - m)^2/4, and W sum w (f - c)^2 = W sum w f^2 - (sum w f)^2 + (sum w f - c W)^2.
+    """
+    for above in extrema:
+        index, high, f = open_extremum(ctx, above)
+        below = [e for e in extrema if as_poly(e.args[1]) == -as_poly(above.args[1])]
+        for weight in sums:
+            ((own, own_high),), w = open_sum(ctx, weight)
+            if not below or own_high != high or not ctx.sign(w) <= NONNEGATIVE:
+                continue
+            value = substitute(ctx, f, {index: poly(own)})
+            first, second = (close_sum(ctx, own, high, w * value.raised(k)) for k in (1, 2))
+            width, total = poly(above) + poly(below[0]), poly(weight)
+            bound = (total * total * width * width).scaled(Fraction(1, 4))
+            yield bound - total * second + first * first, ">=", "Popoviciu"
+
+
