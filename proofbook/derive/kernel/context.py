@@ -6,7 +6,8 @@ set, never too small. Facts are kept with their strictness: 0 is left out only w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -100,9 +101,8 @@ class Context:
     moving: frozenset[Atom | str] = frozenset()
     oracle: bool = True
     _signs: dict[str, Sign] = field(default_factory=dict)
-    _fresh: int = 0
+    _names: Iterator[int] = field(default_factory=lambda: itertools.count(1))  # shared by variants
     _deciding: int = 0
-    _variants: int = 0
 
     def interior(self) -> "Context":
         """The same facts with every end left out; a probability vector has no ends."""
@@ -113,10 +113,7 @@ class Context:
     def variant(self, **changed: Any) -> "Context":
         """The same facts but for some, with nothing concluded yet and no name given twice."""
         mine = {"scalars": dict(self.scalars), "inside": dict(self.inside), "conditions": [], "_signs": {}}
-        other = replace(self, **{**mine, **changed})
-        other._fresh = self._fresh + 1000 * (1 + self._variants)
-        self._variants += 1
-        return other
+        return replace(self, **{**mine, **changed})
 
     def forget(self) -> None:
         """Drop what was concluded, after facts were added."""
@@ -124,8 +121,7 @@ class Context:
 
     def fresh(self, kind: str = "free") -> Atom:
         """A name that nothing else has."""
-        self._fresh += 1
-        return Atom(kind, self._fresh)
+        return Atom(kind, next(self._names))
 
     def index(self, high: Poly) -> Atom:
         """A fresh index that runs over 1 .. high."""

@@ -56,7 +56,7 @@ def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
             extrema.append(inner)
     for atom in extrema:
         yield from _extrema(ctx, atom, indices)
-    sums = _sums(ctx, goal)
+    sums = sums_of(goal)
     for atom in sums:
         yield from _one_term(ctx, atom, indices)
     yield from _squares(ctx, sums)
@@ -64,7 +64,8 @@ def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
     yield from _popoviciu(ctx, sums, extrema)
 
 
-def _sums(ctx: Context, goal: Poly) -> list[Atom]:
+def sums_of(goal: Poly) -> list[Atom]:
+    """The sums over one index in a form or in a logarithm in it."""
     found = [a for a in goal.atoms() if a.kind == "sum"]
     for log in goal.atoms():
         if log.kind == "log" and (inner := as_poly(log.args[0]).atom) and inner.kind == "sum":

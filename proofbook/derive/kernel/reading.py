@@ -283,7 +283,7 @@ class Reader:
     def _gamma(self, e: sp.Expr, env: Environment) -> Poly:
         """Gamma(x) for x > 0, with Gamma(x) = (x - 1) Gamma(x - 1) where x > 1."""
         x, factor = tidy(self.ctx, self.read(e.args[0], env)), constant(1)
-        self.ctx.need(x, ">", "Gamma is taken on positive numbers only")
+        self.ctx.need(x, ">", "Gamma is taken on positive numbers only", typed=False)
         for _ in range(20):
             lower = x - constant(1)
             if self.ctx.sign(lower) != POSITIVE:
@@ -293,8 +293,8 @@ class Reader:
 
     def _besseli(self, e: sp.Expr, env: Environment) -> Poly:
         order, x = (tidy(self.ctx, self.read(a, env)) for a in e.args)
-        self.ctx.need(x, ">", "the argument of a Bessel function is positive")
-        self.ctx.need(order, ">=", "the order of a Bessel function is not negative")
+        self.ctx.need(x, ">", "the argument of a Bessel function is positive", typed=False)
+        self.ctx.need(order, ">=", "the order of a Bessel function is not negative", typed=False)
         return bessel(self.ctx, order, x)
 
 
