@@ -103,6 +103,7 @@ class Context:
     _signs: dict[str, Sign] = field(default_factory=dict)
     _names: Iterator[int] = field(default_factory=lambda: itertools.count(1))  # shared by variants
     _deciding: int = 0
+    _comparing: int = 0
 
     def interior(self) -> "Context":
         """The same facts with every end left out; a probability vector has no ends."""
@@ -268,6 +269,8 @@ class Context:
         sign &= self._bounds(p).sign()
         if len(sign) > 1:
             sign &= self._by_factors(p)
+        if len(sign) > 1 and len(p.terms) == 2 and self._comparing < 4:
+            sign &= self._by_comparison(p)
         if len(sign) > 1 and self.oracle and self._deciding < 2:
             from proofbook.derive.kernel.satisfiability import sign_by_z3
 
@@ -295,6 +298,26 @@ class Context:
                     part = Interval(None, Fraction(0), False, sign == NEGATIVE).times(c)
             total = total.plus(part)
         return total
+
+    def _by_comparison(self, p: Poly) -> Sign:
+        """c (log a - log b) has the sign of c (a - b), and a - b, for positive a and b, that of log a - log b."""
+        from proofbook.derive.kernel.lemmas import all_positive, log_of_term
+
+        (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])
+        if not c > 0 > d:
+            return ANY
+        self._comparing += 1
+        try:
+            if c == -d and all(len(m) == 1 and m.powers[0] == (m.powers[0][0], 1) for m in (one, other)):
+                a, b = one.powers[0][0], other.powers[0][0]
+                if a.kind == "log" and b.kind == "log":
+                    return self._sign_at(_as_poly(a.args[0]) - _as_poly(b.args[0]))
+            if c == -d and all_positive(self, one) and all_positive(self, other):
+                if any(a.kind == "exp" for m in (one, other) for a, _ in m):
+                    return self._sign_at(log_of_term(self, one) - log_of_term(self, other))
+            return ANY
+        finally:
+            self._comparing -= 1
 
     def _by_factors(self, p: Poly) -> Sign:
         """The sign of a product is the product of signs; a square is not negative."""

@@ -611,6 +611,14 @@ def function(name: str, args: tuple[Poly, ...], orders: tuple[int, ...] | None =
     return poly(Atom("fn", name, args, orders or (0,) * len(args)))
 
 
+def odd(name: str, x: Poly) -> Poly:
+    """An odd function: f(-x) = -f(x), so that the first coefficient can be made positive."""
+    if not x:
+        return x
+    turn = 1 if min(x.terms.items(), key=lambda t: t[0].key)[1] > 0 else -1
+    return function(name, (x.scaled(turn),)).scaled(turn)
+
+
 def bessel(ctx: Context, order: Poly, x: Poly) -> Poly:
     """I_v(x) for x > 0 and v >= 0, orders of 2 and more brought down by I_v = I_(v-2) - 2(v-1)/x I_(v-1).
 

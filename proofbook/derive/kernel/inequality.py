@@ -165,7 +165,7 @@ def _by_lemmas(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) 
     """z3 finds no point at which the facts and the instances of lemmas hold and the goal fails."""
     goal, found = p, []
     earlier = len(ctx.conditions)
-    for value, relation, why in itertools.islice(instances(ctx, p), 40):
+    for value, relation, why in itertools.islice(instances(ctx, p), 60):
         fact = cleared(ctx, value)
         if fact:
             found.append((fact, relation, why))
@@ -281,7 +281,8 @@ def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
     else:
         choices = list(itertools.product(weights, repeat=len(rest)))
     zero = [constant(0)]
-    zero += [(a - b) for a, b in itertools.permutations(weights, 2)]
+    for scale in _scales(ctx, p):
+        zero += [(a - b) * scale for a, b in itertools.permutations(weights, 2)]
     bodies = []
     for chosen in choices:
         body = inside
@@ -293,6 +294,16 @@ def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
             if search.shown(ctx, body + extra, strict, depth + 1, simple=True):
                 return True
     return _tangent(search, ctx, bodies[0], index, high, strict, depth) if bodies else False
+
+
+def _scales(ctx: Context, p: Poly) -> list[Poly]:
+    """What stands before the logarithms of a goal: multiples of a zero sum are zero as well."""
+    found = {"1": constant(1)}
+    for mono, c in sorted(p.terms.items(), key=lambda t: t[0].key):
+        if any(a.kind == "log" for a, _ in mono):
+            rest = Poly({Mono(x for x in mono if x[0].kind != "log"): abs(c)})
+            found.setdefault(rest.key, rest)
+    return list(found.values())[:3]
 
 
 def _over_one_index(ctx: Context, p: Poly) -> tuple[Atom, Poly, Poly, Poly] | None:

@@ -7,6 +7,7 @@ never becomes ``>``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -42,7 +43,7 @@ def log_of_term(ctx: Context, mono: Mono) -> Poly:
 
 
 def all_positive(ctx: Context, mono: Mono) -> bool:
-    return all(ctx.sign_of_atom(a) == POSITIVE for a, _ in mono)
+    return all(ctx.sign_at_points(a) == POSITIVE for a, _ in mono)
 
 
 def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
@@ -76,10 +77,13 @@ def sums_of(goal: Poly) -> list[Atom]:
 def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
     """log u <= u - 1 for u > 0: for the positive terms of the goal and for the products its logarithms add up to."""
     products: dict[str, Mono] = {}
-    cofactors: dict[str, list[tuple[Atom, Fraction]]] = {}
     for mono in goal.terms:
         if mono.powers and all_positive(ctx, mono) and any(a.kind == "exp" for a, _ in mono):
             products[mono.key] = mono
+    exps = sorted(products.values(), key=lambda m: m.key)
+    for one, other in itertools.permutations(exps[:4], 2):
+        ratio = one.times(other.power(Fraction(-1)))
+        products.setdefault(ratio.key, ratio)
     logs = {a for a in goal.atoms() if a.kind == "log"}
     linear: dict[Mono, list[tuple[Atom, Fraction]]] = {}
     for mono, c in goal.terms.items():
@@ -87,7 +91,6 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
         if len(inside) == 1 and dict(mono.powers)[inside[0]] == 1:
             rest = Mono(p for p in mono if p[0] != inside[0])
             linear.setdefault(rest, []).append((inside[0], c))
-    cofactors.clear()
     for rest, found in linear.items():
         scale = abs(found[0][1])
         product = Mono()
@@ -105,7 +108,7 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
                 ratio = mono.times(rest.power(Fraction(-1)))
                 if ratio.powers and any(a in dict(ratio.powers) for a, _ in product):
                     products.setdefault(ratio.key, ratio)
-    for product in list(products.values())[:12]:
+    for product in list(products.values())[:16]:
         try:
             u, log_u = monomial(product), log_of_term(ctx, product)
             yield u - constant(1) - log_u, ">=", "log u <= u - 1"
