@@ -391,7 +391,9 @@ def extremum(ctx: Context, index: Atom, high: Poly, body: Poly, largest: bool) -
             up = largest if e > 0 else not largest
             return free + power(ctx, extremum(ctx, index, high, poly(atom), up), e, typed=False)
         if not more and e == 1 and atom.kind == "log":
-            return free + logarithm(ctx, extremum(ctx, index, high, as_poly(atom.args[0]), largest), typed=False)
+            return free + logarithm(
+                ctx, extremum(ctx, index, high, as_poly(atom.args[0]), largest), typed=False
+            )
     level = 1 + height(bound)
     closed = rename(bound if largest else -bound, {index: Atom("bound", level, 0)})
     found = poly(Atom("extremum", high, closed, level))

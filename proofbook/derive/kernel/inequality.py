@@ -13,9 +13,19 @@ from fractions import Fraction
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, contains, monomial, poly, unexpanded, walk
+from proofbook.derive.kernel.algebra import (
+    Atom,
+    Mono,
+    Poly,
+    constant,
+    contains,
+    monomial,
+    poly,
+    unexpanded,
+    walk,
+)
 from proofbook.derive.kernel.calculus import differentiate
-from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, POSITIVE, WANTED, Context, Interval
+from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, NONPOSITIVE, POSITIVE, WANTED, Context, Interval
 from proofbook.derive.kernel.equality import Certificate, discharge, over_settings, setting_data
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
@@ -48,7 +58,9 @@ def prove_inequality(
         raise ValueError(f"relation must be one of <=, <, >=, >, got {relation!r}")
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
     strict = relation in ("<", ">")
-    return over_settings(least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting))
+    return over_settings(
+        least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting)
+    )
 
 
 def _inequality_in(
@@ -103,6 +115,8 @@ class Search:
 
     def shown(self, ctx: Context, p: Poly, strict: bool, depth: int, simple: bool = False) -> bool:
         """Whether ``p >= 0`` (``> 0`` if strict) is proved; ``simple`` goals try only the moves that are cheap."""
+        if ctx.sign(p) <= (POSITIVE if strict else NONNEGATIVE):
+            return self._by("sign", p)
         try:
             p = _stripped(ctx, tidy(ctx, p), strict)
         except NotProved:
@@ -256,6 +270,25 @@ def _attained(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
     return False
 
 
+def _mean_for_maximum(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A weighted mean is at most the maximum: it may stand for it where its factor is not negative."""
+    for atom in sorted((a for a in p.atoms() if a.kind == "extremum"), key=lambda a: a.key):
+        factor, rest = constant(0), constant(0)
+        for mono, c in p.terms.items():
+            if (atom, 1) in mono.powers:
+                factor = factor + Poly({Mono(x for x in mono if x[0] != atom): c})
+            else:
+                rest = rest + Poly({mono: c})
+        if contains(rest, atom) or contains(factor, atom) or not ctx.sign(factor) <= NONNEGATIVE:
+            continue
+        index, high, body = open_extremum(ctx, atom)
+        for weight in _weights(ctx, p, index, high):
+            mean = close_sum(ctx, index, high, weight * body)
+            if search.shown(ctx, rest + factor * mean, strict, depth):
+                return True
+    return False
+
+
 def _outer(atom: Atom, name: Atom) -> bool:
     """Whether a bound name inside an extremum is bound outside of it: then it cannot be taken out."""
     level, own = name.args[0], atom.args[2]
@@ -270,7 +303,11 @@ def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
     up to one (1/n, a probability vector, f / sum f), and differences of two weights, which add up to zero, may be
     added. With ``strict`` every term is positive and there is one.
     """
-    split = _over_one_index(ctx, p)
+    return any(_termwise_over(search, ctx, p, strict, depth, last) for last in (False, True))
+
+
+def _termwise_over(search: Search, ctx: Context, p: Poly, strict: bool, depth: int, last: bool) -> bool:
+    split = _over_one_index(ctx, p, last)
     if split is None:
         return False
     index, high, inside, outside = split
@@ -306,7 +343,7 @@ def _scales(ctx: Context, p: Poly) -> list[Poly]:
     return list(found.values())[:3]
 
 
-def _over_one_index(ctx: Context, p: Poly) -> tuple[Atom, Poly, Poly, Poly] | None:
+def _over_one_index(ctx: Context, p: Poly, last: bool) -> tuple[Atom, Poly, Poly, Poly] | None:
     """Write p as the sum over one fresh index of ``inside``, plus ``outside``."""
     highs = {as_poly(as_tuple(a.args[0])[0]) for a in p.atoms() if a.kind == "sum"}
     if not highs:
@@ -323,9 +360,7 @@ def _over_one_index(ctx: Context, p: Poly) -> tuple[Atom, Poly, Poly, Poly] | No
         if not sums:
             outside = outside + Poly({mono: c})
             continue
-        atom = min(sums, key=lambda a: a.key)
-        if len(sums) > 1:
-            atom = next((a for a in sums if not all_positive(ctx, Mono([(a, Fraction(1))]))), atom)
+        atom = sorted(sums, key=lambda a: a.key)[-1 if last else 0]
         ((own, _),), body = open_sum(ctx, atom)
         rest = Mono(x for x in mono if x[0] != atom)
         inside = inside + monomial(rest, c) * substitute(ctx, body, {own: poly(index)})
@@ -408,7 +443,7 @@ def _by_slope(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
 
 def _widened(ctx: Context, symbol: Atom, interval: Interval) -> Context:
     free = tuple(h for h in ctx.hypotheses if not contains(h[0], symbol))
-    return ctx.variant(scalars={**ctx.scalars, symbol: interval}, hypotheses=free)
+    return ctx.variant(scalars={**ctx.scalars, symbol: interval}, hypotheses=free, signed=[])
 
 
 def _all_shown(ctx: Context, earlier: int = 0) -> bool:
@@ -454,6 +489,7 @@ _MOVES = (
     ("logarithms", _compare_logarithms),
     ("exponentials", _compare_powers),
     ("attained", _attained),
+    ("a mean for the maximum", _mean_for_maximum),
     ("isolated logarithm", _isolate_logarithm),
     ("termwise", _termwise),
     ("slope", _by_slope),

@@ -75,7 +75,9 @@ def _moment(ctx: Context, j: int, a: Poly, centre: Poly, low: Poly | None, high:
 
 
 def _whole(ctx: Context, a: Poly) -> Poly:
-    return power(ctx, poly(Atom("const", "pi")) * power(ctx, a, Fraction(-1), typed=False), Fraction(1, 2), typed=False)
+    return power(
+        ctx, poly(Atom("const", "pi")) * power(ctx, a, Fraction(-1), typed=False), Fraction(1, 2), typed=False
+    )
 
 
 def gamma_integral(ctx: Context, x: Atom, integrand: Poly) -> Poly:

@@ -56,7 +56,7 @@ def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
         if log.kind == "log" and (inner := as_poly(log.args[0]).atom) and inner.kind == "extremum":
             extrema.append(inner)
     for atom in extrema:
-        yield from _extrema(ctx, atom, indices)
+        yield from _extrema(ctx, goal, atom, indices)
     sums = sums_of(goal)
     for atom in sums:
         yield from _one_term(ctx, atom, indices)
@@ -118,13 +118,16 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
             continue
 
 
-def _extrema(ctx: Context, atom: Atom, indices: list[Atom]) -> Iterator[Instance]:
+def _extrema(ctx: Context, goal: Poly, atom: Atom, indices: list[Atom]) -> Iterator[Instance]:
     """Each of the values compared is at most the largest; so are their logarithms, if they are positive."""
     index, high, body = open_extremum(ctx, atom)
     for other in indices:
         if ctx.inside[other] == high:
             value = substitute(ctx, body, {index: poly(other)})
             yield poly(atom) - value, ">=", "each term is at most the maximum"
+            beside = Poly({Mono(x for x in m if x[0] != atom): c for m, c in goal.terms.items() if (atom, 1) in m.powers})
+            if len(beside.terms) == 1 and ctx.sign(beside) <= NONNEGATIVE:
+                yield beside * (poly(atom) - value), ">=", "each term is at most the maximum"
             if ctx.sign(body) == POSITIVE:
                 larger, smaller = logarithm(ctx, poly(atom), False), logarithm(ctx, value, False)
                 yield larger - smaller, ">=", "the logarithm is increasing"
@@ -166,7 +169,9 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
         if not all_positive(ctx, mono):
             continue
         index = index or own
-        known.append((log_of_positive(poly(atom)), substitute(ctx, log_of_term(ctx, mono), {own: poly(index)}), high))
+        known.append(
+            (log_of_positive(poly(atom)), substitute(ctx, log_of_term(ctx, mono), {own: poly(index)}), high)
+        )
     if index is None or ctx.size is None:
         return
     for base in sorted(ctx.simplex - {str(m) for m in ctx.moving}):
@@ -182,7 +187,9 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
                 continue
             above = ctx.sign(ratio - constant(1))
             turn = 1 if above <= NONNEGATIVE else -1
-            if turn < 0 and not (ctx.sign(constant(1) - ratio) <= NONNEGATIVE and ctx.sign(ratio) <= NONNEGATIVE):
+            if turn < 0 and not (
+                ctx.sign(constant(1) - ratio) <= NONNEGATIVE and ctx.sign(ratio) <= NONNEGATIVE
+            ):
                 continue
             log_n = logarithm(ctx, high, False)
             yield (ratio * log_sum - other_sum).scaled(turn), ">=", "norms fall with their order"
@@ -222,5 +229,3 @@ def _popoviciu(ctx: Context, sums: list[Atom], extrema: list[Atom]) -> Iterator[
             width, total = poly(above) + poly(below[0]), poly(weight)
             bound = (total * total * width * width).scaled(Fraction(1, 4))
             yield bound - total * second + first * first, ">=", "Popoviciu"
-
-

@@ -16,7 +16,7 @@ from sympy.core.function import AppliedUndef
 from proofbook.derive.definition import definition_of
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly
 from proofbook.derive.kernel.calculus import differentiate
-from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context, Interval
+from proofbook.derive.kernel.context import ANY, NONNEGATIVE, NONPOSITIVE, POSITIVE, Context, Interval
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
     absolute,
@@ -169,7 +169,14 @@ class Reader:
             # sum from low to high of f(i) is sum from 1 to high + 1 - low of f(i - 1 + low)
             count = high + constant(1 - low)
             index = ctx.index(count)
-            return close_sum(ctx, index, count, inner(poly(index) + constant(low - 1)))
+            summand = inner(poly(index) + constant(low - 1))
+            closed = close_sum(ctx, index, count, summand)
+            sign = ctx.sign(summand) if len(summand.terms) > 1 else ANY
+            if sign <= NONNEGATIVE or sign <= NONPOSITIVE:
+                nonempty = ctx.sign(count - constant(1)) <= NONNEGATIVE
+                ctx.signed.append((closed, sign if nonempty else sign | {0}))
+                ctx.forget()
+            return closed
         # f is defined at 1 .. low - 1 as well: reading it there leaves its conditions
         if not ctx.sign(high - constant(low - 1)) <= NONNEGATIVE:
             raise NotProved(f"the range {low} .. {high} is not known to begin before it ends")

@@ -89,7 +89,9 @@ class Point:
                 places[k], count = count % end + 1, count // end
             inner = {**bound, **{Atom("bound", level, k): place for k, place in enumerate(places)}}
             body = atom.args[1]
-            values.append(self.mono(body, inner) if isinstance(body, Mono) else self.poly(as_poly(body), inner))
+            values.append(
+                self.mono(body, inner) if isinstance(body, Mono) else self.poly(as_poly(body), inner)
+            )
         return math.fsum(values) if atom.kind == "sum" else max(values)
 
     def _draw(self, atom: Atom) -> float:

@@ -125,7 +125,9 @@ def cleared(ctx: Context, p: Poly) -> Poly:
             whole = -(e.numerator // e.denominator)
             if sign != POSITIVE and whole % 2:
                 whole += 1
-            numerator = numerator * Poly({Mono([(atom, Fraction(whole if sign != POSITIVE else -e))]): Fraction(1)})
+            numerator = numerator * Poly(
+                {Mono([(atom, Fraction(whole if sign != POSITIVE else -e))]): Fraction(1)}
+            )
     return numerator
 
 
@@ -194,7 +196,9 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
     if bounds.low is not None and bounds.low != 0:
         question.say(one - constant(bounds.low), ">" if bounds.low_strict else ">=", "lower end of its range")
     if bounds.high is not None and bounds.high != 0:
-        question.say(one - constant(bounds.high), "<" if bounds.high_strict else "<=", "upper end of its range")
+        question.say(
+            one - constant(bounds.high), "<" if bounds.high_strict else "<=", "upper end of its range"
+        )
     if atom.kind == "exp":
         exponent = Poly({as_mono(atom.args[0]): Fraction(1)})
         if exponent.atoms() and exponent.atoms() <= set(question.variables):
@@ -238,5 +242,3 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
         question.facts += [v >= t for t in terms]
         question.facts.append(z3.Or(*(v == t for t in terms)))
         question.said.append(f"{atom} is the largest of its arguments")
-
-

@@ -24,7 +24,18 @@ from sympy import (
     tanh,
 )
 
-from proofbook.derive import Domain, MaxOver, MinOver, define, indices, integers, ladder, simplex, size, vector
+from proofbook.derive import (
+    Domain,
+    MaxOver,
+    MinOver,
+    define,
+    indices,
+    integers,
+    ladder,
+    simplex,
+    size,
+    vector,
+)
 from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
 
 n, m = size("n"), size("m")
@@ -88,7 +99,12 @@ FALSE = {
     "maximum of a difference": (Max(a - b, 0), "=", Max(a, 0) - Max(b, 0), LINE),
     "sign as a quotient": (sign(z), "=", Abs(z) / z, LINE),
     "sign squared": (sign(z) ** 2, "=", 1, LINE),
-    "one sign of lambda": (Max(lam * a, lam * b), "=", lam * Max(a, b), Domain({lam: (-1, 1), a: (0, 1), b: (0, 1)})),
+    "one sign of lambda": (
+        Max(lam * a, lam * b),
+        "=",
+        lam * Max(a, b),
+        Domain({lam: (-1, 1), a: (0, 1), b: (0, 1)}),
+    ),
     "below 1e-50": (a, "=", a + Rational(1, 10**60), LINE),
     "below 1e-50, hidden": (log(exp(a) + 1), "=", a, Domain({a: (150, 300)})),
     "a near integer": (exp(sp.pi * sqrt(163)), "=", 262537412640768744, LINE),
@@ -138,9 +154,19 @@ FALSE = {
         Domain({a: (Rational(1, 10), Rational(1, 2)), n: ladder(2, 3)}),
     ),
     "a sum from 2": (total(s[i], i, 2), "=", total(s[i]), ROW),
-    "variance without the square": (total((s[i] - mean_of_s) ** 2) / n, "=", total(s[i] ** 2) / n - mean_of_s, ROW),
+    "variance without the square": (
+        total((s[i] - mean_of_s) ** 2) / n,
+        "=",
+        total(s[i] ** 2) / n - mean_of_s,
+        ROW,
+    ),
     "softmax normalised twice": (total(exp(lam * s[i]) / Z) / Z, "=", 1, ROW),
-    "entropy, one sign": (log(Z) - lam * total(s[i] * exp(lam * s[i])) / Z, "=", log(Z) + lam * total(s[i]), ROW),
+    "entropy, one sign": (
+        log(Z) - lam * total(s[i] * exp(lam * s[i])) / Z,
+        "=",
+        log(Z) + lam * total(s[i]),
+        ROW,
+    ),
     "log of a sum": (log(Z), "=", total(log(exp(lam * s[i]))), ROW),
     "max for both signs of lambda": (
         MaxOver(exp(lam * s[i]), (i, 1, n)),
@@ -159,7 +185,12 @@ FALSE = {
     "derivative of a square": (Derivative(a**2, a), "=", a, LINE),
     "derivative of a modulus": (Derivative(Abs(a), a), "=", 1, LINE),
     "derivative of a modulus at the end": (Derivative(Abs(a), a), "=", 1, Domain({a: (0, 1)})),
-    "derivative of a root at the end": (Derivative(sqrt(a), a), "=", 1 / (2 * sqrt(a)) + 0 * b, Domain({a: (-1, 1), b: (0, 1)})),
+    "derivative of a root at the end": (
+        Derivative(sqrt(a), a),
+        "=",
+        1 / (2 * sqrt(a)) + 0 * b,
+        Domain({a: (-1, 1), b: (0, 1)}),
+    ),
     "derivative by an entry": (Derivative(log(Z), s[k]), "=", exp(lam * s[k]) / Z, EACH),
     "derivative of another entry": (Derivative(s[l] ** 2, s[k]), "=", 0, EACH),
     "derivative of a maximum": (Derivative(MaxOver(s[i], (i, 1, n)), s[k]), "=", 1, EACH),
@@ -167,7 +198,12 @@ FALSE = {
     "product rule": (Derivative(a * exp(a), a), "=", exp(a), LINE),
     "chain rule": (Derivative(exp(a**2), a), "=", exp(a**2), LINE),
     "a point put in too early": (Subs(Derivative(a**2 + b, a), a, b), "=", 2 * b + 1, LINE),
-    "derivative on the simplex": (Derivative(total(p[i]), p[k]), "=", 0, Domain({p: simplex(), n: ladder(2)}, each=(k,))),
+    "derivative on the simplex": (
+        Derivative(total(p[i]), p[k]),
+        "=",
+        0,
+        Domain({p: simplex(), n: ladder(2)}, each=(k,)),
+    ),
     # inequalities
     "strict at 0": (0, "<", a**2, LINE),
     "square, strict": (2 * a * b, "<", a**2 + b**2, LINE),
@@ -209,7 +245,12 @@ FALSE = {
         LINE,
     ),
     "sympy 26313": (Limit(Piecewise((a, z < 2), (b, True)), z, 2, "+"), "=", a, LINE),
-    "an infinite sum": (Sum(a**i, (i, 1, oo)), "=", a / (1 - a), Domain({a: (Rational(1, 10), Rational(1, 2))})),
+    "an infinite sum": (
+        Sum(a**i, (i, 1, oo)),
+        "=",
+        a / (1 - a),
+        Domain({a: (Rational(1, 10), Rational(1, 2))}),
+    ),
     "a sine taken for the identity": (sin(a), "=", a, LINE),
     "sin^2 + cos^2 off": (sin(a) ** 2 + cos(a) ** 2, "=", 2, LINE),
 }
@@ -223,7 +264,12 @@ TRUE = {
     "log of a product of negatives": (log(a * b), "=", log(-a) + log(-b), Domain({a: (-3, -1), b: (-3, -1)})),
     "a power": ((a**2) ** Rational(3, 2), "=", a**3, UP),
     "golden ratio": (log((sqrt(5) - 1) / 2), "=", -log((sqrt(5) + 1) / 2), LINE),
-    "lambda of one sign": (Max(lam * a, lam * b), "=", lam * Max(a, b), Domain({lam: (1, 2), a: (0, 0.5), b: (1, 2)})),
+    "lambda of one sign": (
+        Max(lam * a, lam * b),
+        "=",
+        lam * Max(a, b),
+        Domain({lam: (1, 2), a: (0, 0.5), b: (1, 2)}),
+    ),
     "a count": (total(sp.Integer(1) + 0 * i), "=", n, ROW),
     "a product of sums": (Sum(Sum(s[i] * v[j], (j, 1, n)), (i, 1, n)), "=", total(s[i]) * total(v[i]), ROW),
     "a double sum swapped": (
