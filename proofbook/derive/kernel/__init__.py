@@ -1,7 +1,13 @@
-"""A small checker: it proves equalities and inequalities by rules of its own, or says that it has no proof."""
+"""A small checker: it proves equalities and inequalities by rules of its own, or says that it has no proof.
 
-from proofbook.derive.kernel.equality import prove_equality
+``prove_equality`` and ``prove_inequality`` read both sides of a statement node by node (``reading``), put them into a
+normal form (``algebra``, ``forms``, ``calculus``) under the facts of the domain (``setting``, ``context``), and return
+a certificate; ``check`` finds the proof again. SymPy only holds the trees: none of its simplifiers is called.
+"""
+
+from proofbook.derive.kernel.certificate import check
+from proofbook.derive.kernel.equality import Certificate, prove_equality
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.inequality import prove_inequality
 
-__all__ = ["NotProved", "prove_equality", "prove_inequality"]
+__all__ = ["Certificate", "NotProved", "check", "prove_equality", "prove_inequality"]

@@ -102,9 +102,13 @@ class Poly:
     @property
     def key(self) -> str:
         if self._key is None:
-            self._key = "+".join(
-                f"{c}*{m.key}" if m.key else str(c) for m, c in sorted(self.terms.items(), key=lambda t: t[0].key)
-            ) or "0"
+            self._key = (
+                "+".join(
+                    f"{c}*{m.key}" if m.key else str(c)
+                    for m, c in sorted(self.terms.items(), key=lambda t: t[0].key)
+                )
+                or "0"
+            )
         return self._key
 
     def __eq__(self, other: object) -> bool:

@@ -129,5 +129,3 @@ _KNOWN = {"erf": _erf, "sin": _sin, "cos": _cos}
 def _int(part: object) -> int:
     assert isinstance(part, int)
     return part
-
-

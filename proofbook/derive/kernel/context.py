@@ -6,7 +6,8 @@ set, never too small. Facts are kept with their strictness: 0 is left out only w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -86,7 +87,8 @@ class Context:
     ``scalars`` bounds each symbol; ``entries`` bounds each entry of a vector; ``simplex`` names the vectors whose
     entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says which index
     runs over 1 .. size: the free ones, and those opened on the way. ``moving`` are the variables of the derivatives
-    being taken: fresh atoms, or the names of vectors.
+    being taken: fresh atoms, or the names of vectors. ``signed`` are sums as they were typed whose terms have one
+    sign, which expanding them may hide.
     """
 
     scalars: dict[Atom, Interval] = field(default_factory=dict)
@@ -97,12 +99,13 @@ class Context:
     hypotheses: tuple[tuple[Poly, str], ...] = ()
     inside: dict[Atom, Poly] = field(default_factory=dict)
     conditions: list[Condition] = field(default_factory=list)
+    signed: list[tuple[Poly, Sign]] = field(default_factory=list)
     moving: frozenset[Atom | str] = frozenset()
     oracle: bool = True
     _signs: dict[str, Sign] = field(default_factory=dict)
-    _fresh: int = 0
+    _names: Iterator[int] = field(default_factory=lambda: itertools.count(1))  # shared by variants
     _deciding: int = 0
-    _variants: int = 0
+    _comparing: int = 0
 
     def interior(self) -> "Context":
         """The same facts with every end left out; a probability vector has no ends."""
@@ -113,10 +116,8 @@ class Context:
     def variant(self, **changed: Any) -> "Context":
         """The same facts but for some, with nothing concluded yet and no name given twice."""
         mine = {"scalars": dict(self.scalars), "inside": dict(self.inside), "conditions": [], "_signs": {}}
-        other = replace(self, **{**mine, **changed})
-        other._fresh = self._fresh + 1000 * (1 + self._variants)
-        self._variants += 1
-        return other
+        mine["signed"] = list(self.signed)
+        return replace(self, **{**mine, **changed})
 
     def forget(self) -> None:
         """Drop what was concluded, after facts were added."""
@@ -124,8 +125,7 @@ class Context:
 
     def fresh(self, kind: str = "free") -> Atom:
         """A name that nothing else has."""
-        self._fresh += 1
-        return Atom(kind, self._fresh)
+        return Atom(kind, next(self._names))
 
     def index(self, high: Poly) -> Atom:
         """A fresh index that runs over 1 .. high."""
@@ -270,8 +270,13 @@ class Context:
         if len(sign) == 1 or len(p.terms) == 1:
             return sign
         sign &= self._bounds(p).sign()
+        for value, known in [*((h, WANTED[relation]) for h, relation in self.hypotheses), *self.signed]:
+            if value.terms.keys() == p.terms.keys():
+                sign &= self._as_multiple(p, value, known)
         if len(sign) > 1:
             sign &= self._by_factors(p)
+        if len(sign) > 1 and len(p.terms) == 2 and self._comparing < 4:
+            sign &= self._by_comparison(p)
         if len(sign) > 1 and self.oracle and self._deciding < 2:
             from proofbook.derive.kernel.satisfiability import sign_by_z3
 
@@ -300,17 +305,93 @@ class Context:
             total = total.plus(part)
         return total
 
+    def _by_comparison(self, p: Poly) -> Sign:
+        """c (log a - log b) has the sign of c (a - b), and a - b, for positive a and b, that of log a - log b."""
+        from proofbook.derive.kernel.lemmas import all_positive, log_of_term
+
+        (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])
+        if not c > 0 > d:
+            return ANY
+        self._comparing += 1
+        try:
+            if c == -d and all(len(m) == 1 and m.powers[0] == (m.powers[0][0], 1) for m in (one, other)):
+                a, b = one.powers[0][0], other.powers[0][0]
+                if a.kind == "log" and b.kind == "log":
+                    return self._sign_at(_as_poly(a.args[0]) - _as_poly(b.args[0]))
+            if c == -d and all_positive(self, one) and all_positive(self, other):
+                if any(a.kind == "exp" for m in (one, other) for a, _ in m):
+                    return self._sign_at(log_of_term(self, one) - log_of_term(self, other))
+            return ANY
+        finally:
+            self._comparing -= 1
+
+    def _as_multiple(self, p: Poly, value: Poly, sign: Sign) -> Sign:
+        """The sign of a multiple of something whose sign is known."""
+        (mono, c), *_ = p.terms.items()
+        factor = c / value.terms[mono]
+        if value.scaled(factor) != p:
+            return ANY
+        return sign if factor > 0 else frozenset(-s for s in sign)
+
     def _by_factors(self, p: Poly) -> Sign:
         """The sign of a product is the product of signs; a square is not negative."""
         if len(p.terms) > 60:
             return ANY
         c, mono, rest = algebra.factors(p)
         if not mono.powers and len(rest) == 1 and rest[0][1] == 1:
-            return ANY
+            return ANY  # nothing came apart
         sign = _product(self._sign_of_mono(mono), POSITIVE if c > 0 else NEGATIVE)
+        unknown: dict[str, int] = {}
         for factor, e in rest:
-            sign = _product(sign, _power(self._sign_at(factor), Fraction(e)))
+            here = self._sign_at(factor)
+            if len(here) > 2 and e % 2:
+                # two factors that always have the same sign have a product that is not negative
+                turn, standard = self._standard(factor)
+                unknown[standard.key] = unknown.get(standard.key, 0) + 1
+                sign = _product(sign, frozenset({turn}))
+            else:
+                sign = _product(sign, _power(here, Fraction(e)))
+        for count in unknown.values():
+            sign = _product(sign, NONNEGATIVE if count % 2 == 0 else ANY)
         return sign
+
+    def _standard(self, p: Poly) -> tuple[int, Poly]:
+        """A sign and a polynomial whose product always has the sign of ``p``.
+
+        c (log a - log b) has the sign of c (a - b), and a - b, for positive a and b, that of log a - log b.
+        """
+        from proofbook.derive.kernel.forms import primitive
+        from proofbook.derive.kernel.lemmas import all_positive, log_of_term
+
+        content, p = primitive(p)
+        turn = 1 if content > 0 else -1
+        if len(p.terms) != 2:
+            return turn, p
+        (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])
+        if c != -d:
+            return turn, p
+        logs = [m.powers[0][0] for m in (one, other) if len(m) == 1 and m.powers[0][1] == 1]
+        if len(logs) == 2 and all(a.kind == "log" for a in logs):
+            a, b = (_as_poly(log.args[0]) for log in logs)
+            again, standard = self._standard(a - b)
+            return turn * again, standard
+        if all_positive(self, one) and all_positive(self, other):
+            if any(a.kind == "exp" for m in (one, other) for a, _ in m):
+                coefficient, mono, rest = algebra.factors(log_of_term(self, one) - log_of_term(self, other))
+                signs = [self._sign_of_mono(mono), POSITIVE if coefficient > 0 else NEGATIVE]
+                left = []
+                for factor, e in rest:
+                    here = _power(self._sign_at(factor), Fraction(e))
+                    if here in (POSITIVE, NEGATIVE):
+                        signs.append(here)
+                    else:
+                        left.append((factor, e))
+                if len(left) == 1 and left[0][1] == 1 and all(s in (POSITIVE, NEGATIVE) for s in signs):
+                    again, standard = self._standard(left[0][0])
+                    for s in signs:
+                        again *= next(iter(s))
+                    return turn * again, standard
+        return turn, p
 
 
 # on the arguments for which reading.py lets them stand: Gamma(x) for x > 0, I_v(x) for x > 0 and v >= 0

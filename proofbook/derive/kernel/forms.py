@@ -391,7 +391,9 @@ def extremum(ctx: Context, index: Atom, high: Poly, body: Poly, largest: bool) -
             up = largest if e > 0 else not largest
             return free + power(ctx, extremum(ctx, index, high, poly(atom), up), e, typed=False)
         if not more and e == 1 and atom.kind == "log":
-            return free + logarithm(ctx, extremum(ctx, index, high, as_poly(atom.args[0]), largest), typed=False)
+            return free + logarithm(
+                ctx, extremum(ctx, index, high, as_poly(atom.args[0]), largest), typed=False
+            )
     level = 1 + height(bound)
     closed = rename(bound if largest else -bound, {index: Atom("bound", level, 0)})
     found = poly(Atom("extremum", high, closed, level))
@@ -609,6 +611,14 @@ def sign_of(ctx: Context, p: Poly) -> Poly:
 def function(name: str, args: tuple[Poly, ...], orders: tuple[int, ...] | None = None) -> Poly:
     """A function about which nothing is known but that equal arguments give equal values, or a derivative of it."""
     return poly(Atom("fn", name, args, orders or (0,) * len(args)))
+
+
+def odd(name: str, x: Poly) -> Poly:
+    """An odd function: f(-x) = -f(x), so that the first coefficient can be made positive."""
+    if not x:
+        return x
+    turn = 1 if min(x.terms.items(), key=lambda t: t[0].key)[1] > 0 else -1
+    return function(name, (x.scaled(turn),)).scaled(turn)
 
 
 def bessel(ctx: Context, order: Poly, x: Poly) -> Poly:

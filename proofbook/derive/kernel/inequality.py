@@ -13,9 +13,19 @@ from fractions import Fraction
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, contains, monomial, poly, unexpanded, walk
+from proofbook.derive.kernel.algebra import (
+    Atom,
+    Mono,
+    Poly,
+    constant,
+    contains,
+    monomial,
+    poly,
+    unexpanded,
+    walk,
+)
 from proofbook.derive.kernel.calculus import differentiate
-from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, POSITIVE, WANTED, Context, Interval
+from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, NONPOSITIVE, POSITIVE, WANTED, Context, Interval
 from proofbook.derive.kernel.equality import Certificate, discharge, over_settings, setting_data
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
@@ -31,12 +41,13 @@ from proofbook.derive.kernel.forms import (
     substitute,
     tidy,
 )
-from proofbook.derive.kernel.lemmas import all_positive, instances
+from proofbook.derive.kernel.lemmas import all_positive, instances, sums_of
+from proofbook.derive.kernel.sampling import Point, fails_somewhere, points
 from proofbook.derive.kernel.satisfiability import Question, cleared, gather
 from proofbook.derive.kernel.setting import Setting, context_of
 
 DEEPEST = 6
-MOST_GOALS = 120
+MOST_GOALS = 60
 
 
 def prove_inequality(
@@ -47,7 +58,9 @@ def prove_inequality(
         raise ValueError(f"relation must be one of <=, <, >=, >, got {relation!r}")
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
     strict = relation in ("<", ">")
-    return over_settings(least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting))
+    return over_settings(
+        least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting)
+    )
 
 
 def _inequality_in(
@@ -57,7 +70,8 @@ def _inequality_in(
     below, above = reader.read(lower), reader.read(upper)
     conditions = discharge(ctx, setting.excluded)
     search = Search()
-    if not search.shown(ctx, above - below, strict, 0):
+    ctx.oracle = False  # from here on z3 is asked about whole goals only
+    if not _shown_by_cases(search, ctx, above - below, strict):
         raise NotProved("no chain of moves leads to a lemma")
     return {
         "kind": "inequality",
@@ -71,6 +85,25 @@ def _inequality_in(
     }
 
 
+def _shown_by_cases(search: Search, ctx: Context, p: Poly, strict: bool) -> bool:
+    """The goal itself, or the goal for both signs of a denominator, which is known not to be zero."""
+    groups = {a for m in tidy(ctx, p).terms for a, e in m if e < 0 and len(ctx.sign_of_atom(a)) > 1}
+    if len(groups) != 1:
+        return search.shown(ctx, p, strict, 0)
+    (group,) = groups
+    base = as_poly(group.args[0]) if group.kind == "group" else poly(group)
+    for relation in (">", "<"):
+        branch = ctx.variant(hypotheses=(*ctx.hypotheses, (base, relation)))
+        branch.oracle = True  # the sign of the denominator follows from the case
+        if branch.sign(base) != WANTED[relation]:
+            return False
+        branch.oracle = False
+        if not search.shown(branch, p, strict, 0):
+            return False
+        search.trail.append(("case", f"{base} {relation} 0"))
+    return True
+
+
 @dataclass
 class Search:
     """Goals tried so far, and the moves that led to the proof, last one first."""
@@ -78,24 +111,28 @@ class Search:
     tried: set[tuple[str, bool]] = field(default_factory=set)
     goals: int = 0
     trail: list[tuple[str, str]] = field(default_factory=list)
+    samples: dict[int, tuple[Context, list[Point]]] = field(default_factory=dict)
 
-    def shown(self, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
-        """Whether ``p >= 0`` (``> 0`` if strict) is proved."""
+    def shown(self, ctx: Context, p: Poly, strict: bool, depth: int, simple: bool = False) -> bool:
+        """Whether ``p >= 0`` (``> 0`` if strict) is proved; ``simple`` goals try only the moves that are cheap."""
+        if ctx.sign(p) <= (POSITIVE if strict else NONNEGATIVE):
+            return self._by("sign", p)
         try:
-            p = tidy(ctx, p)
+            p = _stripped(ctx, tidy(ctx, p), strict)
         except NotProved:
             return False
-        wanted = POSITIVE if strict else NONNEGATIVE
         if is_zero(ctx, p):
             return not strict and self._by("zero", p)
-        if ctx.sign(p) <= wanted:
+        if ctx.sign(p) <= (POSITIVE if strict else NONNEGATIVE):
             return self._by("sign", p)
         key = (p.key + f"|{len(ctx.hypotheses)}", strict)
         if depth > DEEPEST or key in self.tried or self.goals >= MOST_GOALS:
             return False
         self.tried.add(key)
+        if fails_somewhere(self._points(ctx), p):
+            return False
         self.goals += 1
-        for name, move in _MOVES:
+        for name, move in _MOVES[:SIMPLE] if simple else _MOVES:
             mark = len(self.trail)
             try:
                 if move(self, ctx, p, strict, depth + 1):
@@ -105,44 +142,46 @@ class Search:
             del self.trail[mark:]
         return False
 
+    def _points(self, ctx: Context) -> list[Point]:
+        if id(ctx) not in self.samples:
+            self.samples[id(ctx)] = (ctx, points(ctx))
+        return self.samples[id(ctx)][1]
+
     def _by(self, name: str, p: Poly) -> bool:
         self.trail.append((name, p.key))
         return True
 
 
-def _without_denominators(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
-    """p times a positive quantity has the sign of p; a positive factor of all terms is left out."""
+def _stripped(ctx: Context, p: Poly, strict: bool) -> Poly:
+    """p times a positive quantity, or without a factor of all its terms, so that what is left implies the goal.
+
+    A positive factor is always left out. One that is not negative is left out of ``p >= 0`` only, and so is an even
+    power.
+    """
     q = cleared(ctx, p)
-    if q is None:
-        return False
+    if not q:
+        return q
     shared: Mono | None = None
     for mono in q.terms:
         here = dict(mono.powers)
-        if shared is None:
-            shared = mono
-        else:
-            shared = Mono((a, min(e, here[a])) for a, e in shared if a in here)
+        shared = mono if shared is None else Mono((a, min(e, here[a])) for a, e in shared if a in here)
     factors = []
     for atom, e in shared or Mono():
         sign = ctx.sign_of_atom(atom)
-        if sign == POSITIVE or (sign <= NONNEGATIVE and not strict and e > 0):
+        if sign == POSITIVE or (sign <= NONNEGATIVE and not strict):
             factors.append((atom, e))
         elif e.denominator == 1 and e >= 2 and not strict:
             factors.append((atom, e - e % 2))
-    q = unexpanded(q, Mono((a, -e) for a, e in factors))
-    return q != p and search.shown(ctx, q, strict, depth)
+    return unexpanded(q, Mono((a, -e) for a, e in factors))
 
 
 def _by_lemmas(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
     """z3 finds no point at which the facts and the instances of lemmas hold and the goal fails."""
-    goal = cleared(ctx, p)
-    if goal is None:
-        return False
-    found = []
+    goal, found = p, []
     earlier = len(ctx.conditions)
-    for value, relation, why in itertools.islice(instances(ctx, p), 40):
+    for value, relation, why in itertools.islice(instances(ctx, p), 60):
         fact = cleared(ctx, value)
-        if fact is not None and fact:
+        if fact:
             found.append((fact, relation, why))
     del ctx.conditions[earlier:]
     question = Question(ctx)
@@ -231,6 +270,25 @@ def _attained(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
     return False
 
 
+def _mean_for_maximum(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A weighted mean is at most the maximum: it may stand for it where its factor is not negative."""
+    for atom in sorted((a for a in p.atoms() if a.kind == "extremum"), key=lambda a: a.key):
+        factor, rest = constant(0), constant(0)
+        for mono, c in p.terms.items():
+            if (atom, 1) in mono.powers:
+                factor = factor + Poly({Mono(x for x in mono if x[0] != atom): c})
+            else:
+                rest = rest + Poly({mono: c})
+        if contains(rest, atom) or contains(factor, atom) or not ctx.sign(factor) <= NONNEGATIVE:
+            continue
+        index, high, body = open_extremum(ctx, atom)
+        for weight in _weights(ctx, p, index, high):
+            mean = close_sum(ctx, index, high, weight * body)
+            if search.shown(ctx, rest + factor * mean, strict, depth):
+                return True
+    return False
+
+
 def _outer(atom: Atom, name: Atom) -> bool:
     """Whether a bound name inside an extremum is bound outside of it: then it cannot be taken out."""
     level, own = name.args[0], atom.args[2]
@@ -245,7 +303,11 @@ def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
     up to one (1/n, a probability vector, f / sum f), and differences of two weights, which add up to zero, may be
     added. With ``strict`` every term is positive and there is one.
     """
-    split = _over_one_index(ctx, p)
+    return any(_termwise_over(search, ctx, p, strict, depth, last) for last in (False, True))
+
+
+def _termwise_over(search: Search, ctx: Context, p: Poly, strict: bool, depth: int, last: bool) -> bool:
+    split = _over_one_index(ctx, p, last)
     if split is None:
         return False
     index, high, inside, outside = split
@@ -256,7 +318,8 @@ def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
     else:
         choices = list(itertools.product(weights, repeat=len(rest)))
     zero = [constant(0)]
-    zero += [(a - b) for a, b in itertools.permutations(weights, 2)]
+    for scale in _scales(ctx, p):
+        zero += [(a - b) * scale for a, b in itertools.permutations(weights, 2)]
     bodies = []
     for chosen in choices:
         body = inside
@@ -265,12 +328,22 @@ def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
         bodies.append(body)
     for extra in zero:
         for body in bodies:
-            if search.shown(ctx, body + extra, strict, depth + 1):
+            if search.shown(ctx, body + extra, strict, depth + 1, simple=True):
                 return True
     return _tangent(search, ctx, bodies[0], index, high, strict, depth) if bodies else False
 
 
-def _over_one_index(ctx: Context, p: Poly) -> tuple[Atom, Poly, Poly, Poly] | None:
+def _scales(ctx: Context, p: Poly) -> list[Poly]:
+    """What stands before the logarithms of a goal: multiples of a zero sum are zero as well."""
+    found = {"1": constant(1)}
+    for mono, c in sorted(p.terms.items(), key=lambda t: t[0].key):
+        if any(a.kind == "log" for a, _ in mono):
+            rest = Poly({Mono(x for x in mono if x[0].kind != "log"): abs(c)})
+            found.setdefault(rest.key, rest)
+    return list(found.values())[:3]
+
+
+def _over_one_index(ctx: Context, p: Poly, last: bool) -> tuple[Atom, Poly, Poly, Poly] | None:
     """Write p as the sum over one fresh index of ``inside``, plus ``outside``."""
     highs = {as_poly(as_tuple(a.args[0])[0]) for a in p.atoms() if a.kind == "sum"}
     if not highs:
@@ -287,9 +360,7 @@ def _over_one_index(ctx: Context, p: Poly) -> tuple[Atom, Poly, Poly, Poly] | No
         if not sums:
             outside = outside + Poly({mono: c})
             continue
-        atom = min(sums, key=lambda a: a.key)
-        if len(sums) > 1:
-            atom = next((a for a in sums if not all_positive(ctx, Mono([(a, Fraction(1))]))), atom)
+        atom = sorted(sums, key=lambda a: a.key)[-1 if last else 0]
         ((own, _),), body = open_sum(ctx, atom)
         rest = Mono(x for x in mono if x[0] != atom)
         inside = inside + monomial(rest, c) * substitute(ctx, body, {own: poly(index)})
@@ -301,12 +372,11 @@ def _weights(ctx: Context, p: Poly, index: Atom, high: Poly) -> list[Poly]:
     found = [power(ctx, high, Fraction(-1), typed=False)]
     if ctx.size is not None and high == poly(ctx.size):
         found += [poly(Atom("entry", base, poly(index))) for base in sorted(ctx.simplex)]
-    sums = {a for a in walk(p) if a.kind == "sum" and ctx.sign_of_atom(a) == POSITIVE}
-    for atom in sorted(sums, key=lambda a: a.key):
-        if len(as_tuple(atom.args[0])) != 1 or len(found) >= 4:
+    for atom in sums_of(p):
+        if ctx.sign_of_atom(atom) != POSITIVE or len(found) >= 4:
             continue
         ((own, own_high),), body = open_sum(ctx, atom)
-        if own_high == high and not any(a.kind == "bound" for m in body.terms for a, _ in m):
+        if own_high == high:
             found.append(substitute(ctx, body, {own: poly(index)}) * poly(atom, -1))
     return found
 
@@ -319,11 +389,16 @@ def _tangent(
     if len(entries) != 1:
         return False
     (entry,) = entries
+    earlier = len(ctx.conditions)
     mean = close_sum(ctx, index, high, poly(entry)) * power(ctx, high, Fraction(-1), typed=False)
     moving = ctx.fresh("var")
     ctx.scalars[moving] = ctx.interval(entry)
-    slope = substitute(ctx, differentiate(ctx, substitute(ctx, body, {entry: poly(moving)}), moving), {moving: mean})
-    return search.shown(ctx, body - slope * (poly(entry) - mean), strict, depth + 1)
+    slope = differentiate(ctx, substitute(ctx, body, {entry: poly(moving)}), moving)
+    slope = substitute(ctx, slope, {moving: mean})
+    # any slope will do that has a value and is the same for all terms
+    if contains(slope, index) or not _all_shown(ctx, earlier):
+        return False
+    return search.shown(ctx, body - slope * (poly(entry) - mean), strict, depth + 1, simple=True)
 
 
 def _by_slope(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
@@ -368,11 +443,11 @@ def _by_slope(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -
 
 def _widened(ctx: Context, symbol: Atom, interval: Interval) -> Context:
     free = tuple(h for h in ctx.hypotheses if not contains(h[0], symbol))
-    return ctx.variant(scalars={**ctx.scalars, symbol: interval}, hypotheses=free)
+    return ctx.variant(scalars={**ctx.scalars, symbol: interval}, hypotheses=free, signed=[])
 
 
-def _all_shown(ctx: Context) -> bool:
-    return all(ctx.sign(c.value) <= WANTED[c.relation] for c in ctx.conditions)
+def _all_shown(ctx: Context, earlier: int = 0) -> bool:
+    return all(ctx.sign(c.value) <= WANTED[c.relation] for c in ctx.conditions[earlier:])
 
 
 def _defined(ctx: Context, p: Poly) -> bool:
@@ -409,33 +484,15 @@ def _parts(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> b
     return False
 
 
-def _cases(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
-    """Both signs of a denominator that is not zero."""
-    if depth > 2:
-        return False
-    groups = {a for m in p.terms for a, e in m if e < 0 and len(ctx.sign_of_atom(a)) > 1}
-    for group in sorted(groups, key=lambda a: a.key)[:2]:
-        base = as_poly(group.args[0]) if group.kind == "group" else poly(group)
-        good = True
-        for relation in (">", "<"):
-            branch = ctx.variant(hypotheses=(*ctx.hypotheses, (base, relation)))
-            good = good and search.shown(branch, p, strict, depth + 1)
-            if not good:
-                break
-        if good:
-            return True
-    return False
-
-
 _MOVES = (
-    ("a positive factor", _without_denominators),
     ("lemmas", _by_lemmas),
     ("logarithms", _compare_logarithms),
     ("exponentials", _compare_powers),
-    ("cases", _cases),
     ("attained", _attained),
+    ("a mean for the maximum", _mean_for_maximum),
     ("isolated logarithm", _isolate_logarithm),
     ("termwise", _termwise),
     ("slope", _by_slope),
     ("parts", _parts),
 )
+SIMPLE = 3  # the first moves, which make no sums and no cases

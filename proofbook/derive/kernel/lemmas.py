@@ -7,6 +7,7 @@ never becomes ``>``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -42,7 +43,7 @@ def log_of_term(ctx: Context, mono: Mono) -> Poly:
 
 
 def all_positive(ctx: Context, mono: Mono) -> bool:
-    return all(ctx.sign_of_atom(a) == POSITIVE for a, _ in mono)
+    return all(ctx.sign_at_points(a) == POSITIVE for a, _ in mono)
 
 
 def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
@@ -55,8 +56,8 @@ def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
         if log.kind == "log" and (inner := as_poly(log.args[0]).atom) and inner.kind == "extremum":
             extrema.append(inner)
     for atom in extrema:
-        yield from _extrema(ctx, atom, indices)
-    sums = _sums(ctx, goal)
+        yield from _extrema(ctx, goal, atom, indices)
+    sums = sums_of(goal)
     for atom in sums:
         yield from _one_term(ctx, atom, indices)
     yield from _squares(ctx, sums)
@@ -64,7 +65,8 @@ def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
     yield from _popoviciu(ctx, sums, extrema)
 
 
-def _sums(ctx: Context, goal: Poly) -> list[Atom]:
+def sums_of(goal: Poly) -> list[Atom]:
+    """The sums over one index in a form or in a logarithm in it."""
     found = [a for a in goal.atoms() if a.kind == "sum"]
     for log in goal.atoms():
         if log.kind == "log" and (inner := as_poly(log.args[0]).atom) and inner.kind == "sum":
@@ -75,10 +77,13 @@ def _sums(ctx: Context, goal: Poly) -> list[Atom]:
 def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
     """log u <= u - 1 for u > 0: for the positive terms of the goal and for the products its logarithms add up to."""
     products: dict[str, Mono] = {}
-    cofactors: dict[str, list[tuple[Atom, Fraction]]] = {}
     for mono in goal.terms:
         if mono.powers and all_positive(ctx, mono) and any(a.kind == "exp" for a, _ in mono):
             products[mono.key] = mono
+    exps = sorted(products.values(), key=lambda m: m.key)
+    for one, other in itertools.permutations(exps[:4], 2):
+        ratio = one.times(other.power(Fraction(-1)))
+        products.setdefault(ratio.key, ratio)
     logs = {a for a in goal.atoms() if a.kind == "log"}
     linear: dict[Mono, list[tuple[Atom, Fraction]]] = {}
     for mono, c in goal.terms.items():
@@ -86,7 +91,6 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
         if len(inside) == 1 and dict(mono.powers)[inside[0]] == 1:
             rest = Mono(p for p in mono if p[0] != inside[0])
             linear.setdefault(rest, []).append((inside[0], c))
-    cofactors.clear()
     for rest, found in linear.items():
         scale = abs(found[0][1])
         product = Mono()
@@ -104,7 +108,7 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
                 ratio = mono.times(rest.power(Fraction(-1)))
                 if ratio.powers and any(a in dict(ratio.powers) for a, _ in product):
                     products.setdefault(ratio.key, ratio)
-    for product in list(products.values())[:12]:
+    for product in list(products.values())[:16]:
         try:
             u, log_u = monomial(product), log_of_term(ctx, product)
             yield u - constant(1) - log_u, ">=", "log u <= u - 1"
@@ -114,13 +118,16 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
             continue
 
 
-def _extrema(ctx: Context, atom: Atom, indices: list[Atom]) -> Iterator[Instance]:
+def _extrema(ctx: Context, goal: Poly, atom: Atom, indices: list[Atom]) -> Iterator[Instance]:
     """Each of the values compared is at most the largest; so are their logarithms, if they are positive."""
     index, high, body = open_extremum(ctx, atom)
     for other in indices:
         if ctx.inside[other] == high:
             value = substitute(ctx, body, {index: poly(other)})
             yield poly(atom) - value, ">=", "each term is at most the maximum"
+            beside = Poly({Mono(x for x in m if x[0] != atom): c for m, c in goal.terms.items() if (atom, 1) in m.powers})
+            if len(beside.terms) == 1 and ctx.sign(beside) <= NONNEGATIVE:
+                yield beside * (poly(atom) - value), ">=", "each term is at most the maximum"
             if ctx.sign(body) == POSITIVE:
                 larger, smaller = logarithm(ctx, poly(atom), False), logarithm(ctx, value, False)
                 yield larger - smaller, ">=", "the logarithm is increasing"
@@ -162,7 +169,9 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
         if not all_positive(ctx, mono):
             continue
         index = index or own
-        known.append((log_of_positive(poly(atom)), substitute(ctx, log_of_term(ctx, mono), {own: poly(index)}), high))
+        known.append(
+            (log_of_positive(poly(atom)), substitute(ctx, log_of_term(ctx, mono), {own: poly(index)}), high)
+        )
     if index is None or ctx.size is None:
         return
     for base in sorted(ctx.simplex - {str(m) for m in ctx.moving}):
@@ -178,7 +187,9 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
                 continue
             above = ctx.sign(ratio - constant(1))
             turn = 1 if above <= NONNEGATIVE else -1
-            if turn < 0 and not (ctx.sign(constant(1) - ratio) <= NONNEGATIVE and ctx.sign(ratio) <= NONNEGATIVE):
+            if turn < 0 and not (
+                ctx.sign(constant(1) - ratio) <= NONNEGATIVE and ctx.sign(ratio) <= NONNEGATIVE
+            ):
                 continue
             log_n = logarithm(ctx, high, False)
             yield (ratio * log_sum - other_sum).scaled(turn), ">=", "norms fall with their order"
@@ -218,5 +229,3 @@ def _popoviciu(ctx: Context, sums: list[Atom], extrema: list[Atom]) -> Iterator[
             width, total = poly(above) + poly(below[0]), poly(weight)
             bound = (total * total * width * width).scaled(Fraction(1, 4))
             yield bound - total * second + first * first, ">=", "Popoviciu"
-
-

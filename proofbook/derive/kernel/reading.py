@@ -1,7 +1,7 @@
 """From a SymPy tree to the normal form. The tree is read, node by node; nothing of SymPy is asked to compute.
 
 What stands in the tree must have a value: a denominator, a logarithm's argument and what is below a root each leave a
-condition with the context. A node without a rule here (an integral, a limit, a Piecewise, an infinite sum) has no
+condition with the context. A node without a rule here (most integrals, a limit, a Piecewise, an infinite sum) has no
 normal form, and what holds one is not proved.
 """
 
@@ -16,7 +16,7 @@ from sympy.core.function import AppliedUndef
 from proofbook.derive.definition import Quantity
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly
 from proofbook.derive.kernel.calculus import differentiate
-from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context, Interval
+from proofbook.derive.kernel.context import ANY, NONNEGATIVE, NONPOSITIVE, POSITIVE, Context, Interval
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
     absolute,
@@ -29,12 +29,14 @@ from proofbook.derive.kernel.forms import (
     in_range,
     logarithm,
     maximum,
+    odd,
     power,
     real_power,
     sign_of,
     substitute,
     tidy,
 )
+from proofbook.derive.kernel.integrals import gamma, gamma_integral, gaussian
 from proofbook.derive.over import MaxOver, MinOver, Over
 
 Environment = Mapping[sp.Expr, Poly]
@@ -94,6 +96,7 @@ class Reader:
             sp.Product: self._product,
             sp.Derivative: self._derivative,
             sp.Subs: self._subs,
+            sp.Integral: self._integral,
             Over: self._over,
             sp.Max: lambda e, env: maximum(self.ctx, [self.read(a, env) for a in e.args]),
             sp.Min: lambda e, env: -maximum(self.ctx, [-self.read(a, env) for a in e.args]),
@@ -166,7 +169,14 @@ class Reader:
             # sum from low to high of f(i) is sum from 1 to high + 1 - low of f(i - 1 + low)
             count = high + constant(1 - low)
             index = ctx.index(count)
-            return close_sum(ctx, index, count, inner(poly(index) + constant(low - 1)))
+            summand = inner(poly(index) + constant(low - 1))
+            closed = close_sum(ctx, index, count, summand)
+            sign = ctx.sign(summand) if len(summand.terms) > 1 else ANY
+            if sign <= NONNEGATIVE or sign <= NONPOSITIVE:
+                nonempty = ctx.sign(count - constant(1)) <= NONNEGATIVE
+                ctx.signed.append((closed, sign if nonempty else sign | {0}))
+                ctx.forget()
+            return closed
         # f is defined at 1 .. low - 1 as well: reading it there leaves its conditions
         if not ctx.sign(high - constant(low - 1)) <= NONNEGATIVE:
             raise NotProved(f"the range {low} .. {high} is not known to begin before it ends")
@@ -264,12 +274,7 @@ class Reader:
         return delta(self.ctx, *(self.read(a, env) for a in e.args[:2]))
 
     def _odd(self, name: str, e: sp.Expr, env: Environment) -> Poly:
-        """An odd function: f(-x) = -f(x), so that the first coefficient can be made positive."""
-        x = tidy(self.ctx, self.read(e.args[0], env))
-        if not x:
-            return x
-        turn = 1 if min(x.terms.items(), key=lambda t: t[0].key)[1] > 0 else -1
-        return function(name, (x.scaled(turn),)).scaled(turn)
+        return odd(name, tidy(self.ctx, self.read(e.args[0], env)))
 
     def _tanh(self, e: sp.Expr, env: Environment) -> Poly:
         """tanh x = 1 - 2/(e^2x + 1)"""
@@ -281,20 +286,37 @@ class Reader:
         return (exponential(self.ctx, x) + exponential(self.ctx, -x).scaled(sign)).scaled(Fraction(1, 2))
 
     def _gamma(self, e: sp.Expr, env: Environment) -> Poly:
-        """Gamma(x) for x > 0, with Gamma(x) = (x - 1) Gamma(x - 1) where x > 1."""
-        x, factor = tidy(self.ctx, self.read(e.args[0], env)), constant(1)
-        self.ctx.need(x, ">", "Gamma is taken on positive numbers only")
-        for _ in range(20):
-            lower = x - constant(1)
-            if self.ctx.sign(lower) != POSITIVE:
-                break
-            factor, x = factor * lower, lower
-        return factor * function("gamma", (x,))
+        x = tidy(self.ctx, self.read(e.args[0], env))
+        self.ctx.need(x, ">", "Gamma is taken on positive numbers only", typed=False)
+        return gamma(self.ctx, x)
+
+    def _integral(self, e: sp.Expr, env: Environment) -> Poly:
+        """An improper integral of one of two families; anything else is not read."""
+        body, *limits = e.args
+        if len(limits) != 1 or len(limits[0]) != 3:
+            raise NotProved("no rule integrates over several variables")
+        symbol, low, high = limits[0]
+        ctx = self.ctx
+        variable = ctx.fresh("var")
+        half = low == 0 and high is sp.oo
+        if half:
+            ctx.scalars[variable] = Interval(Fraction(0), None, low_strict=True)
+        elif not (low is sp.S.NegativeInfinity or high is sp.oo):
+            raise NotProved("no rule integrates over a bounded interval")
+        integrand = self.read(body, {**env, symbol: poly(variable)})
+        if half:
+            try:
+                return gamma_integral(ctx, variable, integrand)
+            except NotProved:
+                pass
+        below = None if low is sp.S.NegativeInfinity else self.read(low, env)
+        above = None if high is sp.oo else self.read(high, env)
+        return gaussian(ctx, variable, integrand, below, above)
 
     def _besseli(self, e: sp.Expr, env: Environment) -> Poly:
         order, x = (tidy(self.ctx, self.read(a, env)) for a in e.args)
-        self.ctx.need(x, ">", "the argument of a Bessel function is positive")
-        self.ctx.need(order, ">=", "the order of a Bessel function is not negative")
+        self.ctx.need(x, ">", "the argument of a Bessel function is positive", typed=False)
+        self.ctx.need(order, ">=", "the order of a Bessel function is not negative", typed=False)
         return bessel(self.ctx, order, x)
 
 

@@ -24,7 +24,7 @@ from proofbook.derive.kernel.context import (
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import as_mono, as_poly, common
 
-STEPS = 400_000
+STEPS = 200_000
 MOST_ATOMS = 14
 MOST_TERMS = 80
 
@@ -34,7 +34,6 @@ class Question:
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
-        self.z3 = z3.Context()
         self.variables: dict[Atom, z3.ArithRef] = {}
         self.finest: dict[Atom, int] = {}
         self.facts: list[z3.BoolRef] = []
@@ -54,16 +53,16 @@ class Question:
                 raise NotProved(f"beyond the budget: {MOST_ATOMS} atoms in one inequality")
             # from here on its root is fixed
             self.finest.setdefault(atom, 1)
-            self.variables[atom] = z3.Real(f"x{len(self.variables)}", self.z3)
+            self.variables[atom] = z3.Real(f"x{len(self.variables)}")
         return self.variables[atom]
 
     def term(self, p: Poly) -> z3.ArithRef:
         """A polynomial without negative exponents as a z3 term."""
         if len(p.terms) > MOST_TERMS:
             raise NotProved(f"beyond the budget: {MOST_TERMS} terms in one inequality")
-        total = z3.RealVal(0, self.z3)
+        total = z3.RealVal(0)
         for mono, c in p.terms.items():
-            product = z3.RealVal(str(c), self.z3)
+            product = z3.RealVal(str(c))
             for atom, e in mono:
                 variable, k = self.variable(atom), e * self.finest[atom]
                 if k.denominator != 1 or k < 0:
@@ -88,7 +87,7 @@ class Question:
         return self._check([*self.facts, extra]) == z3.unsat and self._check(self.facts) == z3.sat
 
     def _check(self, assertions: list[z3.BoolRef]) -> z3.CheckSatResult:
-        solver = z3.SolverFor("QF_NRA", ctx=self.z3)
+        solver = z3.SolverFor("QF_NRA")
         solver.set("rlimit", STEPS)
         solver.add(*assertions)
         return solver.check()
@@ -105,8 +104,8 @@ def _relate(term: z3.ArithRef, relation: str) -> z3.BoolRef:
     }[relation]
 
 
-def cleared(ctx: Context, p: Poly) -> Poly | None:
-    """``p`` times a positive quantity, so that no exponent is negative; None where a sign is not known."""
+def cleared(ctx: Context, p: Poly) -> Poly:
+    """``p`` times a positive quantity, so that no exponent is negative."""
     numerator, below = common(ctx, p)
     for atom, k in below.items():
         sign = ctx.sign_at_points(atom)
@@ -126,14 +125,16 @@ def cleared(ctx: Context, p: Poly) -> Poly | None:
             whole = -(e.numerator // e.denominator)
             if sign != POSITIVE and whole % 2:
                 whole += 1
-            numerator = numerator * Poly({Mono([(atom, Fraction(whole if sign != POSITIVE else -e))]): Fraction(1)})
+            numerator = numerator * Poly(
+                {Mono([(atom, Fraction(whole if sign != POSITIVE else -e))]): Fraction(1)}
+            )
     return numerator
 
 
 def sign_by_z3(ctx: Context, p: Poly, among: Sign) -> Sign:
     """Those signs in ``among`` that the facts do not exclude for ``p``."""
     goal = cleared(ctx, p)
-    if goal is None:
+    if len(goal.terms) > 12 or len(goal.atoms()) > 6:
         return among
     question = Question(ctx)
     question.prepare([goal])
@@ -154,7 +155,7 @@ def gather(question: Question, goal: Poly) -> None:
     atoms = sorted(goal.atoms(), key=lambda a: a.key)
     relevant = {a for a in atoms}
     hypotheses = [(cleared(ctx, h), relation) for h, relation in ctx.hypotheses]
-    shared = [(h, r) for h, r in hypotheses if h is not None and reach(h) & {b for a in atoms for b in reach(poly(a))}]
+    shared = [(h, r) for h, r in hypotheses if reach(h) & {b for a in atoms for b in reach(poly(a))}]
     question.prepare([h for h, _ in shared])
     for h, relation in shared:
         question.say(h, relation, "hypothesis")
@@ -195,7 +196,9 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
     if bounds.low is not None and bounds.low != 0:
         question.say(one - constant(bounds.low), ">" if bounds.low_strict else ">=", "lower end of its range")
     if bounds.high is not None and bounds.high != 0:
-        question.say(one - constant(bounds.high), "<" if bounds.high_strict else "<=", "upper end of its range")
+        question.say(
+            one - constant(bounds.high), "<" if bounds.high_strict else "<=", "upper end of its range"
+        )
     if atom.kind == "exp":
         exponent = Poly({as_mono(atom.args[0]): Fraction(1)})
         if exponent.atoms() and exponent.atoms() <= set(question.variables):
@@ -209,7 +212,7 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
         number = atom.args[0]
         assert isinstance(number, int)
         if root > 1:
-            v, product = question.variable(atom), z3.RealVal(1, question.z3)
+            v, product = question.variable(atom), z3.RealVal(1)
             for _ in range(root):
                 product = product * v
             question.facts.append(product == number)
@@ -218,7 +221,7 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
         inner = as_poly(atom.args[0])
         question.prepare([inner])
         relevant |= inner.atoms()
-        v, product = question.variable(atom), z3.RealVal(1, question.z3)
+        v, product = question.variable(atom), z3.RealVal(1)
         for _ in range(root):
             product = product * v
         question.facts.append(product == question.term(inner))
@@ -239,5 +242,3 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
         question.facts += [v >= t for t in terms]
         question.facts.append(z3.Or(*(v == t for t in terms)))
         question.said.append(f"{atom} is the largest of its arguments")
-
-

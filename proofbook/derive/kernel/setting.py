@@ -78,7 +78,9 @@ def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple
             ctx.inside[symbols[index]] = poly(ctx.size)
     ctx.whole, ctx.simplex = frozenset(whole), frozenset(simplex)
     reader = Reader(ctx, symbols, frozenset(domain.vectors))
-    ctx.hypotheses = tuple(h for relation in domain.where for h in _hypotheses(reader, relation)) + setting.excluded
+    ctx.hypotheses = (
+        tuple(h for relation in domain.where for h in _hypotheses(reader, relation)) + setting.excluded
+    )
     ctx.forget()
     return ctx, reader
 

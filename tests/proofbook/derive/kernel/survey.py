@@ -63,7 +63,15 @@ class _Recorder:
             mark = marks[k] if k < len(marks) else "?"
             self.found.append(
                 BookStep(
-                    self.chapter, label, k + 1, step.relation, before, step.expression, domain, step.because, mark
+                    self.chapter,
+                    label,
+                    k + 1,
+                    step.relation,
+                    before,
+                    step.expression,
+                    domain,
+                    step.because,
+                    mark,
                 )
             )
             before = step.expression
