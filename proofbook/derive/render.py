@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from proofbook.derive.latex import latex
-
-EQUATION_MIME = "application/vnd.proofbook.equation+json"
+from proofbook.names import EQUATION_MIME
 
 _SYMBOL = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx", ":=": ":="}
 

@@ -1,6 +1,7 @@
 """Recorded benchmarks as tables: what ``python -m benchmarks --out`` wrote, checked and laid flat."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from proofbook.ledger import provenance
 
@@ -9,7 +10,7 @@ SCHEMA = 1
 KEYS = provenance.KEYS | {"schema", "threads", "quick", "benchmarks"}
 
 
-def validate(record: dict) -> None:
+def validate(record: dict[str, Any]) -> None:
     """Raise ``ValueError`` unless the record has the form that ``python -m benchmarks --out`` writes."""
     if set(record) != KEYS:
         raise ValueError(f"keys missing or unknown: {sorted(set(record) ^ KEYS)}")
@@ -33,7 +34,11 @@ def validate(record: dict) -> None:
                 raise ValueError(f"{name}: {bar['name']}: met is {bar['met']}, the numbers say otherwise")
 
 
-def rows(results: dict, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, dict]]:
+Row = tuple[tuple[str, ...], str, dict[str, float | None]]
+"""Where a case was measured, the case, and its numbers by quantity."""
+
+
+def rows(results: dict[str, Any], where: tuple[str, ...] = ()) -> Iterator[Row]:
     """The measured cases in the order they were written: where (such as the length), the case, its numbers.
 
     >>> list(rows({"1024": {"forward": {"fused": {"ms": 3.0}}, "peak bytes": {"fused": 8}}}))
@@ -52,7 +57,7 @@ def rows(results: dict, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield from rows(value, (*where, name))
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 
