@@ -11,7 +11,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.harness import provenance
+from benchmarks.harness import code_digest, provenance
+from proofbook.files import write_whole
+from proofbook.ledger.hooks import NoSuchDevice
 
 MODULES = ("row_statistics", "linear_attention", "normalization_suite", "import_time")
 
@@ -27,16 +29,27 @@ def main() -> int:
     if unknown := set(arguments.names) - set(MODULES):
         parser.error(f"no benchmark named {', '.join(sorted(unknown))}")
     torch.set_num_threads(arguments.threads)
-    about = provenance(arguments.device, arguments.threads)
-    print(f"{about['device_name']}, {arguments.threads} threads, torch {about['torch']}", flush=True)
+    names = arguments.names or MODULES
+    try:
+        about = provenance(arguments.device, names)
+    except NoSuchDevice as error:
+        parser.error(str(error))
+    print(f"{about['device_name']}, {arguments.threads} threads, torch {torch.__version__}", flush=True)
     measured = {}
-    for name in arguments.names or MODULES:
+    for name in names:
         print(f"\n{name}", flush=True)
-        measured[name] = importlib.import_module(f"benchmarks.{name}").run(arguments.device, arguments.quick)
+        digest = code_digest(name)  # before the run: what is edited while it lasts is not what it ran
+        result = importlib.import_module(f"benchmarks.{name}").run(arguments.device, arguments.quick)
+        measured[name] = {"module": f"benchmarks.{name}", "digest": digest, **result}
     if arguments.out:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"schema": 1, **about, "quick": arguments.quick, "benchmarks": measured}, indent=1)
-        arguments.out.write_text(text + "\n", encoding="utf-8")
+        record = {
+            "schema": 2,
+            "environment": about,
+            "threads": arguments.threads,
+            "quick": arguments.quick,
+            "benchmarks": measured,
+        }
+        write_whole(arguments.out, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
     missed = [bar for result in measured.values() for bar in result["bars"] if not bar["met"]]
     return 1 if missed else 0
 

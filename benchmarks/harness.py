@@ -6,25 +6,32 @@ import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 
-from proofbook.ledger.provenance import environment, package_sources
+from experiments import hooks
+from proofbook.ledger.provenance import environment
+from proofbook.ledger.sources import Packages
 
 Case = Callable[[], object]
 
 
-def provenance(device: str, threads: int) -> dict:
-    """Where and with what the numbers were made."""
-    made_with = environment(
-        device,
-        package_sources(),
-        folder=Path(__file__).parent,
-        pathspecs=(":(top)attnlib", ":(top)benchmarks"),
-    )
-    return {**made_with, "threads": threads}
+def sources() -> Packages:
+    """The packages whose code makes a benchmark's numbers."""
+    return Packages.found("attnlib", "benchmarks")
+
+
+def code_digest(name: str) -> str:
+    """A digest of the code that the benchmark of that name reaches, itself included."""
+    return sources().digest(f"benchmarks.{name}")
+
+
+def provenance(device: str, names: Iterable[str]) -> dict:
+    """Where and with what the numbers of the benchmarks ``names`` are made."""
+    paths = sources().reached(*(f"benchmarks.{name}" for name in names)).values()
+    return environment(device, hooks, folder=Path(__file__).parent, paths=paths)
 
 
 def synchronize(device: str) -> None:

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from pathlib import Path
 
 import torch
 
 from experiments.errors import ExperimentError
+from proofbook.files import write_whole
 
-__all__ = ["load", "save", "write_whole"]
+__all__ = ["load", "save"]
 
 _MAGIC = b"attnlib checkpoint 2\n"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that a kill or a full disk leaves either the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".tmp")
-    try:
-        with open(aside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        error.filename = str(path)
-        aside.unlink(missing_ok=True)
-        raise
 
 
 def save(path: Path, state: dict) -> None:

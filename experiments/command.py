@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from attnlib.errors import InvalidArgument
 from experiments.corpus import MissingPackage
 from experiments.errors import ExperimentError
-from proofbook.ledger.provenance import NoSuchDevice
+from proofbook.ledger.hooks import NoSuchDevice
 
 __all__ = ["alone", "default_device", "default_folder", "exit_status", "processes"]
 

@@ -12,7 +12,8 @@ FREE = {"date", "commit", "modified"}
 def configuration_of(entry: dict) -> dict:
     """All that must agree between two results for them to stand in one table, flat."""
     environment = {name: value for name, value in entry["environment"].items() if name not in FREE}
-    return {**entry["configuration"], **environment}
+    versions = environment.pop("versions")
+    return {**entry["configuration"], **environment, **versions, "digest": entry["digest"]}
 
 
 def difference(one: dict, other: dict) -> str | None:

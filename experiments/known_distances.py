@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from attnlib.partition import shannon_entropy, softmax_entropy, softmax_varentropy
-from experiments import checkpoints, command, results
+from experiments import checkpoints, command, hooks, results
 from experiments.arms import arm
 from experiments.attention import NEIGHBOURS, HeldEntropy, Inside, Softmax, in_full
 from experiments.corpus import Corpus, load_corpus
@@ -30,7 +30,6 @@ from experiments.pool import run_at_once
 from experiments.presets import PRESETS, Preset
 from experiments.progress import Progress
 from experiments.training import build_model, weights_digest
-from proofbook.ledger import provenance
 
 __all__ = ["RULES", "KnownDistances", "held_at", "main", "run", "scores"]
 
@@ -203,7 +202,7 @@ def run(preset_name: str, trained: Path, *, device: str = "cpu", jobs: int = 1) 
 
 def _run_command(options: argparse.Namespace, trained: Path) -> None:
     device = options.device or command.default_device(options.preset)
-    provenance.device_name(device)
+    hooks.device_name(device)
     entries = run(
         options.preset, trained, device=device, jobs=command.processes(options.jobs, options.preset)
     )

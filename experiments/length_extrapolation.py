@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from experiments import command, results
+from experiments import command, hooks, results
 from experiments.arms import ARMS, TRAININGS
 from experiments.corpus import Corpus, load_corpus
 from experiments.errors import ExperimentError
@@ -27,7 +27,6 @@ from experiments.pool import run_at_once
 from experiments.presets import PRESETS, Preset
 from experiments.progress import Progress
 from experiments.training import Trained, train, weights_digest
-from proofbook.ledger import provenance
 
 __all__ = ["main", "run"]
 
@@ -168,14 +167,14 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def _run_command(options: argparse.Namespace, out: Path) -> None:
     preset = PRESETS[options.preset]
     device = options.device or command.default_device(options.preset)
-    provenance.device_name(device)
+    hooks.device_name(device)
     jobs = command.processes(options.jobs, options.preset)
     distributed = "TORCHELASTIC_RUN_ID" in os.environ
     try:
         if distributed:
             if torch.device(device).type == "cuda":
                 device = f"cuda:{os.environ['LOCAL_RANK']}"
-                provenance.device_name(device)
+                hooks.device_name(device)
                 torch.cuda.set_device(device)
             backend = "nccl" if torch.device(device).type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=WHILE_ONE_TESTS)

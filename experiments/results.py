@@ -3,85 +3,38 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from pathlib import Path
 
 import torch
 from filelock import FileLock
 
-from experiments.checkpoints import write_whole
+from experiments import hooks
 from experiments.configuration import configuration_of, difference
 from experiments.corpus import Corpus
 from experiments.errors import ExperimentError
 from experiments.evaluation import Score
 from experiments.presets import PRESETS
-from proofbook.ledger import provenance
+from proofbook.files import write_whole
+from proofbook.ledger import provenance, schema
+from proofbook.ledger.sources import Packages
 
-__all__ = ["Results", "open_results", "read", "record", "validate"]
+__all__ = ["Results", "code_digest", "open_results", "read", "record", "validate"]
 
-SCHEMA = 1
+SCHEMA = 2
 DIGITS = 6  # of losses and of what is measured inside
+# What a head has no value of where all its rows are without weight, as ``Inside`` says.
+SHARES = ("entropy", "effective_tokens", "near", "needle")
 
 
-def _is_number(x: object) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, bool) and math.isfinite(x)
+def sources() -> Packages:
+    """The packages whose code makes an experiment's numbers; figures make none."""
+    return Packages.found("attnlib", "experiments", ignore=["experiments.figures"])
 
 
-def _is_count(x: object) -> bool:
-    return isinstance(x, int) and not isinstance(x, bool) and x >= 0
-
-
-def _is_text(x: object) -> bool:
-    return isinstance(x, str)
-
-
-def _is_object(x: object) -> bool:
-    return isinstance(x, dict)
-
-
-def _are_losses(x: object) -> bool:
-    return isinstance(x, list) and all(map(_is_number, x))
-
-
-def _is_inside(x: object) -> bool:
-    """Quantities by name, a number for every layer and head, null where no row has any weight to speak of."""
-    return isinstance(x, dict) and all(
-        isinstance(layers, list)
-        and all(
-            isinstance(layer, list) and all(value is None or _is_number(value) for value in layer)
-            for layer in layers
-        )
-        for layers in x.values()
-    )
-
-
-_COMMON = {
-    "schema": _is_count,
-    "kind": _is_text,
-    "seed": _is_count,
-    "configuration": _is_object,
-    "environment": _is_object,
-}
-FIELDS = {
-    "training": _COMMON
-    | {
-        "training": _is_text,
-        "losses": _are_losses,
-        "weights": _is_text,
-        "seconds": lambda x: _is_number(x) and x >= 0,
-    },
-    "score": _COMMON
-    | {
-        "arm": _is_text,
-        "length": lambda x: _is_count(x) and x > 0,
-        "accuracy": lambda x: _is_number(x) and 0 <= x <= 1,
-        "loss": lambda x: _is_number(x) and x >= 0,
-        "tokens": lambda x: _is_count(x) and x > 0,
-        "inside": _is_inside,
-    },
-}
-"""The fields of each kind of result, and what each must be."""
+def code_digest(module: str) -> str:
+    """A digest of the code that an experiment's module reaches, itself included."""
+    return sources().digest(module)
 
 
 def read(path: Path) -> list[dict]:
@@ -107,20 +60,10 @@ def read(path: Path) -> list[dict]:
     return entries
 
 
-def validate(entry: dict) -> None:
+def validate(entry: object) -> None:
     """Raise ``ValueError`` unless the entry has the form of a result."""
-    kind = entry.get("kind") if isinstance(entry, dict) else None
-    fields = FIELDS.get(kind) if isinstance(kind, str) else None
-    if fields is None:
-        raise ValueError("not a result")
-    if entry.get("schema") != SCHEMA:
-        raise ValueError(f"schema must be {SCHEMA}, got {entry.get('schema')!r}")
-    if set(entry) != set(fields):
-        raise ValueError(f"fields missing or unknown: {sorted(set(entry) ^ set(fields))}")
-    for name, fits in fields.items():
-        if not fits(entry[name]):
-            shown = repr(entry[name])
-            raise ValueError(f"{name} cannot be {shown if len(shown) < 80 else shown[:80] + ' ...'}")
+    schema.check(entry, schema.read("results", "experiments"), "result")
+    assert isinstance(entry, dict)
     provenance.validate_environment(entry["environment"])
 
 
@@ -138,15 +81,38 @@ def _line(entry: dict) -> bytes:
     return json.dumps(entry, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
+def _inside(score: Score) -> dict[str, list[list[float | None]]]:
+    """What was measured inside, rounded; null for the shares of a head that has no weight in any row.
+
+    Any other NaN stays one, and is refused with the result.
+    """
+    total = score.inside.get("total")
+    stored: dict[str, list[list[float | None]]] = {}
+    for name, values in score.inside.items():
+        without = name in SHARES and total is not None
+        absent = (values.isnan() & (total == 0)).tolist() if without else torch.zeros_like(values).tolist()
+        stored[name] = [
+            [None if none else round(x, DIGITS) for x, none in zip(*heads, strict=True)]
+            for heads in zip(values.tolist(), absent, strict=True)
+        ]
+    return stored
+
+
 class Results:
     """The results file of one configuration; several processes may add to it at once.
 
-    ``identity`` is all of the configuration and environment that its results must share, flat.
+    ``identity`` is all of configuration, environment and code that its results must share, flat.
     """
 
-    def __init__(self, path: Path, configuration: dict, environment: dict):
-        self.path, self.configuration, self.environment = path, configuration, environment
-        self.identity = configuration_of({"configuration": configuration, "environment": environment})
+    def __init__(self, path: Path, configuration: dict, environment: dict, module: str, digest: str):
+        self.path = path
+        self._made_with = {
+            "configuration": configuration,
+            "environment": environment,
+            "module": module,
+            "digest": digest,
+        }
+        self.identity = configuration_of(self._made_with)
         self._refuse_others(self.entries()[:1])
 
     def _refuse_others(self, entries: list[dict]) -> None:
@@ -167,7 +133,10 @@ class Results:
         ]
 
     def add_score(self, arm: str, seed: int, length: int, score: Score) -> None:
-        """Append how one arm did at one length; what could not be measured inside is null."""
+        """Append how one arm did at one length; null stands inside for a share of weights where there are none.
+
+        ``ExperimentError`` if any other number inside is not finite.
+        """
         self.add(
             "score",
             arm=arm,
@@ -176,12 +145,7 @@ class Results:
             accuracy=score.accuracy,
             loss=score.loss,
             tokens=score.tokens,
-            inside={
-                name: [
-                    [None if math.isnan(x) else round(x, DIGITS) for x in layer] for layer in values.tolist()
-                ]
-                for name, values in score.inside.items()
-            },
+            inside=_inside(score),
         )
 
     def add(self, kind: str, **values) -> None:
@@ -194,8 +158,7 @@ class Results:
             "schema": SCHEMA,
             "kind": kind,
             **values,
-            "configuration": self.configuration,
-            "environment": self.environment,
+            **self._made_with,
         }
         try:
             validate(entry)
@@ -223,12 +186,8 @@ def open_results(
     path: Path, module: str, preset_name: str, corpus: Corpus, device: str, **settings
 ) -> Results:
     """The results at ``path`` of a preset run by ``module`` on ``device``, with ``settings`` of its own."""
-    environment = provenance.environment(
-        device,
-        provenance.reachable_sources(module),
-        folder=Path(__file__).parent,
-        pathspecs=[":(top)attnlib"],
-    )
+    reached = sources().reached(module)
+    environment = provenance.environment(device, hooks, folder=Path(__file__).parent, paths=reached.values())
     # Which of several cards of one name it is makes no difference; data-parallel ranks have one each.
     environment["device"] = torch.device(device).type
     configuration = {
@@ -237,7 +196,7 @@ def open_results(
         "corpus": corpus.digest,
         **settings,
     }
-    return Results(path, configuration, environment)
+    return Results(path, configuration, environment, module, code_digest(module))
 
 
 def record(path: Path, entries: list[dict]) -> None:

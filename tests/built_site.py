@@ -14,7 +14,7 @@ def lay_out(root: Path) -> Path:
         shutil.copy(ROOT / name, root)
     shutil.copytree(ROOT / "book" / "_static", root / "book" / "_static")
     for path in (ROOT / "book").iterdir():
-        if path.suffix in (".md", ".yml", ".bib") and path.name != "handwritten-formulas.yml":
+        if path.suffix in (".md", ".yml", ".bib", ".toml") and path.name != "handwritten-formulas.yml":
             shutil.copy(path, root / "book")
     shutil.copytree(FIXTURE, root, dirs_exist_ok=True)
     return root

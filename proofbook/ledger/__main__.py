@@ -10,7 +10,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m proofbook.ledger", description=__doc__)
     commands = parser.add_subparsers(required=True)
     command = commands.add_parser("record", help="run every chapter's checks on a device, without Jupyter")
-    command.add_argument("--device", default="cpu", help="cpu or cuda")
+    command.add_argument(
+        "--device", default="cpu", help="a device that the book's hooks know, as cpu (default) or cuda:1"
+    )
     command.add_argument("--book", default="book", help="the folder of the notebooks")
     command.add_argument("--out", help="where to write the record; default: recorded/ in the book's folder")
     command.add_argument("--seed", type=int, default=0)

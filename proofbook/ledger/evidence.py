@@ -2,14 +2,19 @@
 
 What a page prints is a verdict and a bound. The number measured goes to the run's record only, because the
 last digits of a measurement differ from machine to machine.
+
+Where numbers come in, they may be a number of any kind, an array or tensor of any library, wherever it lies and
+whether or not gradients are taken of it, or lists of those.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import torch
+import numpy as np
 from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 
 from proofbook.derive.derivation import Derivation
@@ -38,12 +43,12 @@ class Evidence:
     kind: str
     text: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {self.kind!r}")
 
 
-def proved(derivation, text: str | None = None) -> Evidence:
+def proved(derivation: Derivation, text: str | None = None) -> Evidence:
     """A derivation that verified itself. It counts as what its weakest step rests on."""
     if not isinstance(derivation, Derivation):
         raise TypeError(
@@ -54,8 +59,8 @@ def proved(derivation, text: str | None = None) -> Evidence:
     return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}")
 
 
-def measured(text: str, error, *, below: float) -> Evidence:
-    """A measured error and its bound; prints ``error < bound``. ``error`` may be a tensor: its largest entry counts."""
+def measured(text: str, error: Any, *, below: float) -> Evidence:
+    """A measured error and its bound; prints ``error < bound``. ``error`` may be an array: its largest entry counts."""
     _finite_bounds(below=below)
     value = _largest(error)
     run.note(text, value, below=below)
@@ -64,7 +69,7 @@ def measured(text: str, error, *, below: float) -> Evidence:
     return Evidence("measured", f"{text}: error < {below:g}")
 
 
-def between(text: str, value, low: float, high: float) -> Evidence:
+def between(text: str, value: Any, low: float, high: float) -> Evidence:
     """A measured quantity, shown as the interval that it must fall in."""
     _finite_bounds(low=low, high=high)
     value = _number(value)
@@ -74,10 +79,10 @@ def between(text: str, value, low: float, high: float) -> Evidence:
     return Evidence("measured", f"{text}: in [{low:g}, {high:g}]")
 
 
-def checked(text: str, holds) -> Evidence:
-    """A yes-or-no check; a tensor of booleans must be true everywhere.
+def checked(text: str, holds: Any) -> Evidence:
+    """A yes-or-no check; an array of booleans must be true everywhere.
 
-    >>> checked("squares are not negative", torch.tensor([-1.0, 2.0])**2 >= 0).kind
+    >>> checked("squares are not negative", np.array([-1.0, 2.0])**2 >= 0).kind
     'checked'
     """
     outcome = _truth(holds)
@@ -87,10 +92,10 @@ def checked(text: str, holds) -> Evidence:
     return Evidence("checked", text)
 
 
-def attacked(text: str, margin, *, trials: int) -> Evidence:
+def attacked(text: str, margin: Any, *, trials: int) -> Evidence:
     """A bound that was attacked: ``margin`` is what is left of it at each trial, and is never negative."""
-    margins = torch.as_tensor(margin, dtype=torch.float64)
-    if margins.numel() < 1 or trials < 1:
+    margins = _floats(margin)
+    if margins.size < 1 or trials < 1:
         raise ValueError("an attack has at least one trial")
     smallest = float(margins.min())
     if not math.isfinite(smallest):
@@ -101,7 +106,7 @@ def attacked(text: str, margin, *, trials: int) -> Evidence:
     return Evidence("bound", f"{text} (no violation in {trials} trials)")
 
 
-def counterexample(text: str, *, stated, found, apart: float) -> Evidence:
+def counterexample(text: str, *, stated: Any, found: Any, apart: float) -> Evidence:
     """Where a claim fails: what it says and what is the case, further apart than ``apart``."""
     stated, found = _number(stated), _number(found)
     gap = abs(stated - found)
@@ -113,7 +118,7 @@ def counterexample(text: str, *, stated, found, apart: float) -> Evidence:
     return Evidence("counterexample", f"{text}: stated and found differ by more than {apart:g}")
 
 
-def violates(text: str, holds) -> Evidence:
+def violates(text: str, holds: Any) -> Evidence:
     """A single case in which a yes-or-no claim does not hold."""
     if _truth(holds):
         raise EvidenceFailed(f"{text}: the claim holds here, so this is no counterexample")
@@ -126,12 +131,12 @@ def source(key: str, text: str) -> Evidence:
     return Evidence("source", f"{text} {{cite}}`{key}`")
 
 
-def _truth(holds) -> bool:
+def _truth(holds: Any) -> bool:
     """Whether every entry is true; a number is no truth value, since NaN would count as true."""
-    outcome = torch.as_tensor(bool(holds) if isinstance(holds, (BooleanTrue, BooleanFalse)) else holds)
-    if outcome.dtype != torch.bool:
+    outcome = _array(bool(holds) if isinstance(holds, (BooleanTrue, BooleanFalse)) else holds)
+    if outcome.dtype != np.bool_:
         raise TypeError(f"holds must be true or false, got {outcome.dtype}")
-    if outcome.numel() < 1:
+    if outcome.size < 1:
         raise ValueError("holds has no entries: nothing was checked")
     return bool(outcome.all())
 
@@ -142,15 +147,44 @@ def _finite_bounds(**bounds: float) -> None:
             raise ValueError(f"{name} must be finite, got {bound}")
 
 
-def _number(x) -> float:
-    value = float(x)
+def _number(x: Any) -> float:
+    values = _floats(x)
+    if values.size != 1:
+        raise ValueError(f"a measured value must be one number, got {values.size}")
+    value = float(values.item())
     if not math.isfinite(value):
         raise EvidenceFailed(f"a measured value must be finite, got {value}")
     return value
 
 
-def _largest(error) -> float:
-    values = torch.as_tensor(error, dtype=torch.float64).abs()
-    if values.numel() < 1 or not torch.isfinite(values).all():
+def _largest(error: Any) -> float:
+    values = np.abs(_floats(error))
+    if values.size < 1 or not np.isfinite(values).all():
         raise EvidenceFailed("a measured error must be finite and there must be one")
     return float(values.max())
+
+
+def _floats(x: Any) -> np.ndarray:
+    """The numbers in ``x`` in float64."""
+    values = _array(x)
+    if values.dtype.kind not in "biufO":
+        raise TypeError(f"a measured value must be a real number or an array of them, got {values.dtype}")
+    if values.dtype.kind == "O":  # exact or long numbers, each of which knows its float
+        return np.array([float(one) for one in values.flat])
+    return values.astype(np.float64)
+
+
+def _array(x: Any) -> np.ndarray:
+    """A number, an array of any library or lists of those as a numpy array, in the type that it has if numpy knows it."""
+    if isinstance(x, (str, bytes, Mapping)):
+        raise TypeError(f"a measured value must be a number or an array, got {type(x).__name__}")
+    if hasattr(x, "detach") and hasattr(x, "cpu"):  # a tensor with gradients, or on another device
+        x = x.detach().cpu()
+    if hasattr(x, "__array__"):
+        try:
+            return np.asarray(x)
+        except TypeError:  # of a type that numpy lacks, such as bfloat16
+            return np.asarray(x.tolist())
+    if isinstance(x, Iterable):
+        return np.asarray([_array(one) for one in x])
+    return np.asarray(x)

@@ -3,34 +3,21 @@
 from collections.abc import Iterator
 from typing import Any
 
-from proofbook.ledger import provenance
+from proofbook.ledger import provenance, schema
 
 PATTERN = "benchmarks-*.json"
-SCHEMA = 1
-KEYS = provenance.KEYS | {"schema", "threads", "quick", "benchmarks"}
 
 
-def validate(record: dict[str, Any]) -> None:
+def validate(record: object) -> None:
     """Raise ``ValueError`` unless the record has the form that ``python -m benchmarks --out`` writes."""
-    if set(record) != KEYS:
-        raise ValueError(f"keys missing or unknown: {sorted(set(record) ^ KEYS)}")
-    if record["schema"] != SCHEMA:
-        raise ValueError(f"schema must be {SCHEMA}, got {record['schema']!r}")
-    provenance.validate_environment(record)
-    if not record["benchmarks"]:
-        raise ValueError("benchmarks must hold at least one")
+    schema.check(record, schema.read("benchmarks", "proofbook.publish"), "benchmarks")
+    assert isinstance(record, dict)
+    provenance.validate_environment(record["environment"])
     for name, result in record["benchmarks"].items():
-        if set(result) != {"results", "bars"}:
-            raise ValueError(f"{name} must hold results and bars, got {sorted(result)}")
-        if not list(rows(result["results"])):
-            raise ValueError(f"{name} holds no numbers")
         for bar in result["bars"]:
-            limits = {"at_most", "at_least"} & set(bar)
-            if set(bar) != {"name", "value", "met"} | limits or len(limits) != 1:
-                raise ValueError(f"{name}: a bar needs name, value, met and one limit, got {sorted(bar)}")
-            if bar["met"] != (
-                bar["value"] <= bar["at_most"] if "at_most" in bar else bar["value"] >= bar["at_least"]
-            ):
+            value = bar["value"]
+            met = value <= bar["at_most"] if "at_most" in bar else value >= bar["at_least"]
+            if bar["met"] != met:
                 raise ValueError(f"{name}: {bar['name']}: met is {bar['met']}, the numbers say otherwise")
 
 

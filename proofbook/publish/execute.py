@@ -66,9 +66,12 @@ def package_folders(book: Book) -> dict[str, Path]:
     folders = {"proofbook": Path(proofbook.__file__).parent}
     for name in book.settings.packages:
         spec = importlib.util.find_spec(name)
-        if spec is None or not spec.submodule_search_locations:
-            raise BookError(f"book/proofbook.toml names the package {name!r}, which is not installed")
-        folders[name] = Path(next(iter(spec.submodule_search_locations)))
+        if spec is not None and spec.origin is not None and spec.submodule_search_locations:
+            folders[name] = Path(spec.origin).parent
+        elif (book.root / name / "__init__.py").is_file():
+            folders[name] = book.root / name
+        else:
+            raise BookError(f"book/proofbook.toml names the package {name!r}, which is not to be found")
     return folders
 
 

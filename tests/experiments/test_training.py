@@ -3,7 +3,6 @@
 import errno
 import math
 import os
-import resource
 from dataclasses import replace
 
 import pytest
@@ -286,31 +285,6 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path):
 
 def no_space(*_) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "folder" / "a.pt"
-    checkpoints.write_whole(path, b"old")
-    monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        checkpoints.write_whole(path, b"new")
-    assert path.read_bytes() == b"old" and [file.name for file in path.parent.iterdir()] == ["a.pt"]
-
-
-def test_a_file_that_may_not_grow_leaves_the_old_one(tmp_path):
-    """A true failure in the middle of a write, by the limit that the system puts on a file."""
-    path = tmp_path / "a.pt"
-    checkpoints.write_whole(path, b"old")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
-    try:
-        with pytest.raises(OSError):
-            checkpoints.write_whole(path, bytes(100_000))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert path.read_bytes() == b"old" and [file.name for file in tmp_path.iterdir()] == ["a.pt"]
-    checkpoints.write_whole(path, b"new")
-    assert path.read_bytes() == b"new"
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_old_one(uninterrupted, tmp_path, monkeypatch):

@@ -58,7 +58,7 @@ class ChapterCard(BookDirective):
             for chapter in recorded["chapters"]:
                 if chapter["chapter"] == name:
                     seconds = duration(chapter["seconds"])
-                    return f"The checks of this page ran in {seconds} on {recorded['device_name']}."
+                    return f"The checks of this page ran in {seconds} on {recorded['environment']['device_name']}."
         return None
 
 

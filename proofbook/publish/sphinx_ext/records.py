@@ -6,37 +6,40 @@ from typing import Any
 from docutils import nodes
 from docutils.parsers.rst import directives
 
-from proofbook.ledger.provenance import source_digest
+from proofbook.ledger.record import PresentCode
 from proofbook.publish import benchmarks
-from proofbook.publish.sphinx_ext.base import BookDirective, duration
+from proofbook.publish.sphinx_ext.base import BookDirective, duration, shown_name
 
 DEVICES = (("cpu", "CPU"), ("cuda", "CUDA"))
 
 
-def made_with(record: dict[str, Any]) -> dict[str, str]:
+def made_with(environment: dict[str, Any]) -> dict[str, str]:
     """What a record was made with and on, as a reader would say it."""
-    commit = (record["commit"] or "unknown")[:12]
+    commit = (environment["commit"] or "unknown")[:12]
     return {
-        "Device": record["device_name"],
-        "Driver": record["driver"] or "none",
-        "torch": record["torch"],
-        "Python": record["python"],
-        "Date": record["date"],
-        "Commit": commit + (", with local changes" if record["modified"] else ""),
-        "Sources": record["digest"][:12],
+        "Device": environment["device_name"],
+        "Driver": environment["driver"] or "none",
+        **{shown_name(name): version for name, version in environment["versions"].items()},
+        "Date": environment["date"],
+        "Commit": commit + (", with local changes" if environment["modified"] else ""),
     }
 
 
-def provenance(facts: dict[str, str], *, current: bool) -> list[nodes.Node]:
-    """Whether a record was made with the present sources, and what it was made with and on."""
+def provenance(facts: dict[str, str], *, stale: list[str]) -> list[nodes.Node]:
+    """Whether a record was made with the present code, and what it was made with and on.
+
+    Args:
+        facts: What to say of the record, by name.
+        stale: The parts of it whose code has changed since.
+    """
     fields = nodes.field_list(classes=["run-facts"])
     for name, value in facts.items():
         body = nodes.field_body("", nodes.paragraph("", value))
         fields += nodes.field("", nodes.field_name("", name), body)
-    if current:
-        words, kind = "Current: made with the sources this book is built from.", "current"
+    if stale:
+        words, kind = f"Stale: the code of {', '.join(stale)} has changed since this run.", "stale"
     else:
-        words, kind = "Stale: the code that made it has changed since this run.", "stale"
+        words, kind = "Current: made with the sources this book is built from.", "current"
     return [nodes.paragraph("", words, classes=[kind]), fields]
 
 
@@ -47,22 +50,27 @@ class Recorded(BookDirective):
         """The records to show."""
         raise NotImplementedError
 
-    def one(self, record: dict[str, Any], current: str) -> list[nodes.Node]:
-        """A record as blocks; ``current`` is the digest of what a chapter's checks may run, as it is now."""
+    def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
+        """A record as blocks; what of it other code has made than ``code`` is said to be stale."""
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         self.depend()
-        current = source_digest()
+        code = PresentCode(self.book.folder)
         found: list[nodes.Node] = []
         for device, name in DEVICES:
             found.append(nodes.rubric("", name))
-            records = [record for record in self.records() if record["device"].split(":")[0] == device]
+            records = [one for one in self.records() if device_of(one) == device]
             if not records:
                 found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
             for record in records:
-                found += self.one(record, current)
+                found += self.one(record, code)
         return found
+
+
+def device_of(record: dict[str, Any]) -> str:
+    """The kind of device that a record was made on, as ``cuda`` for ``cuda:1``."""
+    return str(record["environment"]["device"]).split(":")[0]
 
 
 class RecordedRuns(Recorded):
@@ -77,10 +85,12 @@ class RecordedRuns(Recorded):
         """The recorded runs that hold what the directive asks for."""
         return [run for run in self.book.recorded if self.wanted(run)]
 
-    def one(self, record: dict[str, Any], current: str) -> list[nodes.Node]:
+    def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
         """The facts of a run, a row a chapter, and the chapters' checks, folded."""
-        facts = made_with(record) | {"dtype": record["dtype"], "Seed": str(record["seed"])}
-        blocks = provenance(facts, current=record["digest"] == current)
+        facts = made_with(record["environment"]) | {"Seed": str(record["seed"])}
+        chapters = {chapter["chapter"]: chapter["digest"] for chapter in self.wanted(record)}
+        stale = [name for name, digest in chapters.items() if digest != code.chapter(name)]
+        blocks = provenance(facts, stale=stale)
         rows = [
             [
                 chapter["chapter"],
@@ -126,13 +136,16 @@ class Benchmarks(Recorded):
         """The recorded benchmarks."""
         return self.book.benchmarks
 
-    def one(self, record: dict[str, Any], current: str) -> list[nodes.Node]:
+    def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
         """The facts of a record, its bars, and its numbers by benchmark."""
         benchmarks.validate(record)
-        facts = made_with(record) | {"Threads": str(record["threads"])}
+        facts = made_with(record["environment"]) | {"Threads": str(record["threads"])}
         if record["quick"]:
             facts["Rounds"] = "few (quick)"
-        blocks = provenance(facts, current=record["digest"] == current)
+        stale = [
+            name for name, result in self.results(record) if result["digest"] != code.module(result["module"])
+        ]
+        blocks = provenance(facts, stale=stale)
         bars = [
             [
                 [nodes.strong("", name), nodes.Text(f": {bar['name']}")],

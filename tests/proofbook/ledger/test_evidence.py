@@ -3,12 +3,19 @@
 import itertools
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
 import torch
 
+import proofbook
+from proofbook import ledger
 from proofbook.derive import Derivation, Domain, Regime, approx, define, eq, le
 from proofbook.ledger import (
     VERDICTS,
@@ -45,6 +52,8 @@ def book(tmp_path, monkeypatch):
     folder = tmp_path / "book" / "claims"
     folder.mkdir(parents=True)
     (folder / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One is $1$."\n8823-C2 = "Two."\n')
+    own = "[claims]\nid = '(?P<source>[0-9]{4})-C[0-9]+|[LMU][0-9]+'\n"
+    (tmp_path / "book" / "proofbook.toml").write_text(own)
     monkeypatch.chdir(tmp_path / "book")
     run.collect()
     yield folder
@@ -71,6 +80,148 @@ GOOD = {
 @pytest.mark.parametrize("name", GOOD)
 def test_good_evidence_is_made(name):
     assert GOOD[name]().kind in KINDS
+
+
+def grad(*values: float) -> torch.Tensor:
+    return torch.tensor(values, requires_grad=True)
+
+
+class Own:
+    """A number of a library of its own."""
+
+    def __float__(self) -> float:
+        return 0.25
+
+
+NUMBERS = {
+    "float": 0.25,
+    "sympy": sp.Rational(1, 4),
+    "mpmath": mp.mpf(1) / 4,
+    "a number of its own": Own(),
+    "numpy scalar": np.float32(0.25),
+    "numpy 0-d": np.array(0.25),
+    "numpy of one": np.array([[0.25]]),
+    "torch 0-d": torch.tensor(0.25),
+    "torch of one": torch.tensor([0.25]),
+    "torch bf16": torch.tensor(0.25, dtype=torch.bfloat16),
+    "torch float8": torch.tensor(0.25).to(torch.float8_e4m3fn),
+    "torch with a gradient": grad(0.25),
+    "torch, not contiguous": torch.full((3, 3), 0.25).mT[1:, :1][:1],
+    "list of one": [0.25],
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_of_any_library_is_a_number(name):
+    run.collect()
+    between("slope", NUMBERS[name], 0.25, 0.25)
+    measured("error", NUMBERS[name], below=0.26)
+    attacked("margin", NUMBERS[name], trials=1)
+    counterexample("case", stated=NUMBERS[name], found=0, apart=0.2)
+    values = [note["value"] for note in run.collect()[0]]
+    assert values == [0.25] * 4 and all(type(value) is float for value in values)
+
+
+ARRAYS = {
+    "list": [0.5, -0.75],
+    "tuple": (0.5, -0.75),
+    "nested lists": [[0.5], [-0.75]],
+    "generator": lambda: (x for x in (0.5, -0.75)),
+    "numpy": np.array([0.5, -0.75]),
+    "numpy float16": np.array([[0.5, -0.75]], dtype=np.float16),
+    "torch": torch.tensor([0.5, -0.75]),
+    "torch bf16": torch.tensor([0.5, -0.75], dtype=torch.bfloat16),
+    "torch with gradients": grad(0.5, -0.75),
+    "torch bf16 with gradients": grad(0.5, -0.75).bfloat16(),
+    "list of tensors": [torch.tensor(0.5), grad(-0.75)[0]],
+    "list of arrays": [np.array([0.5]), torch.tensor([-0.75])],
+    "exact numbers": [sp.Rational(1, 2), mp.mpf(-3) / 4],
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_arrays_of_any_library_are_arrays(name):
+    array = ARRAYS[name] if not callable(ARRAYS[name]) else ARRAYS[name]()
+    run.collect()
+    measured("error", array, below=0.76)
+    assert run.collect()[0][0]["value"] == 0.75
+    array = ARRAYS[name] if not callable(ARRAYS[name]) else ARRAYS[name]()
+    with pytest.raises(EvidenceFailed, match="violated by 0.75"):
+        attacked("margin", array, trials=2)
+
+
+def test_integers_and_truth_values_are_numbers_too():
+    run.collect()
+    measured("failures", torch.tensor([True, False]), below=2)
+    measured("failures", np.array([3, -4], dtype=np.int8), below=5)
+    measured("failures", 7, below=8)
+    assert [note["value"] for note in run.collect()[0]] == [1.0, 4.0, 7.0]
+
+
+TRUTHS = {
+    "bool": True,
+    "list": [True, True],
+    "nested lists": [[True], [True]],
+    "numpy scalar": np.bool_(True),
+    "numpy": np.array([[True, True]]),
+    "torch 0-d": torch.tensor(True),
+    "torch": torch.ones(2, 2) > 0,
+    "torch of a gradient": grad(1.0, 2.0) > 0,
+    "list of tensors": [torch.tensor(1.0) > 0, grad(2.0)[0] > 0],
+    "sympy": sp.Integer(2) > 1,
+}
+
+
+@pytest.mark.parametrize("name", TRUTHS)
+def test_truth_values_of_any_library_are_truth_values(name):
+    assert checked("positive", TRUTHS[name]).kind == "checked"
+    with pytest.raises(EvidenceFailed, match="the claim holds here"):
+        violates("positive", TRUTHS[name])
+
+
+@pytest.mark.parametrize(
+    "x",
+    ["0.25", b"1", {"a": 1}, None, 1j, np.array([1j]), torch.tensor([1j]), [1.0, "2"], [[1.0], [2.0, 3.0]]],
+)
+def test_what_is_no_real_number_is_refused(x):
+    for make in (lambda: measured("error", x, below=9), lambda: attacked("margin", x, trials=1)):
+        with pytest.raises((TypeError, ValueError)):
+            make()
+    with pytest.raises((TypeError, ValueError)):
+        between("slope", x, -9, 9)
+
+
+def test_two_numbers_are_not_one():
+    for two in ([1.0, 2.0], torch.tensor([1.0, 2.0]), []):
+        with pytest.raises(ValueError, match="must be one number"):
+            between("slope", two, 0, 3)
+
+
+def test_the_ledger_needs_no_torch(tmp_path):
+    """With torch out of reach everything imports, and evidence is made of numpy's arrays and of lists."""
+    folder = tmp_path / "claims"
+    folder.mkdir()
+    (folder / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One."\n')
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import proofbook.ledger, proofbook.ledger.record, proofbook.ledger.schema, proofbook.ledger.__main__\n"
+        "import numpy as np\n"
+        "from proofbook.ledger import *\n"
+        "made = claim('U1', 'holds', measured('e', np.ones(3), below=2), checked('c', [True]))\n"
+        "assert device() == 'cpu' and made.verdict == 'holds'\n"
+    )
+    where = os.environ | {"PYTHONPATH": str(Path(proofbook.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=where, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(ledger.__file__).parent.rglob("*.py")), ids=lambda path: path.name
+)
+def test_no_file_of_the_ledger_names_torch(path):
+    assert "torch" not in path.read_text(encoding="utf-8")
 
 
 FAILING = {
@@ -205,7 +356,7 @@ def test_claim_shows_and_records_the_same_thing(book):
         Evidence("counterexample", "without it"),
         condition="for $n>1$",
     )
-    assert made.article == "8823" and made.anchor == "claim-8823-c2"
+    assert made.source == "8823" and made.anchor == "claim-8823-c2"
     bundle = made._repr_mimebundle_()
     record = bundle[CLAIM_MIME]
     assert json.loads(json.dumps(record)) == record
@@ -222,7 +373,7 @@ def test_claim_shows_and_records_the_same_thing(book):
         bundle["text/markdown"].startswith(":::{admonition}")
         and ":name: claim-8823-c2" in bundle["text/markdown"]
     )
-    assert claim("U1", "holds", Evidence("proof", "derived")).article == ""
+    assert claim("U1", "holds", Evidence("proof", "derived")).source == ""
 
 
 def test_numbers_are_filed_under_the_claim_they_were_measured_for(book):

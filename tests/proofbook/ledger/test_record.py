@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-import attnlib
+import proofbook
 from proofbook.ledger import device
-from proofbook.ledger.provenance import source_digest
-from proofbook.ledger.record import KEYS, code_cells, record, validate
+from proofbook.ledger.record import PresentCode, record, validate
+from proofbook.ledger.settings import Settings
 
-PROJECT = Path(attnlib.__file__).parents[1]
+PROJECT = Path(proofbook.__file__).parents[1]
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="shows what a machine without CUDA says")
 
 GOOD = [
@@ -54,6 +54,10 @@ def book(tmp_path):
     folder = tmp_path / "book"
     (folder / "claims").mkdir(parents=True)
     (folder / "claims" / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One."\n8823-C2 = "Two."\n')
+    (folder / "proofbook.toml").write_text('[record]\npackages = ["lib"]\nhooks = "experiments.hooks"\n')
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "__init__.py").write_text("from lib.a import a\n")
+    (tmp_path / "lib" / "a.py").write_text("def a():\n    return 1\n")
     write_notebook(folder / "one.ipynb", GOOD)
     return folder
 
@@ -69,19 +73,17 @@ def run_command(*arguments, cwd):
     )
 
 
-def test_code_cells_leaves_out_text(book):
-    assert code_cells(book / "one.ipynb") == GOOD
-
-
 def test_record_holds_what_the_cells_measured(book):
     before = dict(os.environ), Path.cwd()
     said = []
     data = record([book / "one.ipynb"], "cpu", seed=3, progress=said.append)
     assert (dict(os.environ), Path.cwd()) == before
     validate(data)
-    assert set(data) == KEYS and data["device"] == "cpu" and data["driver"] is None and data["seed"] == 3
-    assert data["device_name"] and data["torch"] == torch.__version__ and data["digest"] == source_digest()
+    made_with = data["environment"]
+    assert made_with["device"] == "cpu" and made_with["driver"] is None and data["seed"] == 3
+    assert made_with["device_name"] and made_with["versions"]["torch"] == torch.__version__
     (chapter,) = data["chapters"]
+    assert chapter["digest"] == PresentCode(book).chapter("one")
     assert chapter["chapter"] == "one" and chapter["claims"] == ["U1", "8823-C2"]
     assert [(c["check"], c["value"], c["claim"]) for c in chapter["checks"]] == [
         ("error", 0.0, "U1"),
@@ -106,9 +108,66 @@ def test_a_chapter_whose_packages_are_missing_is_left_out(book):
 
 def test_record_runs_on_the_device_named(book, monkeypatch):
     monkeypatch.setenv("PROOFBOOK_DEVICE", "meta")
-    write_notebook(book / "one.ipynb", ["from proofbook.ledger import *\nassert device().type == 'cpu'"])
+    write_notebook(book / "one.ipynb", ["from proofbook.ledger import *\nassert device() == 'cpu'"])
     record([book / "one.ipynb"], "cpu", progress=str)
-    assert device().type == "meta"
+    assert device() == "meta" and torch.zeros(3, device=device()).is_meta
+
+
+def test_a_chapter_is_stale_when_its_code_or_what_it_reaches_has_changed(book, monkeypatch):
+    """And not when words, layout or what it does not reach have."""
+    monkeypatch.syspath_prepend(book.parent)
+    reaching = [*GOOD, "# words\nimport lib as l\nl.a()"]
+    write_notebook(book / "two.ipynb", reaching)
+    data = record([book / "one.ipynb", book / "two.ipynb"], "cpu", progress=str)
+    for name in ("lib", "lib.a"):
+        monkeypatch.delitem(sys.modules, name)
+
+    def stale():
+        code = PresentCode(book)
+        return [one["chapter"] for one in data["chapters"] if one["digest"] != code.chapter(one["chapter"])]
+
+    assert stale() == []
+    (book.parent / "lib" / "unreached.py").write_text("x = 1\n")
+    (book.parent / "lib" / "a.py").write_text('def a():\n    """One."""\n    return (1)  # one\n')
+    write_notebook(book / "two.ipynb", [*GOOD, "# other words\nimport lib as l\n\nl.a( )"])
+    assert stale() == []
+    (book.parent / "lib" / "a.py").write_text("def a():\n    return 2\n")
+    assert stale() == ["two"]
+    (book.parent / "lib" / "a.py").unlink()
+    assert PresentCode(book).module("lib.a") is None and PresentCode(book).module("lib") is None
+    (book.parent / "lib" / "a.py").write_text("def a():\n    return 1\n")
+    assert stale() == [] and len(PresentCode(book).module("lib.a")) == 64
+    write_notebook(book / "one.ipynb", [*GOOD, "x = 1"])
+    (book / "two.ipynb").unlink()
+    assert stale() == ["one", "two"]
+
+
+def test_what_changes_while_it_runs_is_not_what_was_recorded(book):
+    edit = (
+        "import json\nwith open('one.ipynb') as file:\n    own = json.load(file)\n"
+        "own['cells'][1]['source'] = ['x = 1']\nwith open('one.ipynb', 'w') as file:\n    json.dump(own, file)"
+    )
+    write_notebook(book / "one.ipynb", [*GOOD, edit])
+    before = PresentCode(book).chapter("one")
+    (chapter,) = record([book / "one.ipynb"], "cpu", progress=str)["chapters"]
+    assert chapter["digest"] == before != PresentCode(book).chapter("one")
+
+
+def test_a_book_that_names_no_hooks_runs_with_python_alone(book):
+    write_notebook(
+        book / "one.ipynb",
+        [
+            "import random\nfrom proofbook.ledger import *",
+            "claim('U1', 'holds', between('draw', random.random(), 0, 1), measured('error', [0.0, 0], below=1))",
+        ],
+    )
+    drawn = [
+        record([book / "one.ipynb"], "cpu", settings=Settings(), seed=seed, progress=str)
+        for seed in (0, 0, 1)
+    ]
+    values = [data["chapters"][0]["checks"][0]["value"] for data in drawn]
+    assert values[0] == values[1] != values[2]
+    assert list(drawn[0]["environment"]["versions"]) == ["python"]
 
 
 def test_seed_is_set_for_each_chapter(book):
@@ -172,26 +231,31 @@ def test_command_without_notebooks_or_with_a_bad_device(tmp_path):
     write_notebook(tmp_path / "a.ipynb", [])
     done = run_command("record", "--book", ".", "--device", "abacus", cwd=tmp_path)
     assert done.returncode == 3 and done.stderr.count("\n") == 1 and "abacus" in done.stderr
+    for text, says in (('hooks = "no_hooks"', "got 'no_hooks'"), ("hook = 1", "unknown keys ['hook']")):
+        (tmp_path / "proofbook.toml").write_text(f"[record]\n{text}\n")
+        done = run_command("record", "--book", ".", cwd=tmp_path)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and says in done.stderr
+        assert done.stderr.endswith(": nothing was recorded\n")
     assert run_command(cwd=tmp_path).returncode == 2
 
 
 def good_record() -> dict:
     return {
-        "schema": 1,
-        "device": "cpu",
-        "device_name": "a CPU",
-        "driver": None,
-        "torch": "2.13.0",
-        "python": "3.11.7",
-        "dtype": "float64",
+        "schema": 2,
+        "environment": {
+            "device": "cpu",
+            "device_name": "a CPU",
+            "driver": None,
+            "versions": {"python": "3.11.7"},
+            "date": "2025-01-31",
+            "commit": "0" * 40,
+            "modified": False,
+        },
         "seed": 0,
-        "date": "2025-01-31",
-        "commit": "0" * 40,
-        "modified": False,
-        "digest": "a" * 64,
         "chapters": [
             {
                 "chapter": "one",
+                "digest": "a" * 64,
                 "seconds": 1.5,
                 "claims": ["U1"],
                 "checks": [
@@ -207,18 +271,24 @@ def good_record() -> dict:
 
 def test_good_record_is_valid():
     validate(good_record())
-    validate({**good_record(), "commit": None, "modified": None, "chapters": []})
+    unknown = {**good_record()["environment"], "commit": None, "modified": None}
+    validate({**good_record(), "environment": unknown, "chapters": []})
 
 
 @pytest.mark.parametrize(
     "place, value",
     [
-        (("schema",), 2),
-        (("digest",), "a" * 63),
-        (("digest",), "A" * 64),
-        (("digest",), None),
-        (("date",), "31.1.2025"),
-        (("commit",), "abc"),
+        (("schema",), 1),
+        (("seed",), "0"),
+        (("environment", "date"), "31.1.2025"),
+        (("environment", "commit"), None),
+        (("environment", "extra"), "1"),
+        (("chapters",), {}),
+        (("chapters", 0, "digest"), "a" * 63),
+        (("chapters", 0, "digest"), "A" * 64),
+        (("chapters", 0, "digest"), None),
+        (("chapters", 0, "seconds"), -1),
+        (("chapters", 0, "claims"), [3]),
         (("extra",), 1),
         (("chapters", 0, "extra"), 1),
         (("chapters", 0, "checks", 0, "extra"), 1),
@@ -226,6 +296,8 @@ def test_good_record_is_valid():
         (("chapters", 0, "checks", 0, "value"), float("nan")),
         (("chapters", 0, "checks", 0, "value"), "small"),
         (("chapters", 0, "checks", 0, "value"), None),
+        (("chapters", 0, "checks", 0, "below"), float("nan")),
+        (("chapters", 0, "checks", 1, "value"), True),
         (("chapters", 0, "checks", 1, "value"), 0.31),
         (("chapters", 0, "checks", 1, "value"), 0.19),
         (("chapters", 0, "checks", 2, "value"), 0.5),
@@ -245,10 +317,14 @@ def test_broken_record_is_refused(place, value):
 @pytest.mark.parametrize(
     "path",
     [
-        *((key,) for key in sorted(KEYS)),
+        *((key,) for key in sorted(good_record())),
+        ("environment", "commit"),
+        ("chapters", 0, "digest"),
         ("chapters", 0, "claims"),
         ("chapters", 0, "checks", 0, "check"),
         ("chapters", 0, "checks", 0, "value"),
+        ("chapters", 0, "checks", 1, "low"),
+        ("chapters", 0, "checks", 1, "high"),
     ],
 )
 def test_record_with_something_missing_is_refused(path):
@@ -275,10 +351,9 @@ def test_commit_and_whether_it_was_modified(book):
 
     def recorded():
         data = record([book / "one.ipynb"], "cpu", progress=str)
-        return data["commit"], data["modified"]
+        return data["environment"]["commit"], data["environment"]["modified"]
 
-    (top / "attnlib").mkdir()
-    (top / "attnlib" / "a.py").write_text("a = 1\n")
+    write_notebook(book / "one.ipynb", [*GOOD, "from lib import a"])
     git("init", "-q")
     git("add", ".")
     git("commit", "-q", "-m", "all")
@@ -287,12 +362,13 @@ def test_commit_and_whether_it_was_modified(book):
     (book / "recorded").mkdir()
     (book / "recorded" / "cpu.json").write_text("{}")
     (top / "README.md").write_text("words")
+    (top / "lib" / "unreached.py").write_text("a = 2\n")
     assert recorded() == (head, False)  # neither a record nor the words around change what ran
-    (top / "attnlib" / "a.py").write_text("a = 2\n")
+    (top / "lib" / "a.py").write_text("def a():\n    return 2\n")
     assert recorded() == (head, True)
 
 
 def test_outside_git_there_is_no_commit(book, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(book.parents[1]))
     data = record([book / "one.ipynb"], "cpu", progress=str)
-    assert data["commit"] is None and data["modified"] is None
+    assert data["environment"]["commit"] is None and data["environment"]["modified"] is None
