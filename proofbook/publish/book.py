@@ -1,7 +1,8 @@
 """A book as it lies on disk: its settings, its pages in order, its notebooks and what their outputs say."""
 
+import json
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -145,12 +146,16 @@ class Book:
     @cached_property
     def recorded(self) -> list[dict[str, Any]]:
         """The recorded runs of the chapters' checks."""
-        return [self.json(path) for path in self.record_files if not path.match(benchmarks.PATTERN)]
+        from proofbook.ledger.record import validate
+
+        paths = [path for path in self.record_files if not path.match(benchmarks.PATTERN)]
+        return [self._record(path, validate) for path in paths]
 
     @cached_property
     def benchmarks(self) -> list[dict[str, Any]]:
         """The recorded benchmarks."""
-        return [self.json(path) for path in self.record_files if path.match(benchmarks.PATTERN)]
+        paths = [path for path in self.record_files if path.match(benchmarks.PATTERN)]
+        return [self._record(path, benchmarks.validate) for path in paths]
 
     @cached_property
     def record_files(self) -> list[Path]:
@@ -200,11 +205,13 @@ class Book:
         except yaml.YAMLError as error:
             raise BookError(f"{path} is not YAML: {error}") from error
 
-    def json(self, path: Path) -> dict[str, Any]:
-        """What a record holds; raises `BookError` where it is none."""
-        record = read_json(path)
-        if not isinstance(record, dict):
-            raise BookError(f"{path} is no record: it holds no JSON mapping")
+    def _record(self, path: Path, validate: Callable[[object], None]) -> dict[str, Any]:
+        """What a record holds, validated."""
+        try:
+            record: dict[str, Any] = json.loads(path.read_bytes())
+            validate(record)
+        except (OSError, ValueError) as error:
+            raise BookError(f"{path} is no record that can be shown: {error}") from error
         return record
 
 

@@ -138,7 +138,6 @@ class Benchmarks(Recorded):
 
     def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
         """The facts of a record, its bars, and its numbers by benchmark."""
-        benchmarks.validate(record)
         facts = made_with(record["environment"]) | {"Threads": str(record["threads"])}
         if record["quick"]:
             facts["Rounds"] = "few (quick)"
