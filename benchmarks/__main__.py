@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.harness import code_digest, provenance
+from benchmarks.harness import provenance
+from experiments.sources import code_digest
 from proofbook.files import write_whole
 from proofbook.ledger.hooks import NoSuchDevice
 
@@ -38,7 +39,7 @@ def main() -> int:
     measured = {}
     for name in names:
         print(f"\n{name}", flush=True)
-        digest = code_digest(name)  # before the run: what is edited while it lasts is not what it ran
+        digest = code_digest(f"benchmarks.{name}")  # before the run: what is edited while it lasts is not what it ran
         result = importlib.import_module(f"benchmarks.{name}").run(arguments.device, arguments.quick)
         measured[name] = {"module": f"benchmarks.{name}", "digest": digest, **result}
     if arguments.out:

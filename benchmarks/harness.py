@@ -12,20 +12,10 @@ from pathlib import Path
 import torch
 
 from experiments import hooks
+from experiments.sources import sources
 from proofbook.ledger.provenance import environment
-from proofbook.ledger.sources import Packages
 
 Case = Callable[[], object]
-
-
-def sources() -> Packages:
-    """The packages whose code makes a benchmark's numbers."""
-    return Packages.found("attnlib", "benchmarks")
-
-
-def code_digest(name: str) -> str:
-    """A digest of the code that the benchmark of that name reaches, itself included."""
-    return sources().digest(f"benchmarks.{name}")
 
 
 def provenance(device: str, names: Iterable[str]) -> dict:

@@ -15,26 +15,16 @@ from experiments.corpus import Corpus
 from experiments.errors import ExperimentError
 from experiments.evaluation import Score
 from experiments.presets import PRESETS
+from experiments.sources import code_digest, sources
 from proofbook.files import write_whole
 from proofbook.ledger import provenance, schema
-from proofbook.ledger.sources import Packages
 
-__all__ = ["Results", "code_digest", "open_results", "read", "record", "validate"]
+__all__ = ["Results", "open_results", "read", "record", "validate"]
 
 SCHEMA = 2
 DIGITS = 6  # of losses and of what is measured inside
 # What a head has no value of where all its rows are without weight, as ``Inside`` says.
 SHARES = ("entropy", "effective_tokens", "near", "needle")
-
-
-def sources() -> Packages:
-    """The packages whose code makes an experiment's numbers; figures make none."""
-    return Packages.found("attnlib", "experiments", ignore=["experiments.figures"])
-
-
-def code_digest(module: str) -> str:
-    """A digest of the code that an experiment's module reaches, itself included."""
-    return sources().digest(module)
 
 
 def read(path: Path) -> list[dict]:

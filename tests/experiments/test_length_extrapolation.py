@@ -24,7 +24,6 @@ from experiments.arms import ARMS
 from experiments.configuration import FREE
 from experiments.length_extrapolation import MODULE, main
 from experiments.presets import PRESETS
-from proofbook.ledger import provenance
 
 SMOKE = PRESETS["smoke"]
 TRAININGS = ("O", "gau-relu2-n")
@@ -121,7 +120,7 @@ def test_a_whole_run(finished):
     one = found[0]
     assert one["configuration"]["preset"] == "smoke" and one["configuration"]["processes"] == 1
     assert one["configuration"] | SMOKE.as_dict() == one["configuration"]
-    assert one["environment"]["torch"] == torch.__version__
+    assert one["environment"]["versions"]["torch"] == torch.__version__
     # After 30 steps better than the log 512 of knowing nothing.
     assert all(entry["loss"] < 6.24 and entry["tokens"] == 640 for entry in found if entry["kind"] == "score")
     by_arm = {(entry["arm"], entry["length"]): entry for entry in found if entry["kind"] == "score"}
@@ -220,7 +219,7 @@ def test_a_checkpoint_of_other_code_does_not_go_on(finished, tmp_path, monkeypat
     for name in TRAININGS:
         checkpoint = Path("checkpoints", f"{name}-0.pt")
         checkpoints.write_whole(out / checkpoint, (finished / checkpoint).read_bytes())
-    monkeypatch.setattr(provenance, "digest", lambda paths, root=None: "f" * 64)
+    monkeypatch.setattr(results, "code_digest", lambda module: "f" * 64)
     assert main(["--preset", "smoke", "--out", str(out)]) == 2
     said = last_line(capsys)
     assert "O-0.pt is of another training: digest is" in said and f"and '{'f' * 64}' in the other" in said

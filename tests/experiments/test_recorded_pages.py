@@ -9,27 +9,28 @@ from built_site import ROOT, lay_out, read, text
 
 from experiments import length_extrapolation
 from experiments.presets import PRESETS
-from proofbook.ledger.provenance import digest, reachable_sources
+from experiments.sources import code_digest
 
 ENVIRONMENT = {
     "device": "cpu",
     "device_name": "A processor of two cores",
     "driver": None,
-    "torch": "2.13.0",
-    "python": "3.11.7",
+    "versions": {"python": "3.11.7", "torch": "2.13.0"},
     "date": "2026-11-22",
     "commit": "a" * 40,
     "modified": False,
-    "digest": "0" * 64,
 }
 
 
-def write(path, **changes):
+def write(path, digest, carried=None, **changes):
     """A record of one training of an hour and a score, made in an environment with ``changes``."""
     preset = PRESETS["cpu"]
     common = {
-        "schema": 1,
+        "schema": 2,
         "seed": 0,
+        "module": length_extrapolation.MODULE,
+        "digest": digest,
+        **({"carried_from": carried} if carried else {}),
         "configuration": {"preset": "cpu", **preset.as_dict(), "corpus": "b" * 64},
         "environment": ENVIRONMENT | changes,
     }
@@ -63,9 +64,16 @@ def shown(tmp_path_factory):
     recorded.mkdir()
     write(
         recorded / "length-extrapolation-cpu.jsonl",
-        digest=digest(reachable_sources(length_extrapolation.MODULE)),
+        code_digest(length_extrapolation.MODULE),
+        {"commit": "9" * 40, "digest": "8" * 64, "date": "2026-11-26", "how": "the same <b>trees</b>"},
     )
-    write(recorded / "length-extrapolation-gpu.jsonl", device="cuda", device_name="A card", modified=True)
+    write(
+        recorded / "length-extrapolation-gpu.jsonl",
+        "0" * 64,
+        device="cuda",
+        device_name="A card",
+        modified=True,
+    )
     run = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
@@ -88,5 +96,7 @@ def test_an_experiment_names_what_it_was_made_with(shown):
 def test_an_experiment_made_with_other_sources_is_marked_stale(shown):
     current, stale = shown.split("A card")
     assert 'class="current"' in current and 'class="stale"' in current + stale
+    assert "Carried over : 2026-11-26, from 999999999999: the same &lt;b&gt;trees&lt;/b&gt;" in text(current)
+    assert "the code of experiments.length_extrapolation has changed since this run" in text(shown)
     assert shown.count('class="current"') == 1 and shown.count('class="stale"') == 1
     assert "with local changes" in stale

@@ -25,20 +25,20 @@ from experiments.errors import ExperimentError
 from experiments.evaluation import Score
 from experiments.length_extrapolation import MODULE
 from experiments.results import Results, open_results, read, record, validate
-from proofbook.ledger import provenance
+from experiments.sources import code_digest, sources
 
 CONFIGURATION = {"preset": "smoke", "steps": 30, "lengths": [64, 128], "corpus": "c" * 64, "processes": 1}
 ENVIRONMENT = {
     "device": "cpu",
     "device_name": "a processor",
     "driver": None,
-    "torch": "2.13.0",
-    "python": "3.11.7",
+    "versions": {"python": "3.11.7", "torch": "2.13.0"},
     "date": "2026-11-22",
     "commit": "a" * 40,
     "modified": False,
-    "digest": "d" * 64,
 }
+CODE = ("experiments.length_extrapolation", "d" * 64)
+MADE_WITH = {"configuration": CONFIGURATION, "environment": ENVIRONMENT, "module": CODE[0], "digest": CODE[1]}
 SCORE = {
     "arm": "O",
     "seed": 0,
@@ -59,7 +59,7 @@ def path(tmp_path):
 @pytest.fixture
 def store(path):
     """A store with a training and two scores."""
-    store = Results(path, CONFIGURATION, ENVIRONMENT)
+    store = Results(path, CONFIGURATION, ENVIRONMENT, *CODE)
     store.add("training", **TRAINING)
     for length in (64, 128):
         store.add("score", **SCORE | {"length": length})
@@ -68,10 +68,7 @@ def store(path):
 
 def entry(kind: str = "score", **changes) -> dict:
     values = SCORE if kind == "score" else TRAINING
-    return deepcopy(
-        {"schema": 1, "kind": kind, **values, "configuration": CONFIGURATION, "environment": ENVIRONMENT}
-        | changes
-    )
+    return deepcopy({"schema": 2, "kind": kind, **values, **MADE_WITH} | changes)
 
 
 def test_what_is_added_is_read(store, path):
@@ -80,12 +77,12 @@ def test_what_is_added_is_read(store, path):
     assert store.find(kind="score", arm="O", length=128) == [entry(length=128)]
     assert store.find(training="O") == [entry("training")] and len(store.find(seed=0)) == 3
     assert store.find(kind="score", arm="O", length=256) == store.find(kind="training", seed=1) == []
-    assert Results(path, CONFIGURATION, ENVIRONMENT).entries() == store.entries()
+    assert Results(path, CONFIGURATION, ENVIRONMENT, *CODE).entries() == store.entries()
 
 
 def test_no_file_is_no_results(tmp_path):
     assert read(tmp_path / "none.jsonl") == []
-    store = Results(tmp_path / "new" / "folder" / "results.jsonl", CONFIGURATION, ENVIRONMENT)
+    store = Results(tmp_path / "new" / "folder" / "results.jsonl", CONFIGURATION, ENVIRONMENT, *CODE)
     assert store.entries() == []
     store.add("score", **SCORE)
     assert store.entries() == [entry()]
@@ -127,7 +124,7 @@ def test_a_damaged_line_in_the_middle_is_refused_with_its_number(store, path, da
     with pytest.raises(ExperimentError, match=r"results\.jsonl, line 2, is damaged"):
         read(path)
     with pytest.raises(ExperimentError, match="line 2, is damaged"):
-        Results(path, CONFIGURATION, ENVIRONMENT)
+        Results(path, CONFIGURATION, ENVIRONMENT, *CODE)
 
 
 def test_bytes_that_are_no_text_are_refused(store, path):
@@ -137,7 +134,9 @@ def test_bytes_that_are_no_text_are_refused(store, path):
 
 
 def test_a_last_line_torn_within_a_character_is_ignored(path):
-    store = Results(path, CONFIGURATION, ENVIRONMENT | {"device_name": "a processor of the Zürich kind"})
+    store = Results(
+        path, CONFIGURATION, ENVIRONMENT | {"device_name": "a processor of the Zürich kind"}, *CODE
+    )
     store.add("score", **SCORE)
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: whole.index("ü".encode()) + 1])
@@ -170,9 +169,9 @@ MIXES = {
         {"configuration": CONFIGURATION | {"extra": 1}},
         "extra is None in one and 1 in the other",
     ),
-    "digest": ({"environment": ENVIRONMENT | {"digest": "f" * 64}}, "digest is"),
+    "digest": ({"digest": "f" * 64}, "digest is"),
     "torch": (
-        {"environment": ENVIRONMENT | {"torch": "2.14.0"}},
+        {"environment": ENVIRONMENT | {"versions": {"python": "3.11.7", "torch": "2.14.0"}}},
         "torch is '2.13.0' in one and '2.14.0' in the other",
     ),
     "device": (
@@ -194,22 +193,22 @@ def test_two_configurations_in_one_file_are_refused(store, path, change, says):
 @pytest.mark.parametrize("change, says", MIXES.values(), ids=MIXES)
 def test_another_configuration_does_not_go_on(store, path, change, says):
     before = path.read_bytes()
-    wanted = {"configuration": CONFIGURATION, "environment": ENVIRONMENT} | change
+    wanted = MADE_WITH | change
     with pytest.raises(ExperimentError, match="results of another configuration: " + says) as caught:
-        Results(path, wanted["configuration"], wanted["environment"])
+        Results(path, **wanted)
     assert str(path) in str(caught.value) and "--out" in str(caught.value)
     assert path.read_bytes() == before
 
 
 def test_a_later_day_and_another_commit_of_the_same_code_may_go_on(store, path):
     later = ENVIRONMENT | {"date": "2026-11-30", "commit": "b" * 40, "modified": True}
-    Results(path, CONFIGURATION, later).add("score", **SCORE | {"length": 256})
+    Results(path, CONFIGURATION, later, *CODE).add("score", **SCORE | {"length": 256})
     assert len(read(path)) == 4
 
 
 def test_configuration_of_leaves_out_what_may_differ():
-    assert configuration_of(entry()) == CONFIGURATION | {
-        name: ENVIRONMENT[name] for name in ("device", "device_name", "driver", "torch", "python", "digest")
+    assert configuration_of(entry()) == CONFIGURATION | ENVIRONMENT["versions"] | {"digest": CODE[1]} | {
+        name: ENVIRONMENT[name] for name in ("device", "device_name", "driver")
     }
 
 
@@ -222,45 +221,49 @@ def without(name: str) -> dict:
 @pytest.mark.parametrize(
     "bad, says",
     [
-        (None, "not a result"),
-        ([], "not a result"),
-        ("score", "not a result"),
-        ({}, "not a result"),
-        (entry(kind="x") | {"kind": "x"}, "not a result"),
-        (entry(schema=2), "schema must be 1, got 2"),
-        (without("schema"), "schema must be 1, got None"),
-        (without("loss"), r"fields missing or unknown: \['loss'\]"),
-        (without("environment"), r"fields missing or unknown: \['environment'\]"),
-        (entry(note="x"), r"fields missing or unknown: \['note'\]"),
-        (entry("training") | {"kind": "score"}, "fields missing or unknown"),
-        (entry(kind=["score"]), "not a result"),
-        (entry(schema=True) | {"schema": "1"}, "schema must be 1, got '1'"),
-        (entry(accuracy=1.5), "accuracy cannot be 1.5"),
-        (entry(accuracy=-0.1), "accuracy cannot be -0.1"),
-        (entry(accuracy=float("nan")), "accuracy cannot be nan"),
-        (entry(accuracy="0.5"), "accuracy cannot be '0.5'"),
-        (entry(accuracy=True), "accuracy cannot be True"),
-        (entry(loss=-1.0), "loss cannot be -1.0"),
-        (entry(loss=float("nan")), "loss cannot be nan"),
-        (entry(loss=None), "loss cannot be None"),
-        (entry(tokens=0), "tokens cannot be 0"),
-        (entry(tokens=1.5), "tokens cannot be 1.5"),
-        (entry(seed="0"), "seed cannot be '0'"),
-        (entry(length=[64]), r"length cannot be \[64\]"),
-        (entry(arm=3), "arm cannot be 3"),
-        (entry(inside=[1.0]), r"inside cannot be \[1.0\]"),
-        (entry(inside={"std": [1.0]}), "inside cannot be"),
-        (entry(inside={"std": [["x"]]}), "inside cannot be"),
-        (entry(inside={"std": [[float("nan")]]}), "inside cannot be"),
-        (entry(configuration=["smoke"]), "configuration cannot be"),
-        (entry(environment="cpu"), "environment cannot be 'cpu'"),
-        (entry("training", losses=6.1), "losses cannot be 6.1"),
-        (entry("training", losses=[6.1] * 100 + [None]), r"losses cannot be .* \.\.\.$"),
-        (entry("training", weights=None), "weights cannot be None"),
-        (entry("training", seconds=-1), "seconds cannot be -1"),
-        (entry(environment=ENVIRONMENT | {"digest": "d"}), "digest must be a sha256"),
-        (entry(environment=ENVIRONMENT | {"date": "today"}), "date must be year-month-day"),
-        (entry("training", environment={}), "the record lacks"),
+        (None, "result must be .*, got None"),
+        ([], r"result must be .*, got \[\]"),
+        ("score", "result must be .*, got 'score'"),
+        ({}, r"result lacks \['kind'\]"),
+        (entry() | {"kind": "x"}, "result/kind must be training or score, got 'x'"),
+        (entry(kind="score") | {"kind": ["score"]}, "result/kind must be training or score"),
+        (entry(schema=1), "result/schema must be 2, got 1"),
+        (without("schema"), r"result lacks \['schema'\]"),
+        (without("loss"), r"result lacks \['loss'\]"),
+        (without("environment"), r"result lacks \['environment'\]"),
+        (without("digest"), r"result lacks \['digest'\]"),
+        (entry(note="x"), r"result has unknown fields \['note'\]"),
+        (entry("training") | {"kind": "score"}, "result lacks|result has unknown fields"),
+        (entry(schema="2"), "schema must be 2, got '2'"),
+        (entry(schema=True), "schema must be 2, got True"),
+        (entry(accuracy=1.5), "accuracy must be .* got 1.5"),
+        (entry(accuracy=-0.1), "accuracy must be .* got -0.1"),
+        (entry(accuracy=float("nan")), "accuracy must be .* got nan"),
+        (entry(accuracy="0.5"), "accuracy must be .* got '0.5'"),
+        (entry(accuracy=True), "accuracy must be .* got True"),
+        (entry(loss=-1.0), "loss must be .* got -1.0"),
+        (entry(loss=float("nan")), "loss must be .* got nan"),
+        (entry(loss=None), "loss must be .* got None"),
+        (entry(tokens=0), "tokens must be .* got 0"),
+        (entry(tokens=1.5), "tokens must be .* got 1.5"),
+        (entry(seed="0"), "seed must be .* got '0'"),
+        (entry(length=[64]), r"length must be .* got \[64\]"),
+        (entry(arm=3), "arm must be a name, got 3"),
+        (entry(inside=[1.0]), r"inside must be .* got \[1.0\]"),
+        (entry(inside={"std": [1.0]}), "inside/std/0 must be a list of heads"),
+        (entry(inside={"std": [["x"]]}), "inside/std/0/0 must be a finite number or null"),
+        (entry(inside={"std": [[float("nan")]]}), "inside/std/0/0 must be a finite number or null, got nan"),
+        (entry(configuration=["smoke"]), "configuration must be"),
+        (entry(environment="cpu"), "environment must be of type object, got 'cpu'"),
+        (entry("training", losses=6.1), "losses must be .* got 6.1"),
+        (entry("training", losses=[6.1] * 100 + [None]), "losses/100 must be .* got None"),
+        (entry("training", weights=None), "weights must be .* got None"),
+        (entry("training", weights="e"), "weights must be a sha256"),
+        (entry("training", seconds=-1), "seconds must be .* got -1"),
+        (entry(digest="d"), "digest must be a sha256"),
+        (entry(environment=ENVIRONMENT | {"date": "today"}), "date must be a day as year-month-day"),
+        (entry("training", environment={}), "environment lacks"),
+        (entry(carried_from={}), "carried_from lacks"),
     ],
 )
 def test_validate_refuses(bad, says):
@@ -275,6 +278,7 @@ def test_validate_accepts():
         entry(accuracy=0.0, loss=0.0),
         entry(accuracy=1),
         entry(inside={"std": [[None]]}),
+        entry(carried_from={"commit": "a" * 40, "digest": "0" * 64, "date": "2026-11-26", "how": "so"}),
     ):
         validate(good)
 
@@ -301,8 +305,8 @@ def test_validate_says_so_of_any_field(junk, kind, data):
 
 def test_two_configurations_begun_at_once(path):
     """Both found no file; the second to add is refused, and the first one's results stay."""
-    first = Results(path, CONFIGURATION, ENVIRONMENT)
-    second = Results(path, CONFIGURATION | {"steps": 31}, ENVIRONMENT)
+    first = Results(path, CONFIGURATION, ENVIRONMENT, *CODE)
+    second = Results(path, CONFIGURATION | {"steps": 31}, ENVIRONMENT, *CODE)
     first.add("score", **SCORE)
     before = path.read_bytes()
     with pytest.raises(ExperimentError, match="steps is 30 in one and 31 in the other"):
@@ -316,19 +320,48 @@ def test_a_store_goes_to_another_process(store):
     assert store.entries() == there.entries() and len(store.entries()) == 4
 
 
-def test_what_could_not_be_measured_is_null(path):
-    store = Results(path, CONFIGURATION, ENVIRONMENT)
-    inside = {"std": torch.tensor([[1 / 3, math.nan]], dtype=torch.float64)}
-    store.add_score("O", 0, 64, Score(accuracy=0.25, loss=5.5, tokens=640, inside=inside))
-    assert store.entries() == [entry(inside={"std": [[0.333333, None]]})]
+def test_shares_of_no_weight_are_null(path):
+    store = Results(path, CONFIGURATION, ENVIRONMENT, *CODE)
+    total = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
+    near = torch.tensor([[1 / 3, math.nan]], dtype=torch.float64)
+    store.add_score("O", 0, 64, Score(0.25, 5.5, 640, {"near": near, "total": total}))
+    assert store.entries() == [entry(inside={"near": [[0.333333, None]], "total": [[1.0, 0.0]]})]
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        {"near": [[math.nan]]},
+        {"near": [[math.nan]], "total": [[0.5]]},
+        {"std": [[math.nan]], "total": [[0.0]]},
+        {"total": [[math.nan]]},
+        {"near": [[math.inf]], "total": [[0.0]]},
+    ],
+)
+def test_any_other_nan_inside_is_no_result(path, inside):
+    """It would be a fault of the measurement, and as null look like a head without weights."""
+    store = Results(path, CONFIGURATION, ENVIRONMENT, *CODE)
+    score = Score(0.25, 5.5, 640, {name: torch.tensor(values) for name, values in inside.items()})
+    with pytest.raises(ExperimentError, match="not stored: .*inside/.* must be a finite number or null, got"):
+        store.add_score("O", 0, 64, score)
+    assert not path.exists()
 
 
 def test_a_store_knows_preset_corpus_code_and_kind_of_device(tmp_path):
     corpus = Corpus(train=(), held_out=torch.zeros(0, 4096), vocabulary=512, digest="c" * 64)
-    made = open_results(tmp_path / "a.jsonl", MODULE, "smoke", corpus, "cpu:0", processes=3).identity
+    store = open_results(tmp_path / "a.jsonl", MODULE, "smoke", corpus, "cpu:0", processes=3)
+    made = store.identity
     assert made["device"] == "cpu" and made["processes"] == 3 and made["corpus"] == "c" * 64
     assert made["preset"] == "smoke" and made["steps"] == 30 and made["torch"] == torch.__version__
-    assert made["digest"] == provenance.digest(provenance.reachable_sources(MODULE))
+    assert made["digest"] == code_digest(MODULE)
+    store.add("score", **SCORE)
+    assert store.entries()[0]["module"] == MODULE
+
+
+def test_colours_are_no_code_of_an_experiment():
+    reached = sources().reached("experiments.length_extrapolation", "experiments.known_distances")
+    assert {"attnlib.attention", "experiments.training", "experiments.evaluation"} <= set(reached)
+    assert not {"attnlib", "experiments", "experiments.figures", "experiments.carry_over"} & set(reached)
 
 
 def test_what_is_no_result_is_not_added(store, path):
@@ -380,8 +413,8 @@ ADDER = """
 import json, sys
 from pathlib import Path
 from experiments.results import Results
-path, configuration, environment, score = (json.loads(x) for x in sys.argv[1:])
-store = Results(Path(path), configuration, environment)
+path, made_with, score = (json.loads(x) for x in sys.argv[1:])
+store = Results(Path(path), **made_with)
 Path(path).with_name("ready").touch()
 for length in range(1, 41):
     store.add("score", **score | {"seed": 1, "length": length})
@@ -392,12 +425,12 @@ def test_processes_that_add_at_once_lose_nothing(path):
     """Lines of 15 kB, so that none is written by one call of the system."""
     long = SCORE | {"inside": {"std": [[1.0] * 3000]}}
     where = os.environ | {"PYTHONPATH": str(Path(attnlib.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    arguments = [json.dumps(x) for x in (str(path), CONFIGURATION, ENVIRONMENT, long)]
+    arguments = [json.dumps(x) for x in (str(path), MADE_WITH, long)]
     other = subprocess.Popen([sys.executable, "-c", ADDER, *arguments], env=where)
     while not path.with_name("ready").exists():
         assert other.poll() is None
         time.sleep(0.001)
-    store, added = Results(path, CONFIGURATION, ENVIRONMENT), 0
+    store, added = Results(path, CONFIGURATION, ENVIRONMENT, *CODE), 0
     while other.poll() is None:
         added += 1
         store.add("score", **long | {"length": added})

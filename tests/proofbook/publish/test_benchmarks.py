@@ -2,9 +2,9 @@
 
 import copy
 import json
+import math
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -12,32 +12,39 @@ import torch
 from built_site import lay_out, read, text
 
 from benchmarks import __main__ as command
-from benchmarks import normalization_suite
+from benchmarks import import_time, normalization_suite
 from benchmarks.harness import bar
-from proofbook.ledger.provenance import source_digest
+from experiments.sources import code_digest
 from proofbook.publish.benchmarks import place, rows, shown, validate
 
 ROOT = Path(__file__).parents[3]
 PEER = "output only (SDPA)"
 
 
-def record(**changes) -> dict:
+def record(digest: str | None = None, made_on: dict | None = None, **changes) -> dict:
+    """A record of two benchmarks; of the present code unless a digest is given."""
     timing = {"ms": 1234.5, f"ratio to {PEER}": 1.0}
+    code = {
+        name: {"module": f"benchmarks.{name}", "digest": digest or code_digest(f"benchmarks.{name}")}
+        for name in ("row_statistics", "import_time")
+    }
     return {
-        "schema": 1,
-        "device": "cpu",
-        "device_name": "A processor of two cores",
-        "driver": None,
+        "schema": 2,
+        "environment": {
+            "device": "cpu",
+            "device_name": "A processor of two cores",
+            "driver": None,
+            "versions": {"python": "3.11.9", "torch": "2.13.0"},
+            "date": "2026-01-31",
+            "commit": "0123456789abcdef" * 2 + "01234567",
+            "modified": False,
+        }
+        | (made_on or {}),
         "threads": 2,
-        "torch": "2.13.0",
-        "python": "3.11.9",
-        "date": "2026-01-31",
-        "commit": "0123456789abcdef" * 2 + "01234567",
-        "modified": False,
-        "digest": source_digest(),
         "quick": False,
         "benchmarks": {
             "row_statistics": {
+                **code["row_statistics"],
                 "results": {
                     "4096": {
                         "forward": {PEER: timing, "lse + entropy": timing | {f"ratio to {PEER}": 1.07}},
@@ -49,7 +56,11 @@ def record(**changes) -> dict:
                     {"name": "written out against it", "value": 4.2, "at_least": 5, "met": False},
                 ],
             },
-            "import_time": {"results": {"import torch": {"ms": 912.0}}, "bars": []},
+            "import_time": {
+                **code["import_time"],
+                "results": {"import torch": {"ms": 912.0}},
+                "bars": [],
+            },
         },
     } | changes
 
@@ -68,20 +79,27 @@ def put(value, *path):
 
 
 BARS = ("benchmarks", "row_statistics", "bars")
+TIMES = ("benchmarks", "import_time")
 FAULTS = [
-    (without("device_name"), "keys missing or unknown: .*device_name"),
-    (put("", "device_name"), "must name the hardware"),
-    (put(1, "note"), "keys missing or unknown: .*note"),
-    (put(2, "schema"), "schema must be 1, got 2"),
-    (put("abc", "digest"), "digest must be a sha256"),
-    (put("31.1.2026", "date"), "date must be year-month-day"),
-    (put({}, "benchmarks"), "at least one"),
-    (put({"results": {}}, "benchmarks", "import_time"), "import_time must hold results and bars"),
-    (put({}, "benchmarks", "import_time", "results"), "import_time holds no numbers"),
-    (put("fast", "benchmarks", "import_time", "results", "import torch"), "must hold named numbers"),
+    (without("environment"), r"benchmarks lacks \['environment'\]"),
+    (put("", "environment", "device_name"), "device_name must be the hardware in words, got ''"),
+    (put("31.1.2026", "environment", "date"), "date must be a day as year-month-day"),
+    (put(None, "environment", "commit"), "modified must be null without a commit, got False"),
+    (put(1, "note"), r"benchmarks has unknown fields \['note'\]"),
+    (put(1, "schema"), "schema must be 2, got 1"),
+    (put("abc", *TIMES, "digest"), "import_time/digest must be a sha256 in hexadecimal, got 'abc'"),
+    (put({}, "benchmarks"), "one at least, got {}"),
+    (put({"results": {}}, *TIMES), "import_time lacks"),
+    (put({}, *TIMES, "results"), "import_time/results must be named numbers"),
+    (
+        put("fast", *TIMES, "results", "import torch"),
+        "results/import torch must be named numbers, or such by name",
+    ),
+    (put(math.nan, *TIMES, "results", "import torch", "ms"), "results/import torch must be named numbers"),
     (put(1.2, *BARS, 0, "value"), "met is True, the numbers say otherwise"),
     (put(True, *BARS, 1, "met"), "met is True, the numbers say otherwise"),
-    (put(1, *BARS, 1, "at_most"), "one limit"),
+    (put(1, *BARS, 1, "at_most"), "bars/1 must be a bar with one limit"),
+    (put("1.07", *BARS, 0, "value"), "bars/0/value must be a finite number, got '1.07'"),
 ]
 
 
@@ -119,22 +137,23 @@ def test_numbers_are_shown_with_three_digits(quantity, value, text):
 
 
 def test_what_the_command_writes_is_what_the_page_reads(tmp_path, monkeypatch, capsys):
-    stub = types.ModuleType("benchmarks.stub")
-    stub.run = lambda device, quick: {
-        "results": {64: {"fused": {"ms": 1.0}}},
-        "bars": [bar("fused", 1.0, at_most=2)],
-    }
-    monkeypatch.setitem(sys.modules, "benchmarks.stub", stub)
-    monkeypatch.setattr(command, "MODULES", ("stub",))
+    def run(device, quick):
+        return {"results": {64: {"fused": {"ms": 1.0}}}, "bars": [bar("fused", 1.0, at_most=2)]}
+
+    monkeypatch.setattr(import_time, "run", run)
     out, threads = tmp_path / "recorded" / "benchmarks-cpu.json", torch.get_num_threads()
-    monkeypatch.setattr(sys, "argv", ["benchmarks", "--quick", "--threads", "1", "--out", str(out)])
+    monkeypatch.setattr(
+        sys, "argv", ["benchmarks", "import_time", "--quick", "--threads", "1", "--out", str(out)]
+    )
     try:
         assert command.main() == 0
     finally:
         torch.set_num_threads(threads)
     written = json.loads(out.read_text())
     validate(written)
-    assert written["quick"] and written["threads"] == 1 and written["digest"] == source_digest()
+    assert written["quick"] and written["threads"] == 1
+    assert written["benchmarks"]["import_time"]["digest"] == code_digest("benchmarks.import_time")
+    assert written["environment"]["versions"]["torch"] == torch.__version__
     assert "fused: 1, at most 2: met" in capsys.readouterr().out
 
 
@@ -168,7 +187,8 @@ def page(tmp_path_factory):
     recorded = root / "book/recorded"
     recorded.mkdir()
     (recorded / "benchmarks-cpu.json").write_text(json.dumps(record()))
-    other = record(device="cuda", device_name="A card", digest="0" * 64, modified=True, quick=True)
+    card = {"device": "cuda", "device_name": "A card", "modified": True}
+    other = record(digest="0" * 64, made_on=card, quick=True)
     (recorded / "benchmarks-cuda.json").write_text(json.dumps(other))
     run = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
@@ -191,4 +211,5 @@ def test_a_record_of_other_sources_is_marked_stale(page):
     current, stale = page.split("A card")
     assert current.count('class="current"') == 1 and page.count('class="current"') == 1
     assert page.count('class="stale"') == 1 and "with local changes" in stale and "few (quick)" in stale
+    assert "the code of row statistics, import time has changed since this run" in text(page)
     assert "Not recorded yet." not in page
