@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-from proofbook.ledger import provenance, schema
-
 PATTERN = "benchmarks-*.json"
 
 
 def validate(record: object) -> None:
     """Raise ``ValueError`` unless the record has the form that ``python -m benchmarks --out`` writes."""
+    from proofbook.ledger import provenance, schema  # with SymPy, which who only reads a book need not wait for
+
     schema.check(record, schema.read("benchmarks", "proofbook.publish"), "benchmarks")
     assert isinstance(record, dict)
     provenance.validate_environment(record["environment"])

@@ -43,6 +43,7 @@ def staged_files(book: Book) -> dict[str, bytes]:
     Raises:
         BookError: a notebook was not executed, or has changed since.
     """
+    notebooks = book.notebooks  # read also where they go as they are: Sphinx would not name what is none
     files = {name: (book.root / name).read_bytes() for name in FRAME if (book.root / name).is_file()}
     for path in sorted(book.folder.rglob("*")):
         relative = path.relative_to(book.root)
@@ -50,7 +51,7 @@ def staged_files(book: Book) -> dict[str, bytes]:
             files[relative.as_posix()] = path.read_bytes()
     if book.executed:
         ran = {}
-        for path, notebook in book.notebooks.items():
+        for path, notebook in notebooks.items():
             record = runs.run_record(book.root, path)
             if record is None:
                 raise BookError(f"what the run of {path} left has vanished; execute it again")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from proofbook.names import RECORD_MIMES
 from proofbook.publish import lint
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, load, parse_card, read_page
