@@ -38,7 +38,7 @@ def read_address(root: Path) -> Address:
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BookError(f"{file} cannot be read: {error}") from error
+        raise BookError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise BookError("book/address.yml must hold repository, branch and site")
     unknown = set(data) - {"repository", "branch", "site"}

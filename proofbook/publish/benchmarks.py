@@ -8,7 +8,8 @@ PATTERN = "benchmarks-*.json"
 
 def validate(record: object) -> None:
     """Raise ``ValueError`` unless the record has the form that ``python -m benchmarks --out`` writes."""
-    from proofbook.ledger import provenance, schema  # with SymPy, which who only reads a book need not wait for
+    # Imported here: they bring SymPy, for which who only reads a book need not wait.
+    from proofbook.ledger import provenance, schema
 
     schema.check(record, schema.read("benchmarks", "proofbook.publish"), "benchmarks")
     assert isinstance(record, dict)

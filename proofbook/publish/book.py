@@ -203,7 +203,7 @@ class Book:
         try:
             return yaml.safe_load(self.text(path))
         except yaml.YAMLError as error:
-            raise BookError(f"{path} is not YAML: {error}") from error
+            raise BookError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
 
     def _record(self, path: Path, validate: Callable[[object], None]) -> dict[str, Any]:
         """What a record holds, validated."""

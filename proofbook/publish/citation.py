@@ -36,7 +36,7 @@ def read_edition(root: Path) -> Edition:
         version, released = str(data["version"]), str(data["date-released"])
         return Edition(str(data["title"]), " and ".join(names), version, released)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BookError(f"{file} cannot be read: {error}") from error
+        raise BookError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     except (AttributeError, KeyError, TypeError) as error:
         needed = "title, version, date-released and authors with their names"
         raise BookError(f"{file} must hold {needed}: {error}") from error

@@ -274,6 +274,7 @@ class _Run:
     async def _one(self, path: Path, content: bytes) -> Outcome:
         # Jupyter is imported here so that an up-to-date book never waits for it.
         import nbformat
+        from jupyter_core.utils import ensure_async
         from nbclient import NotebookClient
         from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
@@ -309,7 +310,7 @@ class _Run:
             return Outcome(path, seconds=seconds, error=_failure(path, notebook, current["cell"], error))
         finally:
             if kernel.has_kernel:
-                await kernel.shutdown_kernel(now=True)
+                await ensure_async(kernel.shutdown_kernel(now=True))
         seconds = time.perf_counter() - start
         normalize(notebook)
         executed = nbformat.writes(notebook).encode("utf-8")

@@ -164,7 +164,7 @@ def parse_card(body: str, where: str, sources: Sources | None = None) -> dict[st
     try:
         card = yaml.safe_load(body)
     except yaml.YAMLError as error:
-        raise BookError(f"{where}: the chapter card is not YAML: {error}") from error
+        raise BookError(f"{where}: the chapter card is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(card, dict):
         raise BookError(f"{where}: the chapter card is not a mapping")
     of_source = [*filter(None, [sources.original]), sources.title, "date", "link"]

@@ -35,7 +35,7 @@ class ChapterCard(BookDirective):
 
     def verdicts(self, claims: list[dict[str, Any]]) -> list[nodes.Node]:
         """A line for each verdict that occurs, with links to the claims that have it."""
-        lines = []
+        lines: list[nodes.Node] = []
         for verdict, number in counted(claims):
             line = nodes.paragraph(classes=["card-claims"])
             line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
@@ -57,8 +57,8 @@ class ChapterCard(BookDirective):
         for recorded in self.book.recorded:
             for chapter in recorded["chapters"]:
                 if chapter["chapter"] == name:
-                    seconds = duration(chapter["seconds"])
-                    return f"The checks of this page ran in {seconds} on {recorded['environment']['device_name']}."
+                    device = recorded["environment"]["device_name"]
+                    return f"The checks of this page ran in {duration(chapter['seconds'])} on {device}."
         return None
 
 

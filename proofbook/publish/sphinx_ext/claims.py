@@ -8,7 +8,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 
 from proofbook.names import VERDICTS
-from proofbook.publish.sphinx_ext.base import BookDirective, badge
+from proofbook.publish.sphinx_ext.base import BookDirective, Cell, badge
 
 ERRATA_VERDICTS = ("needs correction", "false", "holds under", "approximate")
 
@@ -46,7 +46,7 @@ class ClaimList(BookDirective):
     """The claims of the book, or of one source, each linked to the cell that checks it."""
 
     option_spec = {"source": directives.unchanged}
-    verdicts = VERDICTS
+    verdicts: tuple[str, ...] = VERDICTS
     none = "No claims have been checked yet."
 
     def run(self) -> list[nodes.Node]:
@@ -58,9 +58,13 @@ class ClaimList(BookDirective):
                 continue
             if "source" not in self.options:
                 found.append(nodes.rubric("", "", self.link_to_page(page.docname, page.title)))
-            rows = [[self.heading(claim), self.statement(claim), self.evidence(claim)] for claim in claims]
+            rows = [self.row(claim) for claim in claims]
             found.append(self.table(["Claim", "Statement", "Evidence"], rows, "ledger"))
         return found or [nodes.paragraph("", self.none)]
+
+    def row(self, claim: dict[str, Any]) -> list[Cell]:
+        """What the list says of a claim."""
+        return [self.heading(claim), self.statement(claim), self.evidence(claim)]
 
     def wanted(self, claim: dict[str, Any]) -> bool:
         """Whether the list has this claim."""
@@ -143,5 +147,5 @@ class VerdictLegend(BookDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        rows = [[badge(verdict), self.meanings[verdict]] for verdict in VERDICTS]
+        rows: list[list[Cell]] = [[badge(verdict), self.meanings[verdict]] for verdict in VERDICTS]
         return [self.table(["Verdict", "Meaning"], rows, "legend")]

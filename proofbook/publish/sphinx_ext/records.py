@@ -8,7 +8,7 @@ from docutils.parsers.rst import directives
 
 from proofbook.ledger.record import PresentCode
 from proofbook.publish import benchmarks
-from proofbook.publish.sphinx_ext.base import BookDirective, duration, shown_name
+from proofbook.publish.sphinx_ext.base import BookDirective, Cell, duration, shown_name
 
 DEVICES = (("cpu", "CPU"), ("cuda", "CUDA"))
 
@@ -145,7 +145,7 @@ class Benchmarks(Recorded):
             name for name, result in self.results(record) if result["digest"] != code.module(result["module"])
         ]
         blocks = provenance(facts, stale=stale)
-        bars = [
+        bars: list[list[Cell]] = [
             [
                 [nodes.strong("", name), nodes.Text(f": {bar['name']}")],
                 f"{bar['value']:.3g}",
