@@ -39,7 +39,8 @@ def main() -> int:
     measured = {}
     for name in names:
         print(f"\n{name}", flush=True)
-        digest = code_digest(f"benchmarks.{name}")  # before the run: what is edited while it lasts is not what it ran
+        # Before the run: what is edited while it lasts is not what it ran.
+        digest = code_digest(f"benchmarks.{name}")
         result = importlib.import_module(f"benchmarks.{name}").run(arguments.device, arguments.quick)
         measured[name] = {"module": f"benchmarks.{name}", "digest": digest, **result}
     if arguments.out:

@@ -33,7 +33,8 @@ class Arm:
     trained model (layers, heads) there.
 
     An arm whose rule is that of another one at the training length is the same training: sequences of that
-    length alone are trained on, so both would compute the same numbers. ``title`` and ``claim`` are for readers.
+    length alone are trained on, so both would compute the same numbers. ``title`` and ``claim`` are for
+    readers.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The kinds of attention that the experiment puts into a model, and what can be measured inside each of them."""
+"""The kinds of attention that the experiment puts into a model, and what is measured inside each of them."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ QUANTITIES = ("entropy", "effective_tokens", "std", "near", "needle", "total")
 class Inside:
     """What the rows of one layer look like; each field is (heads,), the mean over rows.
 
-    ``entropy`` in nats and ``effective_tokens`` = 1 / sum p^2, of the weights as shares of their sum; ``std``,
-    over the keys that a row sees, of the scores times their scale; ``near``, the share of the keys less than 32
-    places away; ``needle``, the share of the strongest of those; ``total``, the sum of the weights as they are
-    used. Rows whose weights are all 0 count for ``std`` and ``total`` alone; NaN where a head has no others.
+    ``entropy`` in nats and ``effective_tokens`` = 1 / sum p^2, of the weights as shares of their sum;
+    ``std``, over the keys that a row sees, of the scores times their scale; ``near``, the share of the keys
+    less than 32 places away; ``needle``, the share of the strongest of those; ``total``, the sum of the
+    weights as they are used. Rows whose weights are all 0 count for ``std`` and ``total`` alone; NaN where a
+    head has no others.
     """
 
     entropy: Tensor
@@ -40,7 +41,9 @@ class Inside:
 
 
 def in_full(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """``function`` of the tensors in float32 at least, whatever ``torch.autocast`` is around it; in the last one's dtype.
+    """``function`` of the tensors in float32 at least, whatever ``torch.autocast`` is around it.
+
+    The result has the dtype of the last of them.
 
     An entropy held to 1e-4 nats cannot be told in bfloat16, whose steps at 3 nats are 0.016.
     """
@@ -108,7 +111,7 @@ class Softmax:
 
 
 class HeldEntropy:
-    """Softmax attention whose rows, each or on the average of a head, have the entropy given for their layer and head.
+    """Softmax attention whose rows, each or on the average of a head, have the entropy given for them.
 
     ``targets`` is (layers, heads), in nats.
     """
@@ -133,7 +136,7 @@ class HeldEntropy:
 
 
 class Relu2:
-    """Squared-ReLU attention at scale 1/sqrt(d), divided by the length, by its own sum, or by a fixed number."""
+    """Squared-ReLU attention at scale 1/sqrt(d), divided by the length, by its sum, or by a fixed number."""
 
     def __init__(self, normalize: str | int):
         self.normalize = normalize
@@ -166,7 +169,7 @@ class Relu2:
 
 
 class Measured:
-    """An attention that also keeps what it sees inside, layer by layer, averaged over the calls that saw anything."""
+    """An attention that also keeps what it sees inside, by layer, averaged over calls that saw anything."""
 
     def __init__(self, attention: Softmax | HeldEntropy | Relu2):
         self.attention = attention

@@ -34,6 +34,7 @@ def load(path: Path) -> dict | None:
     content = stored[head + 32 :]
     if stored[:head] != _MAGIC or hashlib.sha256(content).digest() != stored[head : head + 32]:
         raise ExperimentError(
-            f"the checkpoint {path} is damaged, or of an older version; delete it to train this model from its start"
+            f"the checkpoint {path} is damaged, or of an older version; "
+            "delete it to train this model from its start"
         )
     return torch.load(io.BytesIO(content), weights_only=True)

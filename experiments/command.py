@@ -1,4 +1,4 @@
-"""What the experiments' commands share: their devices, their lock on a piece of work, and one clear line for an error."""
+"""What the experiments' commands share: devices, the lock on a piece of work, one clear line for an error."""
 
 from __future__ import annotations
 

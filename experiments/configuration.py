@@ -4,8 +4,8 @@ from __future__ import annotations
 
 __all__ = ["FREE", "configuration_of", "difference"]
 
-# What of the environment may differ between the results of one experiment: when a resumed run went on, and from which
-# commit if its code is the same.
+# What of the environment may differ between the results of one experiment: when a resumed run went on, and
+# from which commit if its code is the same.
 FREE = {"date", "commit", "modified"}
 
 

@@ -1,4 +1,4 @@
-"""How a trained model does at each length: the same hidden tokens of the same text, cut into longer windows."""
+"""How a trained model does at each length: the same hidden tokens of one text, cut into longer windows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def _forward(model: nn.Module, attention: Attention, tokens: Tensor, preset: Pre
 def evaluate(model: nn.Module, attention, corpus: Corpus, preset: Preset, length: int) -> Score:
     """Fill in hidden tokens of the held-out text in windows of ``length``.
 
-    Text and hidden tokens depend on the preset alone: what differs between two lengths is how much is around them.
+    Text and hidden tokens depend on the preset alone: what differs between two lengths is how much is around
+    them.
     """
     device = next(model.parameters()).device
     text = corpus.held_out[: preset.held_out_chunks]
@@ -66,7 +67,7 @@ def evaluate(model: nn.Module, attention, corpus: Corpus, preset: Preset, length
 
 @torch.no_grad()
 def trained_entropies(model: nn.Module, attention, corpus: Corpus, preset: Preset) -> Tensor:
-    """The mean row entropy of every layer and head at the training length, on training text, (layers, heads)."""
+    """The mean row entropy of every layer and head, (layers, heads), at the training length."""
     draw = generator("entropies")
     tokens = corpus.windows(preset.n_train, TOKENS // preset.n_train, draw)
     hidden = hide(tokens, preset.hidden, preset.n_train, draw)

@@ -1,9 +1,9 @@
-"""The book's figure style: one palette that colour-blind readers can tell apart, legible on light and dark pages."""
+"""The book's figure style: one palette that colour-blind readers can tell apart, on light and dark pages."""
 
 from __future__ import annotations
 
-# Okabe and Ito's palette without its yellow and black, which vanish on a white or a dark page; its blue is raised
-# to a contrast of about 4 : 1 on both
+# Okabe and Ito's palette without its yellow and black, which vanish on a white or a dark page; its blue is
+# raised to a contrast of about 4 : 1 on both
 BLUE, ORANGE, GREEN, PURPLE, SKY, RED = "#2a82c9", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, RED, SKY)
 NEUTRAL = "#7d838b"  # contrast of about 4 : 1 on white and on the dark page alike
@@ -12,7 +12,7 @@ LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 
 
 def use_book_style() -> None:
-    """Set matplotlib to the book's style: transparent ground, neutral ink, a palette doubled by line style."""
+    """Set matplotlib to the book's style: clear ground, neutral ink, a palette doubled by line style."""
     import matplotlib as mpl
     from cycler import cycler
 

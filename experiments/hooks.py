@@ -1,4 +1,4 @@
-"""What the ledger asks of this book: the devices that torch sees, versions and seeds (``proofbook.ledger.hooks``)."""
+"""What the ledger asks of this book (``proofbook.ledger.hooks``): torch's devices, versions and seeds."""
 
 from __future__ import annotations
 

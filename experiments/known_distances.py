@@ -1,8 +1,8 @@
 """A control for the length experiment: far keys at a distance that training knew.
 
-A sequence longer than those of training brings two new things at once: more keys, and distances that no rotation was
-trained for. Here the models that were trained with 1/sqrt(d) are tested with every distance beyond the largest of
-training replaced by that one, so that only the number of keys is new.
+A sequence longer than those of training brings two new things at once: more keys, and distances that no
+rotation was trained for. Here the models that were trained with 1/sqrt(d) are tested with every distance
+beyond the largest of training replaced by that one, so that only the number of keys is new.
 
 ``python -m experiments.known_distances --preset cpu`` reads the checkpoints of the length experiment.
 """
@@ -69,11 +69,13 @@ def scores(q: Tensor, k: Tensor, reach: int) -> Tensor:
 
 
 def held_at(logits: Tensor, target: Tensor) -> Tensor:
-    """The factor (batch, heads, 1, 1) on the logits (batch, heads, n, n) that gives the rows of every head the mean
-    entropy ``target`` (heads,), to 1e-4 nats, by Newton's method in its logarithm.
+    """The factor on the logits that gives the rows of every head a mean entropy, to 1e-4 nats.
 
-    Single rows can not always be given it: hidden tokens beyond reach are one and the same key, and where some tie for
-    the largest score, no factor takes the entropy below the logarithm of their number.
+    ``logits`` are (batch, heads, n, n), ``target`` is (heads,), the factor (batch, heads, 1, 1). It is found
+    by Newton's method in its logarithm.
+
+    Single rows can not always be given it: hidden tokens beyond reach are one and the same key, and where
+    some tie for the largest score, no factor takes the entropy below the logarithm of their number.
     """
     log_factor = torch.zeros_like(logits[:, :, :1, :1])
     for _ in range(50):
@@ -92,8 +94,8 @@ def held_at(logits: Tensor, target: Tensor) -> Tensor:
 class KnownDistances:
     """Softmax attention that knows no distance beyond ``reach``, on rotated queries and keys.
 
-    With a rule (n, d) -> lambda, or with ``targets`` (layers, heads) in nats, the mean entropy that the rows of a head
-    are given in every sequence. It writes out the n x n matrix.
+    With a rule (n, d) -> lambda, or with ``targets`` (layers, heads) in nats, the mean entropy that the rows
+    of a head are given in every sequence. It writes out the n x n matrix.
     """
 
     reach: int
@@ -185,10 +187,16 @@ def run_job(job: Job, position: int = 0) -> None:
 
 
 def run(preset_name: str, trained: Path, *, device: str = "cpu", jobs: int = 1) -> list[dict]:
-    """Test every seed's model under every rule, ``jobs`` seeds at a time; all results. Raises ``ExperimentError``.
+    """Test every seed's model under every rule, ``jobs`` seeds at a time.
 
-    ``trained`` is the folder of the length experiment; the results go there too. The weights that were tested are
-    part of the configuration.
+    ``trained`` is the folder of the length experiment; the results go there too. The weights that were tested
+    are part of the configuration.
+
+    Returns:
+        All results.
+
+    Raises:
+        ExperimentError: a model is missing, or the results there are of another configuration.
     """
     preset = PRESETS[preset_name]
     corpus = load_corpus(preset.vocabulary)

@@ -1,7 +1,7 @@
 """Train at 64 tokens, test at up to 2048: ``python -m experiments.length_extrapolation --preset cpu``.
 
-Interrupt it at any moment and run the same command again: it goes on where it stopped. Under ``torchrun`` every
-model is trained data-parallel.
+Interrupt it at any moment and run the same command again: it goes on where it stopped. Under ``torchrun``
+every model is trained data-parallel.
 """
 
 from __future__ import annotations

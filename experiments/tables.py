@@ -28,7 +28,8 @@ def half_width(samples: np.ndarray, *, confidence: float = 0.95) -> np.ndarray:
 class Comparison:
     """The results of one experiment, as read by :func:`experiments.results.read`.
 
-    Seeds and lengths are those of the configuration, in its order; what was not recorded is refused when asked for.
+    Seeds and lengths are those of the configuration, in its order; what was not recorded is refused when
+    asked for.
     """
 
     def __init__(self, entries: list[dict]):
@@ -44,7 +45,7 @@ class Comparison:
         return np.array([[self._entry(name, seed, n)[field] for n in self.lengths] for seed in self.seeds])
 
     def inside(self, name: str, quantity: str) -> np.ndarray:
-        """A quantity of :class:`experiments.attention.Inside`, (seeds, lengths, layers, heads); NaN as there."""
+        """A quantity of :class:`experiments.attention.Inside`, (seeds, lengths, layers, heads)."""
         return np.array(
             [[self._entry(name, seed, n)["inside"][quantity] for n in self.lengths] for seed in self.seeds],
             dtype=float,

@@ -45,7 +45,7 @@ def generator(*key: object) -> torch.Generator:
 
 
 def hide(tokens: Tensor, count: int, window: int, generator: torch.Generator) -> Tensor:
-    """A boolean mask of the shape of tokens (..., n) with ``count`` True in every ``window`` of the n tokens."""
+    """A boolean mask shaped as tokens (..., n) with ``count`` True in every ``window`` of the n tokens."""
     blocks = torch.rand(*tokens.shape[:-1], tokens.shape[-1] // window, window, generator=generator)
     hidden = torch.zeros(blocks.shape, dtype=torch.bool)
     return hidden.scatter_(-1, blocks.argsort(-1)[..., :count], True).flatten(-2)
@@ -112,7 +112,8 @@ class _Run:
         self.attention = training.attention(preset.n_train)
         self.forward = self.model
         if preset.compile:
-            # attnlib checks its arguments by value, which a compiler cannot follow: it compiles what is around.
+            # attnlib checks its arguments by value, which a compiler cannot follow: it compiles what is
+            # around.
             self.forward = torch.compile(self.model, dynamic=False)
             self.attention = torch.compiler.disable(self.attention.__call__)
         self.optimizer = torch.optim.AdamW(
@@ -133,7 +134,8 @@ class _Run:
     def resume(self, state: dict, path: Path) -> None:
         if differs := difference(state["identity"], self.identity):
             raise ExperimentError(
-                f"the checkpoint {path} is of another training: {differs} (the checkpoint first, this command second)"
+                f"the checkpoint {path} is of another training: {differs} "
+                "(the checkpoint first, this command second)"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -188,10 +190,10 @@ def train(
 
     On a CPU the weights are, bit for bit, those of a run that was never interrupted. Under an initialised
     ``torch.distributed`` every rank takes its part of each batch and the gradients are summed; rank 0 writes.
-    ``progress`` is told each step done and its loss. A checkpoint goes on only where preset, corpus, number of
-    processes, training and seed are those that it was made with, and all else in the flat ``configuration``, such
-    as a digest of the code. Raises ``ExperimentError`` for one that is damaged or of another training, or a loss
-    that is not finite.
+    ``progress`` is told each step done and its loss. A checkpoint goes on only where preset, corpus, number
+    of processes, training and seed are those that it was made with, and all else in the flat
+    ``configuration``, such as a digest of the code. Raises ``ExperimentError`` for one that is damaged or of
+    another training, or a loss that is not finite.
     """
     run = _Run(training, seed, preset, corpus, device, configuration or {})
     state = checkpoints.load(checkpoint) if checkpoint else None

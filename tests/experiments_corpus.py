@@ -1,4 +1,4 @@
-"""What the tests of the experiments share: small made-up texts, so that most of them need neither package nor time."""
+"""What the tests of the experiments share: small made-up texts; most need neither package nor time then."""
 
 import random
 from dataclasses import replace
@@ -32,7 +32,7 @@ def made_up_corpus() -> Corpus:
 
 
 def made_up_text() -> str:
-    """Enough running text for one held-out chunk: 60,000 words of a few letters, some of them much more frequent."""
+    """Enough running text for one held-out chunk: 60,000 words of a few letters, some much more frequent."""
     draw = random.Random(9019)
     words = ["".join(draw.choices("abcdefghijklmnoprstuvw", k=draw.randint(1, 7))) for _ in range(300)]
     chosen = draw.choices(words, weights=[1 / (rank + 3) for rank in range(300)], k=60_000)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import sympy as sp
 
 from proofbook.derive import strategies
 from proofbook.derive.domain import Domain
 from proofbook.derive.errors import DerivationError
+from proofbook.derive.lambdify import lambdify
+from proofbook.derive.latex import latex
+from proofbook.derive.render import Row, bundle
 from proofbook.derive.strategies import Regime, Verified
 
 RELATIONS = ("=", "<=", ">=", "<", ">", "~")
@@ -26,8 +30,8 @@ class Step:
     regime: Regime | None = None
     skip: tuple[str, ...] = field(default=())
 
-    def __post_init__(self):
-        object.__setattr__(self, "expression", sp.sympify(self.expression))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "expression", _formula(self.expression))
         if self.relation not in RELATIONS:
             raise ValueError(f"relation must be one of {RELATIONS}, got {self.relation!r}")
         if (self.relation == "~") != (self.regime is not None):
@@ -36,32 +40,46 @@ class Step:
             raise ValueError("every step says its reason")
 
 
-def eq(expression, because: str, *, skip: Sequence[str] = ()) -> Step:
-    """The line before equals ``expression``. ``skip`` names strategies not to try (they are costly here)."""
+def _formula(line: Any) -> sp.Expr:
+    """A line as a SymPy expression; ``x < 1`` is none, and SymPy turns ``Eq(x, x)`` into True by itself."""
+    expression = sp.sympify(line)
+    if not isinstance(expression, sp.Expr):
+        raise TypeError(f"a line must be a formula with a value, got {line!r}")
+    return expression
+
+
+def eq(expression: Any, because: str, *, skip: Sequence[str] = ()) -> Step:
+    """The line before equals ``expression``.
+
+    Args:
+        expression: the new line.
+        because: the reason shown beside it; ``$...$`` in it is mathematics.
+        skip: strategies not to try, where they are costly.
+    """
     return Step("=", expression, because, skip=tuple(skip))
 
 
-def le(expression, because: str) -> Step:
-    """The line before is at most ``expression``; ``because`` is the argument, the machine looks for exceptions."""
+def le(expression: Any, because: str) -> Step:
+    """The line before is at most ``expression``: ``because`` argues, the machine looks for exceptions."""
     return Step("<=", expression, because)
 
 
-def ge(expression, because: str) -> Step:
+def ge(expression: Any, because: str) -> Step:
     """The line before is at least ``expression``."""
     return Step(">=", expression, because)
 
 
-def lt(expression, because: str) -> Step:
+def lt(expression: Any, because: str) -> Step:
     """The line before is strictly below ``expression``."""
     return Step("<", expression, because)
 
 
-def gt(expression, because: str) -> Step:
+def gt(expression: Any, because: str) -> Step:
     """The line before is strictly above ``expression``."""
     return Step(">", expression, because)
 
 
-def approx(expression, because: str, *, regime: Regime) -> Step:
+def approx(expression: Any, because: str, *, regime: Regime) -> Step:
     """The line before approaches ``expression`` in ``regime``, at the rate stated there."""
     return Step("~", expression, because, regime=regime)
 
@@ -69,20 +87,31 @@ def approx(expression, because: str, *, regime: Regime) -> Step:
 class Derivation:
     """A chain that starts at ``start`` and has been verified line by line over ``domain``.
 
-    ``label`` is the permanent name of the equation on the page. Building it raises ``Refuted`` with a point
-    when a step is false, ``Undecided`` when nothing settles it, ``WrongRate`` for an approximation that is not.
-    ``verified`` says of every step how it was established, and ``strategy`` what the whole chain rests on. An
-    equality has no digits to spare: it is compared to ``digits`` digits, 15 at least.
+    ``verified`` says of every step how it was established, and ``strategy`` what the whole chain rests on.
 
-    >>> import sympy as sp
-    >>> x = sp.Symbol("x", real=True)
-    >>> d = Derivation("eq-square", (x + 1)**2, eq(x**2 + 2*x + 1, "multiply out"), domain=Domain({x: (-3, 3)}))
-    >>> d.verified[0].strategy
-    'symbolic'
-    >>> Derivation("eq-wrong", (x + 1)**2, eq(x**2 + x + 1, "multiply out"), domain=Domain({x: (1, 3)}))
-    Traceback (most recent call last):
-    ...
-    proofbook.derive.errors.Refuted: eq-wrong, step 1 (multiply out): 4.0 is not 3.0 at x = 1.0
+    Args:
+        label: the permanent name of the equation on the page, ``eq-`` and words joined by hyphens.
+        start: the first line.
+        steps: the lines after it, made by ``eq``, ``le``, ``ge``, ``lt``, ``gt`` and ``approx``.
+        domain: the values for which all of it is claimed.
+        digits: to how many digits the two sides of an equality are compared, 15 at least.
+
+    Raises:
+        Refuted: a step is false; the error names a point where it fails.
+        Undecided: nothing settles a step, or SymPy fails at it.
+        WrongRate: an approximation whose error does not shrink as stated.
+        ValueError: a label, a number of digits or a chain that cannot be.
+
+    Example:
+        >>> import sympy as sp
+        >>> x = sp.Symbol("x", real=True)
+        >>> steps = [eq(x**2 + 2*x + 1, "multiply out")]
+        >>> Derivation("eq-square", (x + 1)**2, *steps, domain=Domain({x: (-3, 3)})).strategy
+        'symbolic'
+        >>> Derivation("eq-wrong", (x + 1)**2, eq(x**2 + x + 1, "multiply out"), domain=Domain({x: (1, 3)}))
+        Traceback (most recent call last):
+        ...
+        proofbook.derive.errors.Refuted: eq-wrong, step 1 (multiply out): 4.0 is not 3.0 at x = 1.0
     """
 
     def __init__(self, label: str, start: sp.Expr, *steps: Step, domain: Domain, digits: int = 50):
@@ -92,7 +121,7 @@ class Derivation:
             raise ValueError(f"digits must be at least 15, got {digits}")
         if not steps:
             raise ValueError("a derivation has at least one step")
-        self.label, self.start, self.steps, self.domain = label, sp.sympify(start), steps, domain
+        self.label, self.start, self.steps, self.domain = label, _formula(start), steps, domain
         self.digits = digits
         self.verified: tuple[Verified, ...] = tuple(self._verify(k) for k in range(len(steps)))
 
@@ -105,8 +134,8 @@ class Derivation:
                 return strategies.equality(
                     before, step.expression, self.domain, seed=seed, digits=self.digits, skip=step.skip
                 )
-            if step.relation == "~":
-                return strategies.approximation(before, step.expression, self.domain, step.regime, seed=seed)
+            if step.regime is not None:
+                return strategies.approximation(before, step.expression, self.domain, step.regime)
             return strategies.inequality(step.relation, before, step.expression, self.domain, seed=seed)
         except DerivationError as error:
             error.args = (f"{self.label}, step {k + 1} ({step.because}): {error.args[0]}",)
@@ -122,13 +151,33 @@ class Derivation:
         """The weakest strategy of the chain: what the whole of it rests on."""
         return max((v.strategy for v in self.verified), key=strategies.STRENGTH.index)
 
-    def lambdify(self, arguments: Sequence, backend: str = "numpy"):
-        """The last line as a function of ``arguments``, in that order; see ``proofbook.derive.lambdify``."""
-        from proofbook.derive.lambdify import lambdify
+    def lambdify(self, arguments: Sequence[Any], namespace: Any = "numpy") -> Callable[..., Any]:
+        """The last line as a function of ``arguments``, in that order.
 
-        return lambdify(self.last, arguments, self.domain, backend)
+        Args:
+            arguments: symbols and vectors; every one that the line speaks of.
+            namespace: "numpy", "mpmath", or a module of array functions such as ``torch``.
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        from proofbook.derive.render import derivation_bundle
+        Returns:
+            A function of numbers or arrays, as ``proofbook.derive.lambdify`` makes it.
+        """
+        return lambdify(self.last, arguments, self.domain, namespace)
 
-        return derivation_bundle(self)
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        rows = [
+            Row(
+                relation=step.relation,
+                latex=latex(step.expression),
+                reason=step.because,
+                strategy=verified.strategy,
+                mark=verified.mark,
+                detail=verified.detail,
+            )
+            for step, verified in zip(self.steps, self.verified)
+        ]
+        plain = [f"{self.label}: {self.start}"]
+        plain += [
+            f"  {row.relation} {step.expression}   [{row.reason}; {row.strategy}: {row.detail}]"
+            for row, step in zip(rows, self.steps)
+        ]
+        return bundle(self.label, latex(self.start), rows, "\n".join(plain))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import mpmath as mp
 import sympy as sp
@@ -67,17 +68,15 @@ def simplex() -> Simplex:
     return Simplex()
 
 
-Range = tuple | Integers | Ladder | Simplex
+Range = tuple[Any, Any] | Integers | Ladder | Simplex
+
+# A value for each symbol, a tuple of entries for each vector.
+Point = dict[Any, Any]
 
 
 @dataclass(frozen=True)
 class Domain:
     """The values over which a statement is claimed.
-
-    ``ranges`` maps a symbol to ``(low, high)`` (reals), ``integers(low, high)`` or ``ladder(...)`` (sizes),
-    and a vector to ``(low, high)`` (each entry) or ``simplex()``. ``where`` holds relations between the scalars.
-    ``size`` is the symbol that counts the entries of the vectors; ``each`` lists free indices, which run over
-    all of ``1 .. size``.
 
     Inside an interval every formula must have a value. Its two ends belong to it wherever the formulas have a
     value there; where they have none (``log(x)`` at 0) they do not.
@@ -85,18 +84,29 @@ class Domain:
     A range may not contradict what its symbol is declared to be: SymPy would simplify by the declaration, and
     the formula would no longer be the one that was typed.
 
-    >>> import sympy as sp
-    >>> x = sp.Symbol("x", real=True)
-    >>> Domain({x: (-1, 1)}).free([x**2])
-    (x,)
+    Args:
+        ranges: maps a symbol to ``(low, high)`` (reals), ``integers(low, high)`` or ``ladder(...)`` (sizes),
+            and a vector to ``(low, high)`` (each entry) or ``simplex()``.
+        where: relations between the scalars.
+        size: the symbol that counts the entries of the vectors; without it, the one that has a ladder.
+        each: free indices, which run over all of ``1 .. size``.
+
+    Raises:
+        ValueError: a range that is none, or contradicts a declaration.
+
+    Example:
+        >>> import sympy as sp
+        >>> x = sp.Symbol("x", real=True)
+        >>> Domain({x: (-1, 1)}).scalars
+        (x,)
     """
 
-    ranges: Mapping
-    where: Sequence = field(default=())
+    ranges: Mapping[Any, Range]
+    where: Sequence[Any] = field(default=())
     size: sp.Symbol | None = None
     each: Sequence[sp.Symbol] = field(default=())
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         ladders = [key for key, value in self.ranges.items() if isinstance(value, Ladder)]
         if len(ladders) > 1:
             raise ValueError(f"a domain has one ladder, got {ladders}")
@@ -121,24 +131,21 @@ class Domain:
 
     @property
     def vectors(self) -> tuple[sp.IndexedBase, ...]:
+        """What has entries, in the order given."""
         return tuple(key for key in self.ranges if isinstance(key, sp.IndexedBase))
 
     @property
     def scalars(self) -> tuple[sp.Symbol, ...]:
+        """What is one number, the size apart, in the order given."""
         return tuple(key for key in self.ranges if not isinstance(key, sp.IndexedBase) and key != self.size)
 
-    def instances(self) -> list[dict]:
+    def instances(self) -> list[dict[str, Any]]:
         """Every size of the ladder with every value of the free indices."""
         return [
             {"n": n, "at": dict(zip(self.each, chosen))}
             for n in self.sizes
             for chosen in itertools.product(range(1, n + 1), repeat=len(self.each))
         ]
-
-    def free(self, expressions: Sequence[sp.Expr]) -> tuple[sp.Symbol, ...]:
-        """Scalars of the domain that occur in ``expressions``, in the domain's own order."""
-        used = set().union(*(e.free_symbols for e in expressions))
-        return tuple(key for key in self.scalars if key in used)
 
     def entries(self, base: sp.IndexedBase, n: int) -> tuple[sp.Symbol, ...]:
         """Plain symbols standing for ``base[1] .. base[n]``."""
@@ -154,16 +161,17 @@ class Domain:
             if _is_positive(self.ranges[key]) and not key.is_positive
         }
 
-    def holds_at(self, point: dict, n: int) -> bool:
+    def holds_at(self, point: Point, n: int) -> bool:
         """Whether every relation in ``where`` holds at a point."""
         return not self.where or bool(self._where(*(point[key] for key in self.scalars), n))
 
     @cached_property
-    def _where(self):
+    def _where(self) -> Callable[..., Any]:
         arguments = [*self.scalars, self.size or sp.Dummy()]
-        return sp.lambdify(arguments, sp.And(*self.where, evaluate=False), "mpmath")
+        made: Callable[..., Any] = sp.lambdify(arguments, sp.And(*self.where, evaluate=False), "mpmath")
+        return made
 
-    def sample(self, rng: random.Random, n: int) -> dict:
+    def sample(self, rng: random.Random, n: int) -> Point:
         """One point: every scalar, and for every vector a tuple of ``n`` entries; ``where`` holds there."""
         for _ in range(2000):
             point = {
@@ -175,7 +183,7 @@ class Domain:
                 return point
         raise ValueError(f"no point of the domain satisfies {list(self.where)} in 2000 draws")
 
-    def special(self, rng: random.Random, n: int, count: int) -> list[dict]:
+    def special(self, rng: random.Random, n: int, count: int) -> list[Point]:
         """Up to ``count`` points that a random draw would miss and ``where`` allows.
 
         Ends of intervals, 0 and 1, tied entries, a single peak, a probability vector close to a vertex: all
@@ -184,7 +192,7 @@ class Domain:
         keys = [key for key in self.ranges if key != self.size]
         choices = [_special(self.ranges[key], n, isinstance(key, sp.IndexedBase)) for key in keys]
         if math.prod(map(len, choices)) <= count:
-            chosen = itertools.product(*choices)
+            chosen = list(itertools.product(*choices))
         else:
             diagonal = [tuple(c[min(k, len(c) - 1)] for c in choices) for k in range(3)]
             mixed = [
@@ -201,7 +209,7 @@ class Domain:
         return [point for point in found if self.holds_at(point, n)]
 
 
-def _check_range(key, value) -> None:
+def _check_range(key: Any, value: Any) -> None:
     """Raise unless ``value`` is a range, and one that the declaration of ``key`` allows."""
     if isinstance(value, Simplex):
         if not isinstance(key, sp.IndexedBase):
@@ -230,7 +238,7 @@ def _check_range(key, value) -> None:
         raise ValueError(f"{key} is declared even or odd, and {value} holds both")
 
 
-def _is_positive(kind) -> bool:
+def _is_positive(kind: Range) -> bool:
     if isinstance(kind, Simplex):
         return True
     if isinstance(kind, Integers):
@@ -238,7 +246,7 @@ def _is_positive(kind) -> bool:
     return isinstance(kind, tuple) and bool(sp.sympify(kind[0]) >= 0)
 
 
-def _special(kind, n: int, is_vector: bool) -> list:
+def _special(kind: Any, n: int, is_vector: bool) -> list[Any]:
     """Values of one range that a random draw would miss; the first three are low, high and middle."""
     if isinstance(kind, Simplex):
         uniform = (mp.mpf(1) / n,) * n
@@ -270,25 +278,25 @@ def _special(kind, n: int, is_vector: bool) -> list:
     return list(dict.fromkeys(shapes))
 
 
-def ends(kind) -> tuple[mp.mpf, mp.mpf]:
+def ends(kind: Any) -> tuple[mp.mpf, mp.mpf]:
     """The two ends of an interval or a range of whole numbers."""
     if isinstance(kind, Integers):
         return mp.mpf(kind.low), mp.mpf(kind.high)
     return number(kind[0]), number(kind[1])
 
 
-def number(x) -> mp.mpf:
+def number(x: Any) -> mp.mpf:
     """A number as mpmath has it, at the precision in force."""
     return mp.mpf(x) if isinstance(x, (int, float)) else mp.mpf(sp.sympify(x).evalf(mp.mp.dps + 5)._mpf_)
 
 
-def _uniform(low, high, rng: random.Random) -> mp.mpf:
+def _uniform(low: Any, high: Any, rng: random.Random) -> mp.mpf:
     # sixty random decimals, so that no point is special in binary
     fraction = mp.mpf(rng.randrange(1, 10**60)) / mp.mpf(10) ** 60
     return low + (high - low) * fraction
 
 
-def _draw(kind, rng: random.Random, n: int, is_vector: bool):
+def _draw(kind: Any, rng: random.Random, n: int, is_vector: bool) -> Any:
     if isinstance(kind, Simplex):
         weights = [-mp.log(_uniform(0, 1, rng)) for _ in range(n)]
         total = mp.fsum(weights)

@@ -1,5 +1,10 @@
 """What can go wrong with a step of a derivation."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 
 class DerivationError(Exception):
     """A step that was not established."""
@@ -8,7 +13,7 @@ class DerivationError(Exception):
 class Refuted(DerivationError):
     """A step that is wrong; ``point`` is where, ``left`` and ``right`` the two values there."""
 
-    def __init__(self, message: str, *, point: dict, left, right):
+    def __init__(self, message: str, *, point: Mapping[Any, Any], left: Any, right: Any):
         super().__init__(message)
         self.point, self.left, self.right = point, left, right
 

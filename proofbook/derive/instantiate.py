@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import sympy as sp
 
+from proofbook.derive._sympy import carry_out
 from proofbook.derive.definition import unfold
 from proofbook.derive.domain import Domain, Simplex
 from proofbook.derive.over import Over
@@ -13,10 +17,20 @@ class NotConcrete(Exception):
     """A formula still holds something that has no value at a point, such as a function nobody defined."""
 
 
-def at_size(expression: sp.Expr, domain: Domain, n: int, at: dict | None = None) -> sp.Expr:
-    """``expression`` with definitions unfolded and, for ``n > 0``, sums written out and vectors as symbols.
+def at_size(
+    expression: sp.Expr, domain: Domain, n: int, at: Mapping[sp.Symbol, int] | None = None
+) -> sp.Expr:
+    """``expression`` at one size: definitions unfolded, sums written out, vectors as symbols.
 
-    ``at`` gives the free indices their values.
+    Args:
+        expression: a formula about every n.
+        domain: says which symbol is the size, and what the vectors are.
+        n: the size; 0 where nothing is counted, and then sums and vectors stay as they are.
+        at: values of the free indices.
+
+    Raises:
+        NotConcrete: an index has no value, or one outside its vector.
+        Undecided: SymPy fails to carry out an integral, a limit or a derivative.
     """
     expression = unfold(expression).subs(at or {})
     if n:
@@ -27,11 +41,14 @@ def at_size(expression: sp.Expr, domain: Domain, n: int, at: dict | None = None)
             symbols = domain.entries(base, n)
             entries = {a: _entry(a, symbols) for a in expression.atoms(sp.Indexed) if a.base == base}
             expression = expression.xreplace(entries)
-    return expression.replace(_is_operation, lambda e: e.doit(deep=False))
+    return expression.replace(_is_operation, carry_out)
 
 
-def _is_operation(e) -> bool:
-    """Whether SymPy has to carry this out; a finite sum is added up at each point, whatever its closed form may be."""
+def _is_operation(e: Any) -> bool:
+    """Whether SymPy has to carry this out.
+
+    A finite sum is added up at each point, whatever its closed form may be.
+    """
     if isinstance(e, (sp.Sum, sp.Product)):
         return any(end.is_infinite for _, *ends in e.limits for end in ends)
     return isinstance(e, (sp.Derivative, sp.Subs, sp.Integral, sp.Limit, Over))
@@ -58,10 +75,10 @@ def _entry(indexed: sp.Indexed, symbols: tuple[sp.Symbol, ...]) -> sp.Expr:
 def _write_out(expression: sp.Expr) -> sp.Expr:
     """Expand sums, products and extrema whose ends are numbers, innermost first."""
 
-    def is_range(e):
+    def is_range(e: Any) -> bool:
         return isinstance(e, (sp.Sum, sp.Product, Over))
 
-    def expand(e):
+    def expand(e: Any) -> Any:
         body, *limits = e.args
         values = [body]
         for index, low, high in limits:

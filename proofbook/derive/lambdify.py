@@ -1,11 +1,12 @@
-"""From a proved formula to a function of numbers: numpy, mpmath or torch."""
+"""From a proved formula to a function of numbers: in numpy, mpmath, or the caller's own array library."""
 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import mpmath as mp
 import sympy as sp
@@ -15,47 +16,82 @@ from proofbook.derive.domain import Domain
 from proofbook.derive.instantiate import NotConcrete, at_size
 from proofbook.derive.numeric import mpmath_function
 
-BACKENDS = ("numpy", "mpmath", "torch")
+# What array libraries call SymPy's functions; the first of the names that a library has is taken.
+_SPELLINGS: dict[type, tuple[str, ...]] = {
+    sp.exp: ("exp",),
+    sp.log: ("log",),
+    sp.sin: ("sin",),
+    sp.cos: ("cos",),
+    sp.tan: ("tan",),
+    sp.asin: ("asin", "arcsin"),
+    sp.acos: ("acos", "arccos"),
+    sp.atan: ("atan", "arctan"),
+    sp.sinh: ("sinh",),
+    sp.cosh: ("cosh",),
+    sp.tanh: ("tanh",),
+    sp.erf: ("erf",),
+    sp.erfc: ("erfc",),
+    sp.loggamma: ("lgamma", "gammaln"),
+    sp.digamma: ("digamma",),
+    sp.Abs: ("abs",),
+    sp.sign: ("sign",),
+    sp.Max: ("maximum",),
+    sp.Min: ("minimum",),
+}
 
-_TORCH_FUNCTIONS = (
-    sp.exp,
-    sp.log,
-    sp.erf,
-    sp.erfc,
-    sp.cosh,
-    sp.sinh,
-    sp.tanh,
-    sp.cos,
-    sp.sin,
-    sp.loggamma,
-    sp.Abs,
-    sp.sign,
-    sp.Max,
-    sp.Min,
-)
+
+class _Target(Protocol):
+    """Where a formula is computed: what its numbers are, and how a function of them is made."""
+
+    name: str
+
+    def number(self, value: Any) -> Any: ...
+
+    def entries(self, value: Any, vector: sp.IndexedBase) -> list[Any]: ...
+
+    def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]: ...
+
+    def shaped(self, found: Any, arguments: list[Any]) -> Any: ...
 
 
-def lambdify(expression: sp.Expr, arguments: Sequence, domain: Domain, backend: str = "numpy"):
-    """A function of ``arguments`` in the order given; a vector argument takes its entries along the last axis.
+def lambdify(
+    expression: sp.Expr, arguments: Sequence[Any], domain: Domain, namespace: Any = "numpy"
+) -> Callable[..., Any]:
+    """A function of ``arguments`` in the order given; a vector takes its entries along the last axis.
 
-    Scalars and leading axes broadcast against each other (numpy, torch); the result has their common shape. The
-    numbers are as naive as the formula: nothing is rearranged against overflow or cancellation. Whole numbers
-    become float64; a torch result keeps dtype, device and gradient of its arguments. Raises ``ValueError`` for an
-    argument that is missing or a function the backend lacks, ``TypeError`` for the wrong number of values.
+    Scalars and leading axes broadcast against each other (mpmath has no axes); the result has their common
+    shape. The numbers are as naive as the formula: nothing is rearranged against overflow or cancellation.
+    Whole numbers become float64; floating-point arrays keep their type, device and gradient.
 
-    >>> import sympy as sp
-    >>> from proofbook.derive.domain import Domain, indices, ladder, size, vector
-    >>> n, (i,), s = size(), indices("i"), vector("s")
-    >>> total = lambdify(sp.Sum(s[i]**2, (i, 1, n)), [s], Domain({s: (-1, 1), n: ladder(2)}))
-    >>> float(total([3.0, 4.0]))
-    25.0
+    Args:
+        expression: a formula; what is defined in it is unfolded.
+        arguments: symbols and vectors; every one that the formula speaks of.
+        domain: says which symbol is the size of the vectors.
+        namespace: "numpy", "mpmath", or an array library that the caller has imported, such as ``torch`` or
+            ``jax.numpy``. Of a library these names are used: ``asarray``, ``float64``, ``finfo``,
+            ``full_like``, ``broadcast_shapes``, ``broadcast_to``, ``sqrt``, and those of the functions in the
+            formula.
+
+    Returns:
+        A function of as many numbers or arrays. It raises ``ValueError`` for an argument that is missing or a
+        function that the namespace lacks, and ``TypeError`` for the wrong number of values.
+
+    Raises:
+        ValueError: ``namespace`` is neither one of the two names nor an array library.
+
+    Example:
+        >>> import sympy as sp
+        >>> from proofbook.derive.domain import Domain, indices, ladder, size, vector
+        >>> n, (i,), s = size(), indices("i"), vector("s")
+        >>> total = lambdify(sp.Sum(s[i]**2, (i, 1, n)), [s], Domain({s: (-1, 1), n: ladder(2)}))
+        >>> float(total([3.0, 4.0]))
+        25.0
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    target = _target(namespace)
 
     @functools.lru_cache(maxsize=None)
-    def at(n: int):
-        plain = []
+    def at(n: int) -> Callable[..., Any]:
+        plain: list[sp.Symbol] = []
         for a in arguments:
             plain += domain.entries(a, n) if isinstance(a, sp.IndexedBase) else [a]
         try:
@@ -66,22 +102,19 @@ def lambdify(expression: sp.Expr, arguments: Sequence, domain: Domain, backend: 
             raise ValueError(f"nobody defined {', '.join(sorted(map(str, undefined)))}")
         if missing := concrete.free_symbols - set(plain):
             raise ValueError(f"arguments must name {', '.join(sorted(map(str, missing)))} as well")
-        if backend == "torch":
-            concrete = _for_torch(concrete)
-        if backend == "mpmath":
-            return mpmath_function(plain, concrete)
-        return sp.lambdify(plain, concrete, _modules(backend))
+        return target.function(plain, concrete)
 
-    def function(*values):
+    def function(*values: Any) -> Any:
         if len(values) != len(arguments):
             raise TypeError(f"expected {len(arguments)} arguments, got {len(values)}")
-        flat, n = [], 0
+        flat: list[Any] = []
+        n = 0
         for a, value in zip(arguments, values):
-            value = _numbers(value, backend)
+            value = target.number(value)
             if not isinstance(a, sp.IndexedBase):
                 flat.append(value)
                 continue
-            entries = _entries(value, a, backend)
+            entries = target.entries(value, a)
             if n and n != len(entries):
                 raise ValueError(f"vectors must have one length, got {n} and {len(entries)}")
             n = len(entries)
@@ -89,85 +122,153 @@ def lambdify(expression: sp.Expr, arguments: Sequence, domain: Domain, backend: 
         try:
             found = at(n)(*flat)
         except NameError as error:
-            raise ValueError(f"the {backend} backend lacks a function of the formula: {error}") from error
-        return _broadcast(found, flat, backend)
+            raise ValueError(f"{target.name} lacks a function of the formula: {error}") from error
+        return target.shaped(found, flat)
 
     return function
 
 
-def _numbers(value, backend: str):
-    if backend == "numpy":
-        import numpy as np
+def _target(namespace: Any) -> _Target:
+    name = namespace if isinstance(namespace, str) else getattr(namespace, "__name__", repr(namespace))
+    if name == "mpmath":
+        return _Mpmath()
+    if name == "numpy":
+        return _Numpy()
+    if isinstance(namespace, str):
+        raise ValueError(
+            f"namespace must be 'numpy', 'mpmath' or an array library itself, got the text {namespace!r}"
+        )
+    needed = ("asarray", "float64", "finfo", "full_like", "broadcast_shapes", "broadcast_to", "sqrt")
+    if lacking := [attribute for attribute in needed if not hasattr(namespace, attribute)]:
+        raise ValueError(f"namespace {name} is no array library: it lacks {', '.join(lacking)}")
+    return _Arrays(namespace, name)
 
-        value = np.asarray(value)
-        return value if value.dtype.kind == "f" else value.astype(np.float64)
-    if backend == "torch":
-        import torch
 
-        if not isinstance(value, torch.Tensor):
-            return torch.as_tensor(value, dtype=torch.float64)
-        return value if value.is_floating_point() else value.to(torch.float64)
-    return [mp.mpmathify(x) for x in value] if isinstance(value, (list, tuple)) else mp.mpmathify(value)
+class _Mpmath:
+    """Numbers of any precision, one at a time; a vector is a list."""
 
+    name = "mpmath"
 
-def _entries(value, vector: sp.IndexedBase, backend: str) -> list:
-    if backend == "mpmath":
+    def number(self, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [mp.mpmathify(x) for x in value]
+        return mp.mpmathify(value)
+
+    def entries(self, value: Any, vector: sp.IndexedBase) -> list[Any]:
         if not isinstance(value, list):
             raise ValueError(f"{vector.label} is a vector: it needs a list of entries, got a single number")
         return value
-    if value.ndim < 1:
-        raise ValueError(f"{vector.label} is a vector: it needs an axis of entries, got a single number")
-    if backend == "torch":
-        return list(value.unbind(-1))
-    return [value[..., k] for k in range(value.shape[-1])]
+
+    def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
+        return mpmath_function(arguments, expression)
+
+    def shaped(self, found: Any, arguments: list[Any]) -> Any:
+        return found
 
 
-def _broadcast(found, flat: list, backend: str):
-    """Give a formula that does not mention a batched argument the shape of the batch all the same."""
-    if backend == "numpy":
-        import numpy as np
+class _Arrays:
+    """Arrays of a library that is only known by the names it shares with the array API standard."""
 
-        shape = np.broadcast_shapes(*(np.shape(x) for x in flat))
-        return found if np.shape(found) == shape else np.broadcast_to(found, shape)
-    if backend == "torch":
-        import torch
+    def __init__(self, library: Any, name: str):
+        self.library, self.name = library, name
 
-        found = (
-            found
-            if isinstance(found, torch.Tensor)
-            else torch.full_like(flat[0], float(found))
-            if flat
-            else found
-        )
-        return torch.broadcast_to(found, torch.broadcast_shapes(*(x.shape for x in flat))) if flat else found
-    return found
+    def number(self, value: Any) -> Any:
+        if self._is_floating(value):
+            return value  # as it is: asarray may detach it from its gradient
+        return self.library.asarray(value, dtype=self.library.float64)
+
+    def _is_floating(self, value: Any) -> bool:
+        try:
+            self.library.finfo(value.dtype)
+        except (
+            AttributeError,
+            TypeError,
+            ValueError,
+        ):  # no array, one of another library, or of whole numbers
+            return False
+        return True
+
+    def entries(self, value: Any, vector: sp.IndexedBase) -> list[Any]:
+        if value.ndim < 1:
+            raise ValueError(f"{vector.label} is a vector: it needs an axis of entries, got a single number")
+        return [value[..., k] for k in range(value.shape[-1])]
+
+    def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
+        functions = self._functions(expression)
+        return lambda *values: _compute(expression, dict(zip(arguments, values)), functions)
+
+    def _functions(self, expression: sp.Expr) -> dict[type, Callable[..., Any]]:
+        """What the library calls each function of the formula."""
+        found: dict[type, Callable[..., Any]] = {}
+        lacking, seen, pending = set(), set(), [expression]
+        while pending:
+            e = pending.pop()
+            if e in seen or e.is_number:
+                continue
+            seen.add(e)
+            spelled = [name for name in _SPELLINGS.get(e.func, ()) if hasattr(self.library, name)]
+            if spelled:
+                found[e.func] = getattr(self.library, spelled[0])
+            elif not isinstance(e, (sp.Symbol, sp.Add, sp.Mul, sp.Pow)):
+                lacking.add(e.func.__name__)
+                continue
+            pending += e.args
+        if lacking:
+            raise ValueError(f"{self.name} lacks {', '.join(sorted(lacking))}")
+        for extremum in {sp.Max, sp.Min} & set(found):
+            found[extremum] = functools.partial(self._extremum, found[extremum])
+        return {**found, sp.Pow: self._power}
+
+    def _extremum(self, choose: Callable[..., Any], *values: Any) -> Any:
+        array = next(v for v in values if hasattr(v, "dtype"))
+        # maximum(tensor, 0.5) is an error to torch
+        arrays = (v if hasattr(v, "dtype") else self.library.full_like(array, v) for v in values)
+        return functools.reduce(choose, arrays)
+
+    def _power(self, base: Any, exponent: Any) -> Any:
+        if isinstance(exponent, float) and exponent == 0.5:
+            return self.library.sqrt(base)
+        return base**exponent
+
+    def shaped(self, found: Any, arguments: list[Any]) -> Any:
+        """A formula that does not mention a batched argument has the shape of the batch all the same."""
+        if not arguments:
+            return self.library.asarray(found, dtype=self.library.float64)
+        shape = self.library.broadcast_shapes(*(tuple(a.shape) for a in arguments))
+        if not hasattr(found, "dtype"):
+            found = self.library.full_like(arguments[0], found)
+        return found if tuple(found.shape) == tuple(shape) else self.library.broadcast_to(found, shape)
 
 
-def _for_torch(expression: sp.Expr) -> sp.Expr:
-    functions = expression.atoms(sp.Function) | expression.atoms(sp.Max, sp.Min)
-    if lacking := sorted({f.func.__name__ for f in functions if not isinstance(f, _TORCH_FUNCTIONS)}):
-        raise ValueError(f"the torch backend lacks {', '.join(lacking)}")
-    # SymPy prints sign as a case distinction, which a tensor cannot take
-    return expression.replace(sp.sign, sp.Function("signum"))
+class _Numpy(_Arrays):
+    """numpy by SymPy's own printer: it knows more functions than the table, SciPy's included if there."""
 
+    def __init__(self) -> None:
+        # not imported with this package: proving and checking an answer do without it
+        super().__init__(importlib.import_module("numpy"), "numpy")
 
-def _modules(backend: str):
-    if backend == "numpy":
+    def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
         # SciPy only for special functions: the recorded runs do without it
-        return ["scipy", "numpy"] if importlib.util.find_spec("scipy") else ["numpy"]
-    import torch
+        modules = ["scipy", "numpy"] if importlib.util.find_spec("scipy") else ["numpy"]
+        made: Callable[..., Any] = sp.lambdify(arguments, expression, modules)
+        return made
 
-    def tensor(x):
-        return x if isinstance(x, torch.Tensor) else torch.as_tensor(float(x), dtype=torch.float64)
 
-    def unary(f):
-        return lambda x: f(tensor(x))
-
-    names = ("exp", "log", "sqrt", "erf", "erfc", "cosh", "sinh", "tanh", "cos", "sin", "lgamma")
-    functions = {name: unary(getattr(torch, name)) for name in names}
-    functions["Abs"] = functions["abs"] = unary(torch.abs)
-    functions["signum"] = unary(torch.sign)
-    functions["Max"] = functions["max"] = lambda *xs: functools.reduce(torch.maximum, map(tensor, xs))
-    functions["Min"] = functions["min"] = lambda *xs: functools.reduce(torch.minimum, map(tensor, xs))
-    functions["pi"], functions["e"] = torch.pi, math.e
-    return [functions]
+def _compute(
+    expression: sp.Expr, values: dict[sp.Expr, Any], functions: dict[type, Callable[..., Any]]
+) -> Any:
+    """The value of a formula; ``values`` holds those of its symbols, and then of all that was computed."""
+    if expression in values:
+        return values[expression]
+    if expression.is_number:
+        found: Any = int(expression) if expression.is_Integer else float(expression)
+    else:
+        arguments = [_compute(e, values, functions) for e in expression.args]
+        if isinstance(expression, sp.Add):
+            found = functools.reduce(lambda a, b: a + b, arguments)
+        elif isinstance(expression, sp.Mul):
+            found = functools.reduce(lambda a, b: a * b, arguments)
+        else:
+            found = functions[expression.func](*arguments)
+    values[expression] = found
+    return found

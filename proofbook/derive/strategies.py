@@ -1,22 +1,25 @@
 """How a step is established. Each strategy answers with a ``Verified`` that names it, or raises.
 
-Equality: every step is first attacked at random points and at the ends, ties and peaks of the domain; one that
-survives is credited with the strongest strategy that succeeds, in the order symbolic, n-ladder, digits. What
-rests on digits alone and has cases in it (a maximum, a modulus) is attacked once more, in the rarer case.
+Equality: every step is first attacked at random points and at the ends, ties and peaks of the domain; one
+that survives is credited with the strongest strategy that succeeds, in the order symbolic, n-ladder, digits.
+What rests on digits alone and has cases in it (a maximum, a modulus) is attacked once more, in the rarer
+case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import mpmath as mp
 import sympy as sp
 
+from proofbook.derive._sympy import carry_out, sympy_may_fail
 from proofbook.derive.definition import unfold
-from proofbook.derive.domain import Domain, Integers, Simplex, ends, number
+from proofbook.derive.domain import Domain, Integers, Point, Simplex, ends, number
 from proofbook.derive.errors import Refuted, Undecided, WrongRate
-from proofbook.derive.instantiate import NotConcrete, at_size, on_simplex
+from proofbook.derive.instantiate import at_size, on_simplex
 from proofbook.derive.numeric import (
     POINT_DIGITS,
     PointEvaluator,
@@ -35,9 +38,8 @@ _RANDOM_POINTS = 12
 _SPECIAL_POINTS = 12
 _ATTACKS = 100
 _SWITCHES = 6
-_SIMPLIFY_UP_TO = (
-    300  # operations; beyond it SymPy's simplify can take minutes, and time must not decide a verdict
-)
+# operations; beyond it SymPy's simplify can take minutes, and time must not decide a verdict
+_SIMPLIFY_UP_TO = 300
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,30 @@ class Verified:
 
 @dataclass(frozen=True)
 class Regime:
-    """Where an approximation is claimed: along ``values`` of ``variable`` the error goes as its power ``order``.
+    """Where an approximation is claimed: along ``values`` the error goes as a power of ``variable``.
 
-    ``at`` fixes the other symbols of the domain. The powers measured between the last three values must lie
-    within ``slack`` of ``order`` (twice that for the earlier one), and the error must shrink along the values: an
-    approximation with a constant missing is none. Where the error itself grows, state the ratio of both sides.
+    The error must shrink along the values: an approximation with a constant missing is none. Where the error
+    itself grows, state the ratio of both sides.
+
+    Args:
+        variable: the symbol that runs.
+        values: what it runs through, three at least, positive and one way.
+        order: the power of ``variable`` with which the error shrinks.
+        at: fixes the other symbols of the domain.
+        slack: how far the power measured between the last two values may lie from ``order``; the one before
+            may lie twice as far.
+
+    Raises:
+        ValueError: values, an order or a slack that cannot be.
     """
 
     variable: sp.Symbol
-    values: Sequence
+    values: Sequence[Any]
     order: float
-    at: Mapping = field(default_factory=dict)
+    at: Mapping[Any, Any] = field(default_factory=dict)
     slack: float = 0.25
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.values) < 3:
             raise ValueError(f"a rate needs at least three values, got {self.values}")
         numbers = [number(v) for v in self.values]
@@ -89,7 +101,24 @@ def equality(
     digits: int = _DIGITS,
     skip: Sequence[str] = (),
 ) -> Verified:
-    """Prove ``left == right``, or raise ``Refuted`` with a point, or ``Undecided``."""
+    """Prove ``left == right``.
+
+    Args:
+        left: one side.
+        right: the other.
+        domain: the values for which it is claimed.
+        seed: chooses the random points.
+        digits: to how many digits both sides are compared.
+        skip: strategies not to try.
+
+    Returns:
+        The strongest strategy that succeeded.
+
+    Raises:
+        Refuted: the sides differ at a point, which the error names.
+        Undecided: nothing settles it.
+        ValueError: ``skip`` names what cannot be skipped.
+    """
     if unknown := set(skip) - {SYMBOLIC, LADDER}:
         raise ValueError(f"skip may name {SYMBOLIC!r} and {LADDER!r}, got {sorted(unknown)}")
     evaluators = [
@@ -110,13 +139,28 @@ def equality(
 
 
 def inequality(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, *, seed: str) -> Verified:
-    """Attack ``left <= right`` (or >=, <, >) at random and special points and downhill from the tightest ones."""
+    """Attack ``left <= right`` (or >=, <, >) at random and special points, and downhill from the tightest.
+
+    Args:
+        relation: one of ``<=``, ``>=``, ``<``, ``>``.
+        left: one side.
+        right: the other.
+        domain: the values for which it is claimed.
+        seed: chooses the random points.
+
+    Returns:
+        That it survived, and how many points it was tried at.
+
+    Raises:
+        Refuted: it fails at a point, which the error names.
+        Undecided: a side has no value somewhere.
+    """
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
     tried = 0
     for instance in domain.instances():
         evaluator = PointEvaluator(lower, upper, domain, instance["n"], instance["at"])
 
-        def margin(point, evaluator=evaluator):
+        def margin(point: Point, evaluator: PointEvaluator = evaluator) -> Any:
             gap = evaluator.gap(point)
             if gap is not None and (gap < 0 or (gap == 0 and relation in ("<", ">"))):
                 raise _violation(relation, evaluator, point)
@@ -141,8 +185,23 @@ def inequality(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, *, 
     )
 
 
-def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime, *, seed: str) -> Verified:
-    """Measure the error of ``left ~ right`` along the regime and check the power with which it shrinks."""
+def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime) -> Verified:
+    """Measure the error of ``left ~ right`` along the regime and check the power with which it shrinks.
+
+    Args:
+        left: one side.
+        right: the other.
+        domain: the values for which the formulas are meant.
+        regime: along what, and how well, it is claimed to hold.
+
+    Returns:
+        The last error and the power measured.
+
+    Raises:
+        WrongRate: the error shrinks with another power, or is zero.
+        Undecided: a side has no value there.
+        ValueError: the regime leaves a symbol of the domain open.
+    """
     rest = {
         key: value for key, value in domain.ranges.items() if key not in regime.at and key != regime.variable
     }
@@ -194,7 +253,7 @@ def _agree(evaluator: PointEvaluator, seed: str, digits: int) -> int:
     return tried
 
 
-def _agree_where_defined(evaluator: PointEvaluator, points: Sequence[dict], digits: int) -> int:
+def _agree_where_defined(evaluator: PointEvaluator, points: Sequence[Point], digits: int) -> int:
     tried = 0
     for point in points:
         if evaluator.values(point, digits) is not None:
@@ -215,7 +274,7 @@ def _agree_in_every_case(evaluator: PointEvaluator, seed: str, digits: int) -> i
         function = evaluator.function(switch)
         for sign in (1, -1):
 
-            def height(point, function=function, sign=sign):
+            def height(point: Point, function: Callable[..., Any] = function, sign: int = sign) -> Any:
                 try:
                     return sign * mp.re(function(*evaluator.numbers(point)))
                 except (ZeroDivisionError, ValueError, OverflowError):
@@ -248,10 +307,10 @@ def _switches(evaluator: PointEvaluator) -> list[sp.Expr]:
     return list(dict.fromkeys(found))[:_SWITCHES]
 
 
-def _refute_unless_equal(evaluator: PointEvaluator, point: dict, digits: int) -> None:
+def _refute_unless_equal(evaluator: PointEvaluator, point: Point, digits: int) -> None:
     if evaluator.agree(point, digits):
         return
-    left, right = evaluator.values(point, 2 * digits)
+    left, right = evaluator.known(point, 2 * digits)
     shown = distinguish(left, right)
     raise Refuted(
         f"{shown[0]} is not {shown[1]} at {describe(point, evaluator.n, evaluator.at)}",
@@ -261,7 +320,7 @@ def _refute_unless_equal(evaluator: PointEvaluator, point: dict, digits: int) ->
     )
 
 
-def _no_value(evaluator: PointEvaluator, point: dict) -> Exception:
+def _no_value(evaluator: PointEvaluator, point: Point) -> Exception:
     """What to say of a point inside the domain at which a side has no value."""
     left, right = evaluator.sides(point, _DIGITS)
     where = describe(point, evaluator.n, evaluator.at)
@@ -277,8 +336,8 @@ def _no_value(evaluator: PointEvaluator, point: dict) -> Exception:
     )
 
 
-def _violation(relation: str, evaluator: PointEvaluator, point: dict) -> Refuted:
-    lower, upper = evaluator.values(point, 100)
+def _violation(relation: str, evaluator: PointEvaluator, point: Point) -> Refuted:
+    lower, upper = evaluator.known(point, 100)
     left, right = (lower, upper) if relation in ("<=", "<") else (upper, lower)
     shown = distinguish(left, right)
     return Refuted(
@@ -290,28 +349,25 @@ def _violation(relation: str, evaluator: PointEvaluator, point: dict) -> Refuted
 
 
 def _over(domain: Domain, expression: sp.Expr) -> sp.Expr:
-    """Tell SymPy which symbols are positive throughout the domain, so that no logarithm need be split by force."""
+    """Tell SymPy which symbols are positive on the whole domain: no logarithm need be split by force."""
     return expression.xreplace(domain.positive_symbols())
 
 
-def _difference(left, right) -> sp.Expr:
+def _difference(left: sp.Expr, right: sp.Expr) -> sp.Expr:
     """Left minus right, every quantity unfolded and everything carried out but sums of vector entries."""
 
-    def can_be_carried_out(e):
+    def can_be_carried_out(e: Any) -> bool:
         if isinstance(e, (sp.Derivative, sp.Subs)):
             return True
         # SymPy takes seconds to find that a sum of vector entries has no closed form
         return isinstance(e, (sp.Sum, sp.Product, sp.Integral)) and not e.has(sp.Indexed)
 
-    return unfold(left - right).replace(can_be_carried_out, lambda e: e.doit(deep=False))
+    return unfold(left - right).replace(can_be_carried_out, carry_out)
 
 
-def _vanishes_on(left, right, domain: Domain) -> bool:
+def _vanishes_on(left: sp.Expr, right: sp.Expr, domain: Domain) -> bool:
     for instance in domain.instances():
-        try:
-            difference = at_size(left - right, domain, instance["n"], instance["at"])
-        except NotConcrete:
-            return False
+        difference = at_size(left - right, domain, instance["n"], instance["at"])
         if not _vanishes(_over(domain, on_simplex(difference, domain, instance["n"]))):
             return False
     return True
@@ -322,12 +378,18 @@ def _vanishes(difference: sp.Expr) -> bool:
 
     Nothing here is forced: a logarithm is split only where SymPy knows its factors to be positive.
     """
+    with sympy_may_fail("simplify", difference):
+        return _simplifies_to_zero(difference)
+
+
+def _simplifies_to_zero(difference: sp.Expr) -> bool:
     if sp.expand(difference) == 0:
         return True
     if difference.has(sp.Sum, sp.Product, Over):
-        # with symbolic ends, SymPy 1.14 rarely gets further, takes seconds, and simplify can raise StopIteration
+        # with symbolic ends, SymPy 1.14 rarely gets further, and takes seconds
         return False
-    ways: list[Callable] = [  # measured: the first settles nearly everything, in the least time
+    # measured: the first settles nearly everything, in the least time
+    ways: list[Callable[[sp.Expr], sp.Expr]] = [
         lambda e: sp.expand(sp.numer(sp.together(e))),
         lambda e: sp.expand(sp.expand_log(_factor_logs(e))),
         lambda e: sp.expand(sp.numer(sp.together(sp.expand_log(sp.factor_terms(e))))),
@@ -337,24 +399,24 @@ def _vanishes(difference: sp.Expr) -> bool:
     if any(way(difference) == 0 for way in ways):
         return True
     if difference.count_ops() <= _SIMPLIFY_UP_TO:
-        return sp.simplify(difference) == 0 or sp.simplify(sp.expand_log(difference)) == 0
+        return bool(sp.simplify(difference) == 0 or sp.simplify(sp.expand_log(difference)) == 0)
     return False
 
 
 def _factor_logs(expression: sp.Expr) -> sp.Expr:
-    """Factor what stands inside logarithms: a split needs factors, and fractions over one denominator are few."""
+    """Factor what stands inside logarithms: a split needs factors, and few fractions have one denominator."""
     return expression.replace(sp.log, lambda argument: sp.log(sp.factor_terms(sp.factor(argument))))
 
 
 def _descend(
-    height: Callable,
+    height: Callable[[Point], Any],
     evaluator: PointEvaluator,
-    level,
-    point: dict,
+    level: Any,
+    point: Point,
     rounds: int = 12,
     *,
     improving: bool = False,
-):
+) -> Iterator[Point]:
     """Walk downhill, one coordinate at a time, inside the domain; yields the points visited.
 
     ``improving`` yields only those that went down.
@@ -380,12 +442,12 @@ def _descend(
                 step /= 3
 
 
-def _moves(kind, value, step) -> list[Callable]:
+def _moves(kind: Any, value: Any, step: Any) -> list[Callable[[Any], Any]]:
     """Ways to change one coordinate of a point, each of which stays inside its range."""
     if isinstance(kind, Simplex):
 
-        def scale(k, factor):
-            def move(p):
+        def scale(k: int, factor: Any) -> Callable[[Any], Any]:
+            def move(p: Any) -> Any:
                 weights = [w * factor if at == k else w for at, w in enumerate(p)]
                 total = mp.fsum(weights)
                 return tuple(w / total for w in weights)
@@ -395,20 +457,24 @@ def _moves(kind, value, step) -> list[Callable]:
         return [scale(k, mp.exp(sign * 8 * step)) for k in range(len(value)) for sign in (1, -1)]
     low, high = ends(kind)
 
-    def shifted(x, by):
+    def shifted(x: Any, by: Any) -> Any:
         return min(max(x + by, low), high)
+
+    def shift(by: Any) -> Callable[[Any], Any]:
+        return lambda x: shifted(x, by)
+
+    def shift_entry(k: int, by: Any) -> Callable[[Any], Any]:
+        return lambda p: (*p[:k], shifted(p[k], by), *p[k + 1 :])
+
+    def tie(k: int) -> Callable[[Any], Any]:
+        return lambda p: (*p[:k], p[k - 1], *p[k + 1 :])
 
     if isinstance(kind, Integers):
         by = max(1, int(step * (high - low)))
-        return [lambda x, d=d: shifted(x, d) for d in (by, -by, 1, -1)]
+        return [shift(d) for d in (by, -by, 1, -1)]
     by = step * (high - low)
     if not isinstance(value, tuple):
-        return [lambda x, d=d: shifted(x, d) for d in (by, -by)]
-    one = [
-        lambda p, k=k, d=d: (*p[:k], shifted(p[k], d), *p[k + 1 :])
-        for k in range(len(value))
-        for d in (by, -by)
-    ]
+        return [shift(d) for d in (by, -by)]
+    one = [shift_entry(k, d) for k in range(len(value)) for d in (by, -by)]
     # inequalities are often tight, and strict ones fail, where entries are equal
-    ties = [lambda p, k=k: (*p[:k], p[k - 1], *p[k + 1 :]) for k in range(1, len(value))]
-    return one + ties
+    return one + [tie(k) for k in range(1, len(value))]

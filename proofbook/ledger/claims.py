@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from proofbook.ledger import run
 from proofbook.ledger.evidence import SUPPORTING, Evidence
@@ -53,7 +54,7 @@ class Claim:
             "anchor": self.anchor,
         }
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/markdown": self._markdown(), "text/plain": self._plain(), CLAIM_MIME: self.record()}
 
     def _markdown(self) -> str:
@@ -89,7 +90,7 @@ def claim(
     condition: str | None = None,
     correction: str | None = None,
 ) -> Claim:
-    """Give a claim its verdict. The statement comes from the book's list of claims; the evidence is already checked.
+    """Give a claim its verdict. The statement is that of the book's list; the evidence is already checked.
 
     A verdict must be earned, and a claim that holds cannot come with a counterexample:
 
@@ -108,7 +109,8 @@ def claim(
     entries = listed_claims()
     if claim_id not in entries:
         raise ValueError(
-            f"claim_id {claim_id!r} is not listed in the book's claims/ folder: list it there with its statement"
+            f"claim_id {claim_id!r} is not listed in the book's claims/ folder: "
+            "list it there with its statement"
         )
     if problem := _objection(verdict, [e.kind for e in evidence], condition, correction):
         raise VerdictRefused(f"{claim_id} cannot be called {verdict!r}: {problem}")
@@ -159,7 +161,7 @@ def _objection(
 
 
 def listed_claims(folder: str | Path | None = None) -> dict[str, dict]:
-    """The book's list of claims, ``{id: {"statement": ..., "chapter": ...}}``, from the files in ``claims/``."""
+    """The book's claims, ``{id: {"statement": ..., "chapter": ...}}``, from the files in ``claims/``."""
     return _listed((Path(folder) if folder else _claims_folder()).resolve())
 
 

@@ -3,8 +3,8 @@
 What a page prints is a verdict and a bound. The number measured goes to the run's record only, because the
 last digits of a measurement differ from machine to machine.
 
-Where numbers come in, they may be a number of any kind, an array or tensor of any library, wherever it lies and
-whether or not gradients are taken of it, or lists of those.
+Where numbers come in, they may be a number of any kind, an array or tensor of any library, wherever it lies
+and whether or not gradients are taken of it, or lists of those.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def proved(derivation: Derivation, text: str | None = None) -> Evidence:
 
 
 def measured(text: str, error: Any, *, below: float) -> Evidence:
-    """A measured error and its bound; prints ``error < bound``. ``error`` may be an array: its largest entry counts."""
+    """A measured error and its bound; prints ``error < bound``. The largest entry of an array counts."""
     _finite_bounds(below=below)
     value = _largest(error)
     run.note(text, value, below=below)
@@ -127,7 +127,7 @@ def violates(text: str, holds: Any) -> Evidence:
 
 
 def source(key: str, text: str) -> Evidence:
-    """Something the article or a paper reports, which we did not measure. ``key`` is its entry in the bibliography."""
+    """Something that a publication reports, which we did not measure; ``key`` is its bibliography entry."""
     return Evidence("source", f"{text} {{cite}}`{key}`")
 
 
@@ -175,7 +175,7 @@ def _floats(x: Any) -> np.ndarray:
 
 
 def _array(x: Any) -> np.ndarray:
-    """A number, an array of any library or lists of those as a numpy array, in the type that it has if numpy knows it."""
+    """A number, an array of any library or lists of those as a numpy array, of its type if numpy has it."""
     if isinstance(x, (str, bytes, Mapping)):
         raise TypeError(f"a measured value must be a number or an array, got {type(x).__name__}")
     if hasattr(x, "detach") and hasattr(x, "cpu"):  # a tensor with gradients, or on another device

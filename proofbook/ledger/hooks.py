@@ -1,7 +1,7 @@
 """What a book knows of its own machinery: the devices it runs on, its versions, its random numbers.
 
-The ledger runs a book's checks on a device and writes down with what, yet knows no numerical library. A book names
-a module of its own in the ``[record]`` table of its ``proofbook.toml``, as in ``hooks = "experiments.hooks"``; the
+The ledger runs a book's checks on a device and writes down with what, yet knows no numerical library. So a
+book names a module of its own, by the key ``hooks`` in the ``[record]`` table of its ``proofbook.toml``; the
 module's functions are those of ``Hooks``. A book that names none runs on the processor, with Python alone.
 """
 
@@ -25,7 +25,7 @@ class BadHooks(Exception):
 
 
 class Hooks(Protocol):
-    """The functions that a book's module of hooks must have. A device goes by its name, as ``cpu`` or ``cuda:1``."""
+    """The functions of a book's module of hooks. A device goes by its name, as ``cpu`` or ``cuda:1``."""
 
     def device_name(self, device: str) -> str:
         """The hardware in words; ``NoSuchDevice``, with one line for the user, where there is none."""

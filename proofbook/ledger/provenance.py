@@ -18,7 +18,8 @@ __all__ = ["commit", "environment", "validate_environment"]
 def commit(folder: Path, paths: Iterable[Path]) -> tuple[str | None, bool | None]:
     """The commit of the working tree at ``folder``, and whether any of the files ``paths`` differs from it.
 
-    A file that lies outside of the working tree is none of its commit: a record tells of it by a digest alone.
+    A file that lies outside of the working tree is none of its commit: a record tells of it by a digest
+    alone.
 
     Returns:
         Commit and whether it was modified; None and None where git cannot tell.

@@ -1,11 +1,10 @@
-"""Run the chapters' own checks on a device, without Jupyter, and record what was measured with its provenance."""
+"""Run the chapters' own checks on a device, without Jupyter; record what was measured and with what."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import functools
-import importlib.util
 import json
 import linecache
 import os
@@ -27,12 +26,12 @@ SCHEMA = 2
 
 
 def packages(book: Path, settings: Settings) -> Packages:
-    """The packages whose code can make a number of the book; they may lie beside its folder, not installed."""
+    """The packages whose code can make a number of the book, installed or beside the book's folder."""
     return Packages.found(*settings.packages, beside=book.resolve().parent, ignore=settings.ignore)
 
 
 def chapter_digest(notebook: Path, sources: Packages) -> str:
-    """A digest of what makes a chapter's numbers: its own code and the modules of the packages that it reaches.
+    """A digest of what makes a chapter's numbers: its own code and what it reaches of the packages.
 
     Text, comments, docstrings, layout and outputs leave it as it is.
     """
@@ -58,7 +57,7 @@ class PresentCode:
 
     @functools.cache
     def module(self, name: str) -> str | None:
-        """The digest of the code that a module reaches, named in full; None where it is gone, or what it imports."""
+        """The digest of the code that a module reaches, named in full; None where some of it is gone."""
         try:
             return self._packages.digest(name)
         except ModuleNotFoundError:
@@ -136,7 +135,7 @@ def record(
 
 
 def validate(data: object) -> None:
-    """Raise ``ValueError`` if a record does not have the form that ``record`` writes, or holds a failed check."""
+    """Raise ``ValueError`` if a record is not of the form that ``record`` writes, or holds a failed check."""
     schema.check(data, schema.read("record"), "record")
     assert isinstance(data, dict)
     provenance.validate_environment(data["environment"])
@@ -194,7 +193,8 @@ def main(arguments: argparse.Namespace) -> int:
     """The command ``python -m proofbook.ledger record``.
 
     Returns:
-        The exit status: 1 for a check that failed, 2 for a book that cannot be read, 3 for a device that is not there.
+        The exit status: 1 for a check that failed, 2 for a book that cannot be read, 3 for a device that is
+        not there.
     """
     book = Path(arguments.book)
     notebooks = sorted(book.glob("*.ipynb"))
@@ -213,10 +213,10 @@ def main(arguments: argparse.Namespace) -> int:
         traceback.print_exc()
         print("a check failed: nothing was recorded", file=sys.stderr)
         return 1
-    if importlib.util.find_spec("jsonschema"):
+    try:
         validate(data)
-    else:  # a device's machine need not have it: the book's tests check what is handed in
-        print("the form of the record was not checked here: jsonschema is not installed")
+    except ModuleNotFoundError as error:  # of jsonschema, which a machine with a device need not have
+        print(f"the form of the record was not checked here: {error}")
     out = Path(arguments.out or book / "recorded") / f"{arguments.device.split(':')[0]}.json"
     write_whole(out, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     checks = sum(len(chapter["checks"]) for chapter in data["chapters"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from proofbook.ledger.evidence import measured
 
@@ -13,7 +14,7 @@ class Report:
     def __init__(self, markdown: str):
         self.markdown = markdown
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         return {"text/markdown": self.markdown, "text/plain": self.markdown}
 
 
@@ -39,10 +40,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence], *, caption: str | No
 
 
 def agreement(rows: Sequence[tuple]) -> Report:
-    """A table of differences that are each checked against their bound and kept on record: (quantity, difference, bound).
+    """A table of differences (quantity, difference, bound), each checked against its bound and recorded.
 
-    The largest entry of a difference counts, as in ``measured``; one that is not below its bound raises, so a table
-    that is shown is a table that holds.
+    The largest entry of a difference counts, as in ``measured``; one that is not below its bound raises, so a
+    table that is shown is a table that holds.
 
     >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-12)]).markdown)
     | quantity | largest difference |
@@ -56,7 +57,7 @@ def agreement(rows: Sequence[tuple]) -> Report:
     )
 
 
-def show(*objects) -> None:
+def show(*objects: object) -> None:
     """Show several things in one cell; outside a notebook they are only built."""
     try:
         from IPython import get_ipython

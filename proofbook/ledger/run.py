@@ -26,7 +26,7 @@ def note(text: str, value: float, **bounds: float) -> None:
 
 
 def claimed(claim_id: str) -> None:
-    """Note that a claim was established in this run, and file the numbers measured since the last one under it."""
+    """Note that a claim was established, and file the numbers measured since the last one under it."""
     _claims.append(claim_id)
     for entry in _notes:
         entry.setdefault("claim", claim_id)

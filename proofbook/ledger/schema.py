@@ -23,11 +23,12 @@ def read(name: str, package: str = "proofbook.ledger") -> str:
     return files(package).joinpath("schemas", f"{name}.json").read_text(encoding="utf-8")
 
 
-def check(value: object, schema: str, what: str) -> None:
+def check(value: Any, schema: str, what: str) -> None:
     """Check a value as it comes out of JSON against a schema.
 
-    A number is finite, and neither true nor false is one. The ``description`` of a part of the schema says in words
-    what the part must be; a ``$ref`` may name a schema of this package, as ``urn:proofbook:environment``.
+    A number is finite, and neither true nor false is one. The ``description`` of a part of the schema says in
+    words what the part must be; a ``$ref`` may name a schema of this package, as
+    ``urn:proofbook:environment``.
 
     Args:
         value: What was read.
@@ -74,18 +75,16 @@ def _is_finite(value: object) -> bool:
 def _said(error: ValidationError, what: str) -> str:
     """What is wrong, in one line."""
     place = "/".join([what, *map(str, error.absolute_path)])
-    if error.validator in ("required", "dependentRequired") and isinstance(error.instance, dict):
-        wanted = error.validator_value
+    value: Any = error.instance
+    wanted: Any = error.validator_value
+    schema: Any = error.schema
+    if error.validator in ("required", "dependentRequired") and isinstance(value, dict):
         if isinstance(wanted, dict):
-            wanted = {need for name, needs in wanted.items() if name in error.instance for need in needs}
-        return f"{place} lacks {sorted(set(wanted) - set(error.instance))}"
-    if error.validator == "additionalProperties" and error.validator_value is False:
-        assert isinstance(error.schema, dict)
-        unknown = set(error.instance) - set(error.schema.get("properties", ()))
-        return f"{place} has unknown fields {sorted(unknown)}"
-    shown = repr(error.instance)
+            wanted = {need for name, needs in wanted.items() if name in value for need in needs}
+        return f"{place} lacks {sorted(set(wanted) - set(value))}"
+    if error.validator == "additionalProperties" and wanted is False:
+        return f"{place} has unknown fields {sorted(set(value) - set(schema.get('properties', ())))}"
+    shown = repr(value)
     shown = shown if len(shown) <= SHOWN else shown[:SHOWN] + " ..."
-    must = error.schema.get("description") if isinstance(error.schema, dict) else None
-    if must is None:
-        must = f"of type {error.validator_value}" if error.validator == "type" else f"{error.validator_value}"
+    must = schema.get("description") or (f"of type {wanted}" if error.validator == "type" else wanted)
     return f"{place} must be {must}, got {shown}"

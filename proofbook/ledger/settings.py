@@ -20,8 +20,8 @@ class Settings:
     """What counts in a record, and who knows the device.
 
     Args:
-        packages: The packages whose code can make a number. What a chapter reaches of them by import statements
-            is what its record depends on, together with its own code.
+        packages: The packages whose code can make a number. What a chapter reaches of them by imports is what
+            its record depends on, together with its own code.
         ignore: Modules of those packages that make no number, as one of colours.
         hooks: The module whose functions are :class:`proofbook.ledger.hooks.Hooks`; None for the plain ones.
     """

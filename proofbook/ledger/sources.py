@@ -1,4 +1,4 @@
-"""The code that makes a number: what a chapter or module reaches by import statements, and a digest of what it does."""
+"""The code that makes a number: what a chapter or module reaches by imports, and a digest of what it does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Packages", "code_cells", "tree_digest"]
 class Packages:
     """Packages of Python source, and what code reaches of them.
 
-    Importing from a subpackage reaches its ``__init__`` and what that imports. Importing from a package itself, or
-    taking a name from it as in ``import lib`` and ``lib.name``, reaches only the module that holds the name, so that
-    unrelated modules do not count; a name that its ``__init__`` defines, or any other use of the package, reaches all
-    that it imports.
+    Importing from a subpackage reaches its ``__init__`` and what that imports. Importing from a package
+    itself, or taking a name from it as in ``import lib`` and ``lib.name``, reaches only the module that holds
+    the name, so that unrelated modules do not count; a name that its ``__init__`` defines, or any other use
+    of the package, reaches all that it imports.
 
     Args:
         folders: The folder of each package by its name.
@@ -32,25 +32,21 @@ class Packages:
 
     @classmethod
     def found(cls, *names: str, beside: Path | None = None, ignore: Iterable[str] = ()) -> Packages:
-        """The packages of those names as Python would import them, or else in the folder ``beside``; importing none.
+        """The packages of those names where Python would import them from, or in the folder ``beside``.
 
-        Raises:
-            ModuleNotFoundError: there is no such package with a folder of sources.
+        One that is in neither place, as benchmarks not taken along to a device, is missed when it is reached.
         """
         folders = {}
         for name in names:
             spec = importlib.util.find_spec(name)
             if spec is not None and spec.origin is not None and spec.submodule_search_locations:
                 folders[name] = Path(spec.origin).parent
-            elif beside is not None and (beside / name / "__init__.py").is_file():
-                folders[name] = beside / name
             else:
-                raise ModuleNotFoundError(f"no package {name} with sources was found", name=name)
+                folders[name] = (beside or Path.cwd()) / name
         return cls(folders, ignore=ignore)
 
     def reached(self, *modules: str) -> dict[str, Path]:
-        """The modules that ``modules``, named in full, reach by import statements, inside functions too; with their
-        files.
+        """The modules that ``modules``, named in full, reach by import statements, and their files.
 
         Raises:
             ModuleNotFoundError: one of them, or one that is imported, is not there.
@@ -154,7 +150,7 @@ class Packages:
         yield base
 
     def _bound(self, module: str, name: str) -> Iterator[tuple[ast.alias, str | None]]:
-        """The imports by which a module has ``name``: of a package itself, with None, or from the module given."""
+        """The imports by which a module has ``name``, each with its origin; None for a package itself."""
         for node in ast.walk(self._tree(module)) if self._path(module) else ():
             for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
                 if (alias.asname or alias.name) == name:
@@ -176,7 +172,7 @@ def _base(node: ast.ImportFrom, package: str) -> str:
 
 
 def _attributes(tree: ast.Module, name: str) -> set[str] | None:
-    """The attributes that are taken of ``name``; None where it is used in another way as well, or not at all."""
+    """The attributes that are taken of ``name``; None where it is not used, or in another way as well."""
     uses = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(tree))
     taken = [
         node.attr
@@ -210,7 +206,7 @@ _UNTOLD = {"ctx", "kind", "type_comment", "type_ignores"}
 
 
 def _plain(part: object) -> str:
-    """A part of a syntax tree as text. What is empty is left out, as newer Pythons add fields that mostly are."""
+    """A part of a syntax tree as text, without what is empty: newer Pythons add fields that mostly are."""
     if isinstance(part, ast.Constant):
         return ascii(part.value)
     if isinstance(part, ast.AST):

@@ -314,9 +314,9 @@ def test_an_arm_that_shares_a_training_has_its_scale_at_the_training_length(name
 
 @pytest.mark.parametrize("name", [*SHARED, "gau-relu2-train"])
 def test_an_arm_that_shares_a_training_would_have_trained_the_same(name):
-    """Trained with its own attention it has the weights of the training it shares, bit by bit at d = 16, where
-    1/sqrt(d) is exact; on the sphere the scale goes through exp and log, and the weights agree to the rounding of
-    float32, which six steps of at most 3e-3 each cannot carry beyond a hundredth of one step."""
+    """Trained with its own attention it has the weights of the training it shares, bit by bit at d = 16,
+    where 1/sqrt(d) is exact; on the sphere the scale goes through exp and log, and the weights agree to the
+    rounding of float32, which six steps of at most 3e-3 each cannot carry beyond a hundredth of one step."""
     preset, corpus, shares = replace(TINY, warmup=1), made_up_corpus(), arm(name).training
     own = Training(shares.name, shares.model, lambda n_train: arm(name).attention(n_train, None))
     one, other = (train(training, 0, preset, corpus) for training in (shares, own))

@@ -23,7 +23,7 @@ COUNT = 2 * 512 // 64 * 10  # ten of every 64 tokens of two chunks
 
 
 def model_of(training: str) -> torch.nn.Module:
-    """A model with noise on every weight, in float64: an untrained one knows too little to tell mistakes apart."""
+    """A model with noise on every weight, in float64: an untrained one knows too little to tell mistakes."""
     model = build_model(BY_NAME[training], PRESET, 0).double().eval()
     noise = torch.Generator().manual_seed(6)
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_the_same_text_with_the_same_tokens_hidden_at_every_length():
 
 @pytest.mark.parametrize("training", ["O", "gau-softmax"])
 def test_without_attention_length_does_not_matter(training):
-    """The states differ by roundings of float32 only; no token may change its mind, so accuracies are equal."""
+    """The states differ by roundings of float32 only; no token may change its mind: accuracies are equal."""
     model = model_of(training).float()
     short, *longer = (evaluate(model, nothing, CORPUS, PRESET, length) for length in LENGTHS)
     for score in longer:

@@ -1,6 +1,7 @@
 """The command: killed and started again, alone, several at a time or data-parallel, and its complaints.
 
-Processes read a made-up text from a package that stands in for the King James Bible; all else is the real command.
+Processes read a made-up text from a package that stands in for the King James Bible; all else is the real
+command.
 """
 
 import contextlib
@@ -124,7 +125,8 @@ def test_a_whole_run(finished):
     # After 30 steps better than the log 512 of knowing nothing.
     assert all(entry["loss"] < 6.24 and entry["tokens"] == 640 for entry in found if entry["kind"] == "score")
     by_arm = {(entry["arm"], entry["length"]): entry for entry in found if entry["kind"] == "score"}
-    # Arms that agree with their training at its length are measured the same there, and differ at twice of it.
+    # Arms that agree with their training at its length are measured the same there, and differ at twice of
+    # it.
     for own, shared in [("O", "E-normalised"), ("O", "infoscale"), ("gau-relu2-n", "gau-relu2-train")]:
         assert by_arm[own, 64]["loss"] == by_arm[shared, 64]["loss"]
         assert by_arm[own, 128]["loss"] != by_arm[shared, 128]["loss"]
@@ -166,7 +168,7 @@ def test_workers_end_with_the_command(start, tmp_path):
 
 
 def test_two_at_a_time_one_of_which_fails(start, finished, tmp_path):
-    """What fails in a worker is one line and ends the other, whose results are as ever when it has gone on."""
+    """What fails in a worker is one line and ends the other, whose results are as ever once it went on."""
     out = tmp_path / "out"
     damaged = out / "checkpoints" / "gau-relu2-n-0.pt"
     checkpoints.write_whole(damaged, b"not a checkpoint")
@@ -229,10 +231,10 @@ def test_a_checkpoint_of_other_code_does_not_go_on(finished, tmp_path, monkeypat
 def test_two_processes_train_one_model(start, finished, tmp_path, capsys):
     """Halves of a batch are summed in another order than the whole.
 
-    That leaves the 2^-24 of float32 on about nine digits' worth of a gradient, sqrt(80) hidden tokens: 5e-7 of its
-    size. AdamW turns an error of a gradient into at most its share of a step of 3e-3, whose effect on the loss is
-    the product of both: in 30 steps over the norm of all gradients, which is at most 1, 30 * 3e-3 * 5e-7 * sqrt(P) =
-    8e-6 for P = 30,000 weights all at their worst. Each loss is stored to 1e-6.
+    That leaves the 2^-24 of float32 on about nine digits' worth of a gradient, sqrt(80) hidden tokens: 5e-7
+    of its size. AdamW turns an error of a gradient into at most its share of a step of 3e-3, whose effect on
+    the loss is the product of both: in 30 steps over the norm of all gradients, which is at most 1, 30 * 3e-3
+    * 5e-7 * sqrt(P) = 8e-6 for P = 30,000 weights all at their worst. Each loss is stored to 1e-6.
     """
     out = tmp_path / "out"
     launcher = (
@@ -403,7 +405,8 @@ def test_damaged_files(finished, tmp_path, capsys):
     (out / "checkpoints" / "O-0.pt").write_bytes(b"attnlib checkpoint 2\n" + bytes(100))
     assert main(options) == 2
     assert last_line(capsys) == (
-        f"error: the checkpoint {out / 'checkpoints' / 'O-0.pt'} is damaged, or of an older version; delete it to train this model from its start"
+        f"error: the checkpoint {out / 'checkpoints' / 'O-0.pt'} is damaged, or of an older version; "
+        "delete it to train this model from its start"
     )
     lines = (finished / "results.jsonl").read_text().splitlines(keepends=True)
     (out / "results.jsonl").write_text("".join([*lines[:3], lines[3][:50] + "\n", *lines[4:]]))

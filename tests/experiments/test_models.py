@@ -1,7 +1,7 @@
 """The models of the length experiment against formulas written out in float64.
 
-Where no tolerance is said, numbers of size one go through fewer than 1000 roundings of float64: 1e-12 leaves a
-factor of ten.
+Where no tolerance is said, numbers of size one go through fewer than 1000 roundings of float64: 1e-12 leaves
+a factor of ten.
 """
 
 import math
@@ -29,7 +29,7 @@ def normal(generator, *shape: int, dtype=torch.float64) -> torch.Tensor:
 
 
 def rough(model: torch.nn.Module, generator) -> torch.nn.Module:
-    """The model in float64, with noise on every weight: gains of one and biases of zero would hide mistakes."""
+    """The model in float64, with noise on every weight: gains of one and biases of zero hide mistakes."""
     model = model.double().eval().requires_grad_(False)
     for weight in model.parameters():
         weight += 0.2 * normal(generator, *weight.shape)

@@ -1,4 +1,4 @@
-"""Recorded experiments on the site: what they were made with, how much they hold, how old they are."""
+"""Recorded experiments on the site: made with what, how much they hold, whether of the present code."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The results file: whole lines of one configuration, whoever writes at once and wherever a kill or a full disk cuts."""
+"""The results file: whole lines of one configuration, whoever writes at once and wherever a kill cuts."""
 
 import errno
 import json

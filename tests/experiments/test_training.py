@@ -108,12 +108,13 @@ def plain_training(one: Training, seed: int):
 
 @pytest.mark.parametrize("one", [PLAIN, GAU], ids=lambda one: one.name)
 def test_training_is_masked_language_modelling_by_adamw(one):
-    """Losses to 1e-5: some fifty roundings of float32 at the size of log 80, six steps of rounded gradients."""
+    """Losses to 1e-5: some fifty roundings of float32 at the size of log 80, six steps of rough gradients."""
     model, losses = plain_training(one, seed=3)
     trained = train(one, 3, TINY, CORPUS)
     assert trained.losses == pytest.approx([sum(losses[:3]) / 3, sum(losses[3:]) / 3], abs=1e-5)
     assert abs(losses[0] - losses[-1]) > 1e-2 and not trained.model.training
-    # A step is at most the rate, 3e-3; a gradient near zero may turn its sign by rounding, so nearly all weights.
+    # A step is at most the rate, 3e-3; a gradient near zero may turn its sign by rounding, so nearly all
+    # weights.
     apart = torch.cat(
         [(a - b).abs().flatten() for a, b in zip(model.parameters(), trained.model.parameters(), strict=True)]
     )

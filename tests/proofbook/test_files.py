@@ -59,7 +59,7 @@ def test_a_kill_leaves_the_old_file(tmp_path):
 
 
 def test_two_that_write_at_once_do_not_write_into_one_another(tmp_path, monkeypatch):
-    """Both have written and wait before either puts its file in place: under one name the second would be lost."""
+    """Both have written and wait before either puts its file in place: one name would lose the second."""
     path, both, sync = tmp_path / "file", threading.Barrier(2, timeout=60), os.fsync
 
     def wait(descriptor) -> None:

@@ -31,6 +31,7 @@ from proofbook.derive import (
     MinOver,
     Refuted,
     Regime,
+    Step,
     Undecided,
     WrongRate,
     approx,
@@ -156,6 +157,21 @@ TRUE_STEPS = {
     "cancels to exactly zero": (log(exp(x) + 1) - log(exp(-x) + 1) - x, 0, BOTH_SIGNS, None),
     "tiny on both sides": (exp(-x), exp(-2 * x) * exp(x), Domain({x: (500, 600)}), "symbolic"),
     "removable singularity at an end": ((x**2 - 4) / (x - 2), x + 2, UNIT, "symbolic"),
+    "derivative that was typed": (sp.Derivative(x**3, x), 3 * x**2, UNIT, "symbolic"),
+    "product of entries": (Product(s[i], (i, 1, n)) ** 2, Product(s[i] ** 2, (i, 1, n)), ROWS, "n-ladder"),
+    "a sum to a symbol beside a vector": (
+        Sum(k, (k, 1, m)) * s[1],
+        s[1] * m * (m + 1) / 2,
+        Domain({m: integers(1, 9), s: (-1, 1), n: ladder(1, 2)}),
+        "symbolic",
+    ),
+    "simplex of one": (Sum(q[i], (i, 1, n)), 1, Domain({q: simplex(), n: ladder(1, 2)}), "n-ladder"),
+    "too long for simplify": (
+        sum(cos(k * x) ** 2 + sp.sin(k * x) ** 2 for k in range(1, 41)),
+        40,
+        UNIT,
+        "digits",
+    ),
     "largest of two": (Max(x, y), (x + y + Abs(x - y)) / 2, Domain({x: (-1, 1), y: (-1, 1)}), None),
 }
 
@@ -271,6 +287,7 @@ UNDECIDED = {
     "a free index": (s[i], s[i] + s[j], ROWS),
     "an entry outside the vector": (s[5], s[5] * 2, ROWS),
     "a sum without an end": (Sum(Function("a")(k), (k, 1, oo)), 1, UNIT),
+    "a function that mpmath does not have": (sp.totient(m), m * 0 + sp.totient(m), COUNTS),
 }
 
 
@@ -279,6 +296,69 @@ def test_undecidable_step_says_so(name):
     left, right, domain = UNDECIDED[name]
     with pytest.raises(Undecided, match="eq-test, step 1"):
         is_equal(left, right, domain)
+
+
+SYMPY_FAILS = {
+    "a limit it has no method for": (sp.Limit(Max(y, x / y), y, 0), x, "NotImplementedError: MRV"),
+    "a limit that does not exist": (x, sp.Limit(sign(y), y, 0, "+-"), "ValueError: The limit does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", SYMPY_FAILS)
+@pytest.mark.parametrize("relation", [eq, le])
+def test_a_step_at_which_sympy_fails_is_undecided_and_says_where(name, relation):
+    left, right, error = SYMPY_FAILS[name]
+    message = rf"eq-test, step 1 \(because\): SymPy fails to carry out Limit\(.*\): {error}"
+    with pytest.raises(Undecided, match=message):
+        derive(left, relation(right, "because"), domain=UNIT)
+
+
+@pytest.mark.parametrize("error", [TypeError("cannot compare"), StopIteration(), RecursionError("too deep")])
+def test_whatever_sympy_raises_does_not_leak(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    said = type(error).__name__
+    with monkeypatch.context() as patched:
+        patched.setattr(Integral, "doit", fail)
+        with pytest.raises(Undecided, match=rf"SymPy fails to carry out Integral\(y, \(y, 0, x\)\): {said}"):
+            is_equal(Integral(y, (y, 0, x)), x**2 / 2, UNIT)
+        assert not check_answer(Integral(y, (y, 0, x)), x**2 / 2, UNIT).right
+    with monkeypatch.context() as patched:
+        patched.setattr(sp, "together", fail)
+        with pytest.raises(Undecided, match=f"SymPy fails to simplify .*{said}"):
+            is_equal(1 / x - 1 / (x + 1), 1 / (x * (x + 1)), UNIT)
+        # what needs no simplifying is not touched, nor what is told not to be
+        assert is_equal((x + 1) ** 2, x**2 + 2 * x + 1, UNIT)
+        assert is_equal(1 / x - 1 / (x + 1), 1 / (x * (x + 1)), UNIT, skip=("symbolic",))
+    with monkeypatch.context() as patched:
+        patched.setattr(sp, "lambdify", fail)
+        with pytest.raises(Undecided, match=f"SymPy fails to print x: {said}"):
+            is_equal(x, 2 * x - x + y - y, UNIT)
+
+
+def test_our_own_refusal_is_not_laid_at_sympys_door():
+    from proofbook.derive._sympy import sympy_may_fail
+
+    with pytest.raises(Refuted, match="^wrong$"), sympy_may_fail("carry out", x):
+        raise Refuted("wrong", point={}, left=0, right=1)
+
+
+@pytest.mark.parametrize("line", [x < 1, True, [x], sp.Eq(x, x), None])
+def test_a_line_that_is_no_formula_is_refused(line):
+    with pytest.raises(TypeError, match="a line must be a formula"):
+        derive(x, eq(line, "because"), domain=UNIT)
+    with pytest.raises(TypeError, match="a line must be a formula"):
+        derive(line, eq(x, "because"), domain=UNIT)
+
+
+def test_a_value_that_more_digits_lose_decides_nothing():
+    evaluator = PointEvaluator(x, x, UNIT, 0)
+    with mp.workdps(60):
+        apart = mp.mpf(1), 1 + mp.mpf(10) ** -40
+    evaluator.values = lambda point, digits: apart if digits < 60 else None
+    with pytest.raises(Undecided, match="a value found at fewer digits is lost at 100, at x = 1.0"):
+        evaluator.agree({x: mp.mpf(1)})
 
 
 def test_index_declared_positive_may_not_start_at_zero():
@@ -454,6 +534,11 @@ def test_regime_must_fix_every_other_symbol():
     assert is_approximately(y / x, 0, -1, domain=Domain({x: (1, 9), y: (1, 2)}), at={y: 2})
 
 
+def test_approximation_without_a_value_is_undecided():
+    with pytest.raises(Undecided, match="no value at x = 100"):
+        is_approximately(sqrt(500 - x), 0, -1)
+
+
 def test_approximation_in_n():
     domain = Domain({n: ladder(2, 3)})
     steps = approx(log(n) + sp.EulerGamma, "integral", regime=Regime(n, (16, 64, 256), -1))
@@ -576,6 +661,9 @@ def test_empty_where_says_so():
         (lambda: Derivation("eq-a b", x, eq(x, "same"), domain=UNIT), ValueError),
         (lambda: Derivation("eq-a", x, domain=UNIT), ValueError),
         (lambda: eq(x, " "), ValueError),
+        (lambda: Step("==", x, "same"), ValueError),
+        (lambda: Step("~", x, "close"), ValueError),
+        (lambda: Step("=", x, "same", regime=Regime(x, TO_INFINITY, -1)), ValueError),
         (lambda: Derivation("eq-a", s[1], eq(s[1], "same"), domain=Domain({x: (0, 1)})), Undecided),
     ],
 )

@@ -204,7 +204,8 @@ def test_the_ledger_needs_no_torch(tmp_path):
     (folder / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One."\n')
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import proofbook.ledger, proofbook.ledger.record, proofbook.ledger.schema, proofbook.ledger.__main__\n"
+        "import proofbook.ledger, proofbook.ledger.record, proofbook.ledger.schema\n"
+        "import proofbook.ledger.__main__\n"
         "import numpy as np\n"
         "from proofbook.ledger import *\n"
         "made = claim('U1', 'holds', measured('e', np.ones(3), below=2), checked('c', [True]))\n"

@@ -6,14 +6,15 @@ import os
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 
 import proofbook
-from proofbook.ledger import device
-from proofbook.ledger.record import PresentCode, record, validate
+from proofbook.ledger import device, schema
+from proofbook.ledger.record import PresentCode, main, record, validate
 from proofbook.ledger.settings import Settings
 
 PROJECT = Path(proofbook.__file__).parents[1]
@@ -23,7 +24,8 @@ GOOD = [
     "import torch\nfrom proofbook.ledger import *\nscores = torch.ones(3, device=device())",
     "claim('U1', 'holds', measured('error', scores - 1, below=1e-6), between('slope', 0.25, 0.2, 0.3))",
     "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
-    "claim('8823-C2', 'false', counterexample('case', stated=1, found=2, apart=0.5), attacked('b', 1.0, trials=3))",
+    "found = counterexample('case', stated=1, found=2, apart=0.5)\n"
+    "claim('8823-C2', 'false', found, attacked('b', 1.0, trials=3))",
 ]
 
 
@@ -145,7 +147,8 @@ def test_a_chapter_is_stale_when_its_code_or_what_it_reaches_has_changed(book, m
 def test_what_changes_while_it_runs_is_not_what_was_recorded(book):
     edit = (
         "import json\nwith open('one.ipynb') as file:\n    own = json.load(file)\n"
-        "own['cells'][1]['source'] = ['x = 1']\nwith open('one.ipynb', 'w') as file:\n    json.dump(own, file)"
+        "own['cells'][1]['source'] = ['x = 1']\n"
+        "with open('one.ipynb', 'w') as file:\n    json.dump(own, file)"
     )
     write_notebook(book / "one.ipynb", [*GOOD, edit])
     before = PresentCode(book).chapter("one")
@@ -158,7 +161,8 @@ def test_a_book_that_names_no_hooks_runs_with_python_alone(book):
         book / "one.ipynb",
         [
             "import random\nfrom proofbook.ledger import *",
-            "claim('U1', 'holds', between('draw', random.random(), 0, 1), measured('error', [0.0, 0], below=1))",
+            "drawn = between('draw', random.random(), 0, 1)\n"
+            "claim('U1', 'holds', drawn, measured('error', [0.0, 0], below=1))",
         ],
     )
     drawn = [
@@ -210,6 +214,17 @@ def test_command_records(book):
     validate(data)
     assert data["seed"] == 7 and [p.name for p in (book / "recorded").iterdir()] == ["cpu.json"]
     assert "recorded 4 checks" in done.stdout.splitlines()[-1]
+
+
+def test_a_machine_without_jsonschema_records_and_says_so(book, monkeypatch, capsys):
+    def missing(*_):
+        raise ModuleNotFoundError("No module named 'jsonschema'")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "check", missing)
+        assert main(Namespace(book=str(book), device="cpu", out=None, seed=0)) == 0
+    assert "not checked here: No module named 'jsonschema'" in capsys.readouterr().out
+    validate(json.loads((book / "recorded" / "cpu.json").read_text()))
 
 
 def test_command_with_a_failing_check_records_nothing(book):

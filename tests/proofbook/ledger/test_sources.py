@@ -11,7 +11,8 @@ from proofbook.ledger.sources import Packages, code_cells, tree_digest
 
 PACKAGE = {
     "__init__.py": (
-        "import torch\nfrom torch import Tensor\nfrom lib import scale\nfrom lib.rows import total as sum_of\n"
+        "import torch\nfrom torch import Tensor\n"
+        "from lib import scale\nfrom lib.rows import total as sum_of\n"
         "from .alone import alone\nVERSION = 1"
     ),
     "scale.py": "import math\nfrom lib.errors import Bad",
@@ -133,9 +134,11 @@ def test_packages_are_found_where_python_has_them_or_beside(tmp_path):
     )
     assert reached["json.decoder"] == Path(json.__file__).parent / "decoder.py"
     assert reached["lying_beside.a"] == tmp_path / "lying_beside" / "a.py"
-    for name in ("lying_beside", "math"):
-        with pytest.raises(ModuleNotFoundError, match=f"no package {name} with sources"):
-            Packages.found(name)
+    packages = Packages.found("json", "lying_beside", beside=tmp_path / "elsewhere")
+    assert list(packages.reached_from("from json import decoder")) == ["json.decoder", "json.scanner"]
+    for code in ("import lying_beside", "from lying_beside.a import x"):
+        with pytest.raises(ModuleNotFoundError, match="no module lying_beside"):
+            packages.reached_from(code)
 
 
 CODE = '''
@@ -200,7 +203,7 @@ def test_what_does_something_else_has_another_digest():
 
 
 def test_every_python_gives_one_digest():
-    """Recorded under one Python and read under another: were this digest to differ, every record would look stale."""
+    """Recorded under one and read under another, every record would look stale if this differed."""
     assert tree_digest(ast.parse(CODE)) == "ce0bd60e68183d62ec75beef94d08598ff1d989934e90df0aea32541001b24b4"
 
 
