@@ -35,6 +35,8 @@ from attnlib.temperature import (
     entropy_temperature,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "AttentionReport",
     "AttentionWithStatistics",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from attnlib.errors import InvalidArgument
 
 
-def floating_tensor(name: str, x) -> Tensor:
+def floating_tensor(name: str, x: object) -> Tensor:
     """Return ``x`` if it is a floating-point tensor, else raise ``TypeError``."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
@@ -47,9 +48,26 @@ def nonempty_dim(name: str, x: Tensor, dim: int) -> int:
     return n
 
 
+def one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise unless ``value`` is one of the words allowed, at least two."""
+    if value not in allowed:
+        *others, last = map(repr, allowed)
+        raise InvalidArgument(f"{name} must be {', '.join(others)} or {last}, got {value!r}")
+
+
+def renyi_orders(orders: object) -> tuple[float, ...]:
+    """Return an iterable of Renyi orders, each in [0, inf], as a tuple, else raise."""
+    if not isinstance(orders, Iterable) or isinstance(orders, (str, Tensor)):
+        raise TypeError(f"orders must be an iterable of numbers, got {type(orders).__name__}")
+    listed = tuple(orders)
+    for order in listed:
+        real_number("orders", order, low=0, allow_inf=True)
+    return listed
+
+
 def real_number(
     name: str,
-    value,
+    value: object,
     *,
     low: float = -math.inf,
     high: float = math.inf,
@@ -71,7 +89,7 @@ def real_number(
 
 def real_tensor(
     name: str,
-    value,
+    value: object,
     *,
     low: float = -math.inf,
     high: float = math.inf,

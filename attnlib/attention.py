@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import pad, scaled_dot_product_attention
+from torch.nn.functional import pad
 
-from attnlib._blockwise import blockwise
-from attnlib._fused import kernels_for, unit_stride
-from attnlib._layout import Layout, at_least_float32, resolve
+from attnlib._implementations import (
+    DECAY_IMPLS,
+    OUTPUT_IMPLS,
+    WRITTEN_IMPLS,
+    DecayImpl,
+    OutputImpl,
+    WrittenImpl,
+    check_impl,
+    computing_dtype,
+    refuse_mask_gradient,
+)
+from attnlib._rows.blockwise import blockwise
+from attnlib._rows.engine import attend, kernels_for
+from attnlib._rows.layout import present, resolve
+from attnlib._types import Real, Scale
 from attnlib._validate import finite, floating_tensor, real_number
-from attnlib._written import WrittenRows
 from attnlib.errors import InvalidArgument
 
 __all__ = ["decay_attention", "relu2_attention", "softmax_attention"]
-
-_FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
-
-
-def attend(layout: Layout) -> Tensor:
-    """Output of softmax attention by PyTorch's fused kernels, (B, H, Lq, dv), 0 where a row sees no key."""
-    q, k, v = layout.q, layout.k, layout.v
-    # Unequal head sizes would send PyTorch to its n x n implementation.
-    width = max(q.shape[-1], v.shape[-1])
-    q, k, wide = (
-        unit_stride(x) if x.shape[-1] == width else pad(x, (0, width - x.shape[-1])) for x in (q, k, v)
-    )
-    bias, is_causal = layout.bias, layout.is_causal
-    if bias is not None:
-        bias = unit_stride(bias.expand(*bias.shape[:-2], q.shape[-2], k.shape[-2]))
-        if is_causal:
-            future = torch.ones(bias.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-            bias, is_causal = bias.masked_fill(future, -math.inf), False
-    with sdpa_kernel(_FUSED):
-        output = scaled_dot_product_attention(
-            q, k, wide, attn_mask=bias, is_causal=is_causal, scale=layout.scale
-        )[..., : v.shape[-1]]
-    return output if layout.bias is None else output.masked_fill(layout.empty[..., None], 0)
 
 
 def softmax_attention(
@@ -50,26 +34,38 @@ def softmax_attention(
     *,
     attn_mask: Tensor | None = None,
     is_causal: bool = False,
-    scale: float | Callable | None = None,
+    scale: Scale = None,
     enable_gqa: bool = False,
-    impl: str = "fused",
+    impl: OutputImpl = "fused",
 ) -> Tensor:
     """softmax(scale * q k^T) v by PyTorch's fused kernels, with a scale that may depend on the visible keys.
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n,
-    dv) in the dtype and on the device of q. ``attn_mask`` (boolean, True = visible, or added to the
-    logits), ``is_causal`` (top-left aligned) and ``enable_gqa`` are those of
-    ``scaled_dot_product_attention``; a mask may be combined with ``is_causal``. A row that sees no key has
-    output 0 and gradient 0.
-
-    ``scale`` is None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each
-    row sees: row i of a causal layer gets n = i + 1, a padded or packed row its own count; n is an int
-    where all rows see all keys and a tensor broadcasting to (..., heads, n) otherwise. A constant scale
+    Row i of a causal layer has n = i + 1 visible keys, a padded or packed row its own count. A constant scale
     goes to the kernel; one that varies from row to row is multiplied into q, in float32 at least, and the
-    call then runs in that dtype.
+    call then runs in that dtype. A row that sees no key has output 0 and gradient 0.
 
-    ``impl='reference'`` forms the matrix in float64. Raises ``TypeError`` or
-    :class:`~attnlib.errors.InvalidArgument` naming the argument.
+    Args:
+        q: queries (..., heads, n, d), floating-point and finite.
+        k: keys (..., heads, m, d), in the dtype and on the device of q.
+        v: values (..., heads, m, dv), in the dtype and on the device of q.
+        attn_mask: broadcasts to (..., heads, n, m): boolean, True = visible, or floating-point and added to
+            the logits, -inf hiding a key. May be combined with ``is_causal``.
+        is_causal: query i sees keys 0 to i only (top-left aligned).
+        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
+            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        impl: ``"fused"`` is whichever of its fused kernels PyTorch chooses; ``"reference"`` forms the matrix
+            in float64.
+
+    Returns:
+        The output, in the dtype and on the device of q.
+
+    Raises:
+        TypeError: an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``impl``, no kernel for the
+            device, or a mask that requires a gradient under another impl than ``"reference"``.
+
+    Shapes: the output is (..., heads, n, dv).
 
     Source: 8823-C1; rules of scale in :mod:`attnlib.scale`.
 
@@ -80,17 +76,17 @@ def softmax_attention(
     True
     """
     floating_tensor("v", v)
-    how = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    check_impl(impl, OUTPUT_IMPLS)
+    dtype = None
     if impl == "reference":
-        layout = resolve(q, k, v, dtype=torch.float64, **how)
-        return layout.rows(WrittenRows(layout.logits(layout.q, layout.k)).p @ layout.v)
-    if impl != "fused":
-        raise InvalidArgument(f"impl must be 'fused' or 'reference', got {impl!r}")
-    kernels_for(floating_tensor("q", q).device, q.dtype)
-    layout = resolve(q, k, v, **how)
-    if attn_mask is not None and attn_mask.requires_grad:
-        raise InvalidArgument("attn_mask is differentiated by impl='reference' only, got impl='fused'")
-    return layout.rows(attend(layout))
+        dtype = computing_dtype(impl, v.dtype)
+    else:
+        kernels_for(floating_tensor("q", q).device, q.dtype)
+    tensors, geometry = resolve(
+        q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa, dtype=dtype
+    )
+    refuse_mask_gradient(attn_mask, impl)
+    return geometry.rows(attend(tensors, geometry, impl))
 
 
 def _relu2_rows(logits: Tensor, v: Tensor, by_sum: bool) -> Tensor:
@@ -112,24 +108,39 @@ def relu2_attention(
     normalize: str | int,
     attn_mask: Tensor | None = None,
     is_causal: bool = False,
-    scale: float | Callable | None = None,
+    scale: Scale = None,
     enable_gqa: bool = False,
-    impl: str = "blockwise",
+    impl: WrittenImpl = "blockwise",
 ) -> Tensor:
     """Squared-ReLU attention, sum_j relu(scale q.k_j)^2 v_j over a normaliser, without the n x n matrix.
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n,
-    dv) in the dtype and on the device of q, computed in float32 at least. Masks, ``is_causal``, ``scale``
-    and ``enable_gqa`` are those of :func:`softmax_attention`.
+    Computed in float32 at least. A row none of whose scores is positive has no weights: its output is 0 under
+    every normaliser, though 0/0 under ``"sum"``, and its gradient 0. So is that of a row that sees no key.
 
-    ``normalize`` is what each row is divided by: ``"length"``, the number of keys it sees; ``"sum"``, the sum
-    of its weights (the scale then cancels); or a positive int, the same for every row. A row none of whose
-    scores is positive has no weights: its output is 0 under every normaliser, though 0/0 under ``"sum"``, and
-    its gradient 0. So is that of a row that sees no key.
+    Args:
+        q: queries (..., heads, n, d), floating-point and finite.
+        k: keys (..., heads, m, d), in the dtype and on the device of q.
+        v: values (..., heads, m, dv), in the dtype and on the device of q.
+        normalize: what each row is divided by: ``"length"``, the number of keys it sees; ``"sum"``, the sum
+            of its weights (the scale then cancels); or a positive int, the same for every row.
+        attn_mask: broadcasts to (..., heads, n, m): boolean, True = visible, or floating-point and added to
+            the logits, -inf hiding a key. May be combined with ``is_causal``.
+        is_causal: query i sees keys 0 to i only (top-left aligned).
+        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
+            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        impl: ``"blockwise"`` writes out a bounded block of rows at a time, forward and backward,
+            differentiable once; ``"reference"`` forms the matrix in float64.
 
-    ``impl='blockwise'`` writes out a bounded block of rows at a time, forward and backward, differentiable
-    once; ``'reference'`` forms the matrix in float64. Raises ``TypeError`` or
-    :class:`~attnlib.errors.InvalidArgument` naming the argument.
+    Returns:
+        The output, in the dtype and on the device of q.
+
+    Raises:
+        TypeError: an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``normalize`` or ``impl``,
+            or a mask that requires a gradient under another impl than ``"reference"``.
+
+    Shapes: the output is (..., heads, n, dv).
 
     Source: 9019-C1, 9019-C6.
 
@@ -143,10 +154,9 @@ def relu2_attention(
         raise TypeError(f"normalize must be 'length', 'sum' or an int, got {type(normalize).__name__}")
     if normalize not in ("length", "sum") and (isinstance(normalize, str) or normalize < 1):
         raise InvalidArgument(f"normalize must be 'length', 'sum' or a positive int, got {normalize!r}")
-    if impl not in ("blockwise", "reference"):
-        raise InvalidArgument(f"impl must be 'blockwise' or 'reference', got {impl!r}")
+    check_impl(impl, WRITTEN_IMPLS)
     floating_tensor("v", v)
-    layout = resolve(
+    tensors, geometry = resolve(
         q,
         k,
         v,
@@ -154,22 +164,19 @@ def relu2_attention(
         is_causal=is_causal,
         scale=scale,
         enable_gqa=enable_gqa,
-        dtype=torch.float64 if impl == "reference" else at_least_float32(q),
+        dtype=computing_dtype(impl, floating_tensor("q", q).dtype),
     )
+    refuse_mask_gradient(attn_mask, impl)
     by_sum = normalize == "sum"
     if impl == "reference":
-        output = _relu2_rows(layout.logits(layout.q, layout.k), layout.v, by_sum)
+        output = _relu2_rows(geometry.logits(tensors.q, tensors.k), tensors.values, by_sum)
     else:
-        if attn_mask is not None and attn_mask.requires_grad:
-            raise InvalidArgument(
-                "attn_mask is differentiated by impl='reference' only, got impl='blockwise'"
-            )
-        (output,) = blockwise(layout, lambda s, v: (_relu2_rows(s, v, by_sum),))
+        (output,) = blockwise(tensors, geometry, lambda s, v: (_relu2_rows(s, present(v), by_sum),))
     if normalize == "length":
-        output = output / layout.visible.clamp(min=1)[..., None]
-    elif not by_sum:
+        output = output / geometry.visible.clamp(min=1)[..., None]
+    elif isinstance(normalize, int):
         output = output / normalize
-    return layout.rows(output)
+    return geometry.rows(output)
 
 
 _CHUNK = 128
@@ -196,15 +203,27 @@ def _decayed_sum(v: Tensor, decay: Tensor) -> Tensor:
     return (local + fading * before[..., None, :]).flatten(-3, -2)[..., :n, :]
 
 
-def decay_attention(v: Tensor, decay: float | Tensor, *, impl: str = "chunked") -> Tensor:
+def decay_attention(v: Tensor, decay: Real, *, impl: DecayImpl = "chunked") -> Tensor:
     """Causal attention with the fixed weights a_j = decay^(i-j), sum_{j <= i} decay^(i-j) v_j, in O(n d).
 
-    Shapes: v (..., heads, n, d); ``decay`` in (0, 1] is a number or a tensor broadcasting to (..., heads).
-    The output has the shape, dtype and device of v; half precision is computed in float32. The weights are
-    those of a linear recurrence and are not normalised: row i sums to (1 - decay^i) / (1 - decay), or to i.
+    The weights are those of a linear recurrence and are not normalised: row i sums to
+    (1 - decay^i) / (1 - decay), or to i. Half precision is computed in float32. Differentiable in both
+    arguments.
 
-    ``impl='chunked'`` never forms the matrix; ``'reference'`` does, in float64. Differentiable in both
-    arguments. Raises ``TypeError`` or :class:`~attnlib.errors.InvalidArgument` naming the argument.
+    Args:
+        v: values (..., heads, n, d), floating-point and finite.
+        decay: in (0, 1], a number or a tensor broadcasting to (..., heads).
+        impl: ``"chunked"`` never forms the matrix; ``"reference"`` does, in float64.
+
+    Returns:
+        The output, in the dtype and on the device of v.
+
+    Raises:
+        TypeError: ``v`` is not a floating-point tensor, ``decay`` not a number or such a tensor.
+        InvalidArgument: NaN or infinity, ``decay`` outside (0, 1], shapes that do not fit, or another word
+            for ``impl``.
+
+    Shapes: the output is (..., heads, n, d).
 
     Source: 9889-C15.
 
@@ -216,9 +235,8 @@ def decay_attention(v: Tensor, decay: float | Tensor, *, impl: str = "chunked") 
     if v.ndim < 2 or v.shape[-2] < 1 or v.shape[-1] < 1:
         raise InvalidArgument(f"v must have shape (..., heads, n, d) with n, d >= 1, got {tuple(v.shape)}")
     finite("v", v)
-    if impl not in ("chunked", "reference"):
-        raise InvalidArgument(f"impl must be 'chunked' or 'reference', got {impl!r}")
-    dtype = torch.float64 if impl == "reference" else at_least_float32(v)
+    check_impl(impl, DECAY_IMPLS)
+    dtype = computing_dtype(impl, v.dtype)
     if isinstance(decay, Tensor):
         floating_tensor("decay", decay)
         bad = ~((decay > 0) & (decay <= 1))

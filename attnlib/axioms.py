@@ -1,13 +1,14 @@
 """The six axioms of a sparsity measure (Hurley and Rickard), as searches for a counterexample.
 
-Each predicate takes a measure, a callable that maps ``(..., n)`` to ``(...)`` as those of
-:mod:`attnlib.sparsity` do, and returns ``None`` or the first :class:`Counterexample` it finds. ``None`` is
-not a proof: it says that none of the moves tried breaks the axiom.
+An :class:`Axiom` is a name, a statement, the moves it speaks of and the sign of the change that it asks for;
+called with a measure, a callable that maps ``(..., n)`` to ``(...)`` as those of :mod:`attnlib.sparsity` do,
+it returns ``None`` or the first :class:`Counterexample` it finds. ``None`` is not a proof: it says that none
+of the moves tried breaks the axiom. :data:`AXIOMS` holds all six, and :func:`check` tries them in turn.
 
 For non-negative vectors, and S smaller = sparser:
 
 ========  ===============  =====================================================================
-name      predicate        what it asks
+name      axiom            what it asks
 ========  ===============  =====================================================================
 D1        robin_hood       taking less than half the difference from a larger entry and giving it
                            to a smaller one raises S
@@ -23,7 +24,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
+from inspect import cleandoc
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
@@ -32,6 +35,8 @@ from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument
 
 __all__ = [
+    "AXIOMS",
+    "Axiom",
     "Counterexample",
     "babies",
     "bill_gates",
@@ -42,7 +47,8 @@ __all__ = [
     "scaling",
 ]
 
-Measure = Callable[[Tensor], Tensor]
+Measure: TypeAlias = Callable[[Tensor], Tensor]
+Moves: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 MOST_VALUES = 32
 """Distinct values of a vector whose entries are moved; those of longer vectors are thinned evenly by rank."""
@@ -50,6 +56,9 @@ MOST_VALUES = 32
 
 class Counterexample(NamedTuple):
     """A move that breaks an axiom: the vectors before and after it and what the measure says of each.
+
+    Shapes: ``before`` (n,) and ``after`` (n,), or (2n,) and (n + 1,) where the axiom makes the vector longer;
+    float64 tensors on the CPU. ``axiom`` is its name, the values are numbers.
 
     Source: 9595-C15.
 
@@ -67,19 +76,13 @@ class Counterexample(NamedTuple):
     value_after: float
 
 
-def robin_hood(
-    measure: Measure,
-    x: Tensor | None = None,
-    *,
-    generator: torch.Generator | None = None,
-    trials: int = 100,
-    larger_is_sparser: bool = False,
-    strict: bool = False,
-    rtol: float = 1e-12,
-) -> Counterexample | None:
-    """D1: moving less than half of ``x_i - x_j`` from a larger entry to a smaller one raises S.
+@dataclass(frozen=True, eq=False, repr=False)
+class Axiom:
+    """One axiom as data; called, it searches for a vector and a move that break it.
 
-    Tried for all pairs of distinct values (of 32 values at most, spread over the ranks).
+    ``name`` is D1 to D4, P1 or P2 and ``statement`` says what it asks. ``moves`` maps a vector to the vectors
+    before and after each move, the former a single row if all start from the same; ``expected`` is the sign
+    of the change of S that is asked for: +1 up, -1 down, 0 none.
 
     Args:
         measure: callable, ``(..., n)`` to ``(...)``, called on float64 tensors of shape ``(moves, n)``.
@@ -89,10 +92,10 @@ def robin_hood(
         generator: source of the random vectors; without it a fresh one, seeded 0.
         trials: number of random vectors.
         larger_is_sparser: the measure grows with sparsity, as the Gini index does.
-        strict: count a value that stays the same as a violation too; off, only a change in the wrong
-            direction counts. A change below ``rtol`` cannot be told from none, so ``strict`` skips moves
-            smaller than a thousandth of the largest entry; look at what it finds for a measure that hardly
-            sees small entries.
+        strict: count a value that stays the same as a violation too, where a change is asked for; off, only a
+            change in the wrong direction counts. A change below ``rtol`` cannot be told from none, so
+            ``strict`` skips moves smaller than a thousandth of the largest entry; look at what it finds for a
+            measure that hardly sees small entries.
         rtol: relative change of the measure below which two values count as equal; float64 rounding by
             default.
 
@@ -104,165 +107,77 @@ def robin_hood(
         InvalidArgument: ``x`` negative, not finite, all zero, empty or of more than two dimensions; a measure
             whose result has the wrong shape or a NaN; ``trials`` below 1; ``rtol`` negative.
 
-    Source: 9595-C15, D1.
-
-    >>> import torch
-    >>> from attnlib import sparsity
-    >>> found = robin_hood(lambda x: sparsity.s_star(x, 2, 3), torch.tensor([4.0, 3.0, 0.0]))
-    >>> found.after.tolist(), found.value_after < found.value_before
-    ([4.0, 2.0, 1.0], True)
-    >>> robin_hood(sparsity.s_star, trials=5) is None
-    True
-    """
-    return _search(
-        "D1", _transfers, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=+1
-    )
-
-
-def scaling(
-    measure: Measure,
-    x: Tensor | None = None,
-    *,
-    generator: torch.Generator | None = None,
-    trials: int = 100,
-    rtol: float = 1e-12,
-) -> Counterexample | None:
-    """D2: ``S(c x) = S(x)`` for every c > 0. Arguments, result and errors as for :func:`robin_hood`.
-
-    Source: 9595-C1, D2.
-
-    >>> scaling(lambda x: x.mean(-1), trials=1).axiom
-    'D2'
-    """
-    return _search("D2", _multiples, measure, x, generator, trials, False, True, rtol, expected=0)
-
-
-def rising_tide(
-    measure: Measure,
-    x: Tensor | None = None,
-    *,
-    generator: torch.Generator | None = None,
-    trials: int = 100,
-    larger_is_sparser: bool = False,
-    strict: bool = False,
-    rtol: float = 1e-12,
-) -> Counterexample | None:
-    """D3: adding the same positive amount to every entry raises S, unless all entries are equal.
-
-    Arguments, result and errors as for :func:`robin_hood`.
-
-    Source: 9595-C6, 9595-C9, D3.
-
-    >>> from attnlib import sparsity
-    >>> rising_tide(sparsity.s_star, trials=5) is None
-    True
-    """
-    return _search("D3", _tides, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=+1)
-
-
-def cloning(
-    measure: Measure,
-    x: Tensor | None = None,
-    *,
-    generator: torch.Generator | None = None,
-    trials: int = 100,
-    rtol: float = 1e-12,
-) -> Counterexample | None:
-    """D4: several copies of x, joined, have the S of x.
-
-    Arguments, result and errors as for :func:`robin_hood`.
-
-    Source: 9595-C8, 9595-C11, D4.
-
-    >>> from attnlib import sparsity
-    >>> found = cloning(sparsity.s, trials=1)
-    >>> round(found.value_after / found.value_before, 4)   # 2^(-1/2)
-    0.7071
-    """
-    return _search("D4", _clones, measure, x, generator, trials, False, True, rtol, expected=0)
-
-
-def bill_gates(
-    measure: Measure,
-    x: Tensor | None = None,
-    *,
-    generator: torch.Generator | None = None,
-    trials: int = 100,
-    larger_is_sparser: bool = False,
-    strict: bool = False,
-    rtol: float = 1e-12,
-) -> Counterexample | None:
-    """P1: from some amount on, more in one entry lowers S.
-
-    Tried for an entry of each value (of 32 values at most), at 16 and 64 times the sum of the vector added to
-    it: by then S must fall. With ``strict``, a vector with a single non-zero entry refutes every scale-free
-    measure. Arguments, result and errors as for :func:`robin_hood`.
-
-    Source: 9595-C10, P1.
-
-    >>> import torch
-    >>> from attnlib import sparsity
-    >>> bill_gates(sparsity.s_star, trials=5) is None
-    True
-    >>> bill_gates(sparsity.s_star, torch.tensor([0.0, 1.0]), strict=True).after
-    tensor([ 0., 65.], dtype=torch.float64)
-    """
-    return _search("P1", _riches, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=-1)
-
-
-def babies(
-    measure: Measure,
-    x: Tensor | None = None,
-    *,
-    generator: torch.Generator | None = None,
-    trials: int = 100,
-    larger_is_sparser: bool = False,
-    strict: bool = False,
-    rtol: float = 1e-12,
-) -> Counterexample | None:
-    """P2: appending a zero lowers S. Arguments, result and errors as for :func:`robin_hood`.
-
-    Source: 9595-C11, P2.
-
-    >>> from attnlib import sparsity
-    >>> babies(sparsity.gini, trials=5, larger_is_sparser=True, strict=True) is None
-    True
-    """
-    return _search("P2", _births, measure, x, generator, trials, larger_is_sparser, strict, rtol, expected=-1)
-
-
-def check(
-    measure: Measure,
-    x: Tensor | None = None,
-    *,
-    generator: torch.Generator | None = None,
-    trials: int = 100,
-    larger_is_sparser: bool = False,
-    strict: bool = False,
-    rtol: float = 1e-12,
-) -> dict[str, Counterexample | None]:
-    """Try all six axioms: ``{"D1": ..., ..., "P2": ...}``, each ``None`` or a :class:`Counterexample`.
-
-    Arguments and errors as for :func:`robin_hood`; ``generator`` feeds the six in turn.
+    Shapes: ``x`` (n,) or (m, n).
 
     Source: 9595; N. Hurley and S. Rickard, Comparing measures of sparsity, 2009.
 
     >>> from attnlib import sparsity
-    >>> [axiom for axiom, found in check(sparsity.s, trials=5).items() if found]
+    >>> [axiom.name for axiom in AXIOMS if axiom(sparsity.s, trials=5)]
     ['D4']
     """
-    if generator is None:
-        generator = torch.Generator().manual_seed(0)
-    common = {"generator": generator, "trials": trials, "rtol": rtol}
-    directed = {**common, "larger_is_sparser": larger_is_sparser, "strict": strict}
-    return {
-        "D1": robin_hood(measure, x, **directed),
-        "D2": scaling(measure, x, **common),
-        "D3": rising_tide(measure, x, **directed),
-        "D4": cloning(measure, x, **common),
-        "P1": bill_gates(measure, x, **directed),
-        "P2": babies(measure, x, **directed),
-    }
+
+    name: str
+    statement: str
+    moves: Moves
+    expected: Literal[-1, 0, 1]
+    source: str
+    example: str
+
+    def __post_init__(self) -> None:
+        # The instances are what a reader looks up: each gets a docstring of its own, whole.
+        example = cleandoc(self.example)
+        text = (
+            f"{self.name}: {cleandoc(self.statement)}\n\n{_CALLED}\n\nSource: {self.source}.\n\n{example}\n"
+        )
+        object.__setattr__(self, "__doc__", text)
+
+    def __repr__(self) -> str:
+        return f"<axiom {self.name}>"
+
+    def __call__(
+        self,
+        measure: Measure,
+        x: Tensor | None = None,
+        *,
+        generator: torch.Generator | None = None,
+        trials: int = 100,
+        larger_is_sparser: bool = False,
+        strict: bool = False,
+        rtol: float = 1e-12,
+    ) -> Counterexample | None:
+        if not callable(measure):
+            raise TypeError(f"measure must be callable, got {type(measure).__name__}")
+        rtol = real_number("rtol", rtol, low=0.0)
+        for vector in _vectors(x, generator, trials):
+            before, after = self.moves(vector)
+            if len(after) == 0:
+                continue
+            value_before = _values(measure, before).expand(len(after))
+            value_after = _values(measure, after)
+            change = value_after - value_before
+            if larger_is_sparser:
+                change = -change
+            resolution = rtol * torch.maximum(value_before.abs(), value_after.abs())
+            if self.expected == 0:
+                broken = change.abs() > resolution
+            elif strict:
+                broken = (self.expected * change <= resolution) & _sizeable(before, after)
+            else:
+                broken = self.expected * change < -resolution
+            if broken.any():
+                i = int(torch.nonzero(broken)[0])
+                moved = before.expand(len(after), -1)[i].clone(), after[i].clone()
+                return Counterexample(self.name, *moved, value_before[i].item(), value_after[i].item())
+        return None
+
+
+_CALLED = cleandoc(
+    """Called as ``axiom(measure, x=None, *, generator=None, trials=100, larger_is_sparser=False,
+    strict=False, rtol=1e-12)``.
+
+    """
+    + (Axiom.__doc__ or "").partition("asked for: +1 up, -1 down, 0 none.")[2].partition("Source:")[0]
+)
 
 
 def _transfers(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -318,50 +233,6 @@ def _riches(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _births(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.unsqueeze(0), torch.cat([x, x.new_zeros(1)]).unsqueeze(0)
-
-
-def _search(
-    axiom: str,
-    moves: Callable[[Tensor], tuple[Tensor, Tensor]],
-    measure: Measure,
-    x: Tensor | None,
-    generator: torch.Generator | None,
-    trials: int,
-    larger_is_sparser: bool,
-    strict: bool,
-    rtol: float,
-    *,
-    expected: int,
-) -> Counterexample | None:
-    """First move whose change of S has not the ``expected`` sign (+1 up, -1 down, 0 none).
-
-    ``moves`` maps a vector to the vectors before and after each move, the former a single row if all start
-    from the same.
-    """
-    if not callable(measure):
-        raise TypeError(f"measure must be callable, got {type(measure).__name__}")
-    rtol = real_number("rtol", rtol, low=0.0)
-    for vector in _vectors(x, generator, trials):
-        before, after = moves(vector)
-        if len(after) == 0:
-            continue
-        value_before = _values(measure, before).expand(len(after))
-        value_after = _values(measure, after)
-        change = value_after - value_before
-        if larger_is_sparser:
-            change = -change
-        resolution = rtol * torch.maximum(value_before.abs(), value_after.abs())
-        if expected == 0:
-            broken = change.abs() > resolution
-        elif strict:
-            broken = (expected * change <= resolution) & _sizeable(before, after)
-        else:
-            broken = expected * change < -resolution
-        if broken.any():
-            i = int(torch.nonzero(broken)[0])
-            moved = before.expand(len(after), -1)[i].clone(), after[i].clone()
-            return Counterexample(axiom, *moved, value_before[i].item(), value_after[i].item())
-    return None
 
 
 def _sizeable(before: Tensor, after: Tensor) -> Tensor:
@@ -421,3 +292,152 @@ def _random_vector(generator: torch.Generator, i: int) -> Tensor:
     floor = torch.ones(int(2 ** (11 * width)), dtype=torch.float64)
     peaks = math.exp(6 * height) * (1 + torch.rand(spikes, generator=generator, dtype=torch.float64))
     return torch.cat([peaks, floor])
+
+
+robin_hood = Axiom(
+    "D1",
+    """moving less than half of ``x_i - x_j`` from a larger entry to a smaller one raises S.
+
+    Tried for all pairs of distinct values (of 32 values at most, spread over the ranks).""",
+    _transfers,
+    +1,
+    "9595-C15, D1",
+    """
+    >>> import torch
+    >>> from attnlib import sparsity
+    >>> found = robin_hood(lambda x: sparsity.s_star(x, 2, 3), torch.tensor([4.0, 3.0, 0.0]))
+    >>> found.after.tolist(), found.value_after < found.value_before
+    ([4.0, 2.0, 1.0], True)
+    >>> robin_hood(sparsity.s_star, trials=5) is None
+    True
+    """,
+)
+scaling = Axiom(
+    "D2",
+    "``S(c x) = S(x)`` for every c > 0.",
+    _multiples,
+    0,
+    "9595-C1, D2",
+    """
+    >>> scaling(lambda x: x.mean(-1), trials=1).axiom
+    'D2'
+    """,
+)
+rising_tide = Axiom(
+    "D3",
+    "adding the same positive amount to every entry raises S, unless all entries are equal.",
+    _tides,
+    +1,
+    "9595-C6, 9595-C9, D3",
+    """
+    >>> from attnlib import sparsity
+    >>> rising_tide(sparsity.s_star, trials=5) is None
+    True
+    """,
+)
+cloning = Axiom(
+    "D4",
+    "several copies of x, joined, have the S of x.",
+    _clones,
+    0,
+    "9595-C8, 9595-C11, D4",
+    """
+    >>> from attnlib import sparsity
+    >>> found = cloning(sparsity.s, trials=1)
+    >>> round(found.value_after / found.value_before, 4)   # 2^(-1/2)
+    0.7071
+    """,
+)
+bill_gates = Axiom(
+    "P1",
+    """from some amount on, more in one entry lowers S.
+
+    Tried for an entry of each value (of 32 values at most), at 16 and 64 times the sum of the vector added to
+    it: by then S must fall. With ``strict``, a vector with a single non-zero entry refutes every scale-free
+    measure.""",
+    _riches,
+    -1,
+    "9595-C10, P1",
+    """
+    >>> import torch
+    >>> from attnlib import sparsity
+    >>> bill_gates(sparsity.s_star, trials=5) is None
+    True
+    >>> bill_gates(sparsity.s_star, torch.tensor([0.0, 1.0]), strict=True).after
+    tensor([ 0., 65.], dtype=torch.float64)
+    """,
+)
+babies = Axiom(
+    "P2",
+    "appending a zero lowers S.",
+    _births,
+    -1,
+    "9595-C11, P2",
+    """
+    >>> from attnlib import sparsity
+    >>> babies(sparsity.gini, trials=5, larger_is_sparser=True, strict=True) is None
+    True
+    """,
+)
+
+AXIOMS: tuple[Axiom, ...] = (robin_hood, scaling, rising_tide, cloning, bill_gates, babies)
+"""All six, in the order in which :func:`check` tries them.
+
+Source: 9595; N. Hurley and S. Rickard, Comparing measures of sparsity, 2009.
+"""
+
+# Doctest looks for examples in functions and classes only.
+__test__ = {axiom.name: axiom.__doc__ for axiom in AXIOMS}
+
+
+def check(
+    measure: Measure,
+    x: Tensor | None = None,
+    *,
+    generator: torch.Generator | None = None,
+    trials: int = 100,
+    larger_is_sparser: bool = False,
+    strict: bool = False,
+    rtol: float = 1e-12,
+) -> dict[str, Counterexample | None]:
+    """Try all six axioms on one measure.
+
+    Args:
+        measure: callable, ``(..., n)`` to ``(...)``, called on float64 tensors of shape ``(moves, n)``.
+        x: the vector to move, or several of shape ``(m, n)``, non-negative; without it random ones are tried.
+        generator: source of the random vectors, which feeds the six in turn; without it one seeded 0.
+        trials: number of random vectors for each axiom.
+        larger_is_sparser: the measure grows with sparsity, as the Gini index does.
+        strict: count a value that stays the same as a violation too, where a change is asked for.
+        rtol: relative change of the measure below which two values count as equal.
+
+    Returns:
+        ``{"D1": ..., ..., "P2": ...}``, each ``None`` or a :class:`Counterexample`.
+
+    Raises:
+        TypeError: ``measure`` is not callable or returns no tensor, ``x`` is not a floating-point tensor.
+        InvalidArgument: ``x`` negative, not finite, all zero, empty or of more than two dimensions; a measure
+            whose result has the wrong shape or a NaN; ``trials`` below 1; ``rtol`` negative.
+
+    Shapes: ``x`` (n,) or (m, n).
+
+    Source: 9595; N. Hurley and S. Rickard, Comparing measures of sparsity, 2009.
+
+    >>> from attnlib import sparsity
+    >>> [axiom for axiom, found in check(sparsity.s, trials=5).items() if found]
+    ['D4']
+    """
+    if generator is None:
+        generator = torch.Generator().manual_seed(0)
+    return {
+        axiom.name: axiom(
+            measure,
+            x,
+            generator=generator,
+            trials=trials,
+            larger_is_sparser=larger_is_sparser,
+            strict=strict,
+            rtol=rtol,
+        )
+        for axiom in AXIOMS
+    }

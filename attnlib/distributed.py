@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
 
-from attnlib.rows import RowStatistics, check_orders, convert
+from attnlib._implementations import Impl
+from attnlib._validate import renyi_orders
+from attnlib.rows import RowStatistics, convert
 from attnlib.streaming import combine, partial_row_statistics
 
 __all__ = ["sharded_row_statistics"]
@@ -18,12 +21,12 @@ class _Total(torch.autograd.Function):
     """The sum over the processes, on each; what any of them does with it counts in the gradient."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, group):
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
         ctx.group = group
         return _reduced(x, dist.ReduceOp.SUM, group)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _reduced(grad, dist.ReduceOp.SUM, ctx.group), None
 
 
@@ -31,14 +34,14 @@ class _Largest(torch.autograd.Function):
     """The largest over the processes, on each; those that tie for it share the gradient, as in ``amax``."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, group):
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
         ctx.group = group
         top = _reduced(x, dist.ReduceOp.MAX, group)
         ctx.save_for_backward(x == top)
         return top
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (mine,) = ctx.saved_tensors
         ties = _reduced(mine.to(grad.dtype), dist.ReduceOp.SUM, ctx.group)
         return _reduced(grad, dist.ReduceOp.SUM, ctx.group) * mine / ties, None
@@ -48,12 +51,12 @@ class _Held(torch.autograd.Function):
     """A tensor that every process holds: its gradient is the sum of what they find."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, group):
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
         ctx.group = group
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _reduced(grad, dist.ReduceOp.SUM, ctx.group), None
 
 
@@ -61,16 +64,16 @@ class _Found(torch.autograd.Function):
     """A result that every process has: the one loss they all go on to is counted once."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, group):
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup | None) -> Tensor:
         ctx.processes = dist.get_world_size(group)
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad / ctx.processes, None
 
 
-def _reduced(x: Tensor, operation, group) -> Tensor:
+def _reduced(x: Tensor, operation: Any, group: dist.ProcessGroup | None) -> Tensor:
     x = x.contiguous().clone()
     dist.all_reduce(x, op=operation, group=group)
     return x
@@ -84,21 +87,42 @@ def sharded_row_statistics(
     scale: float | None = None,
     enable_gqa: bool = False,
     orders: Iterable[float] = (2.0,),
-    impl: str = "fused",
+    impl: Impl = "fused",
     group: dist.ProcessGroup | None = None,
 ) -> RowStatistics:
     """Statistics of rows whose keys are spread over the processes of ``group``, the same on each.
 
-    Every process passes the same queries q (..., heads, n, d) and its own keys k (..., heads, m, d), with a
-    mask for those; m may differ. Only sums and maxima over (..., heads, n) are exchanged, never keys.
-    ``scale`` must be a number: pass ``rule(n, d)`` with the number n of all keys. The results are as
-    :func:`attnlib.row_statistics` gives for all keys, in the dtype and on the device of q.
+    Every process passes the same queries and its own keys, whose number may differ. Only sums and maxima over
+    (..., heads, n) are exchanged, never keys.
 
-    Differentiable in q and k, if all processes go on to the same loss and call ``backward`` on it: the gradient
-    of q is then, on every process, that of all keys together, and the gradient of k that of its own keys. What
-    requires a gradient must be the same everywhere, since gradients are exchanged too.
+    Differentiable in q and k, if all processes go on to the same loss and call ``backward`` on it: the
+    gradient of q is then, on every process, that of all keys together, and the gradient of k that of its own
+    keys. What requires a gradient must be the same everywhere, since gradients are exchanged too.
 
-    Raises what :func:`attnlib.row_statistics` raises, and ``ValueError`` where no process group was started.
+    Args:
+        q: queries (..., heads, n, d), the same on every process.
+        k: this process's keys (..., heads, m, d), in the dtype and on the device of q.
+        attn_mask: for these m keys, broadcasts to (..., heads, n, m): boolean, True = visible, or added to
+            the logits.
+        scale: None for 1/sqrt(d), or a number: pass ``rule(n, d)`` with the number n of all keys.
+        enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
+        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
+            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
+            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        group: the processes; None for all.
+
+    Returns:
+        :class:`~attnlib.RowStatistics` of all keys, in the dtype and on the device of q; entropies in nats.
+
+    Raises:
+        TypeError: a rule as ``scale``, an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
+            no kernel for the device, or a mask that requires a gradient under another impl than
+            ``"reference"``.
+        ValueError: no process group was started.
+
+    Shapes: each result (..., heads, n).
 
     Source: U1-U4 by the chain rule over groups.
 
@@ -110,7 +134,7 @@ def sharded_row_statistics(
     1000.0
     >>> dist.destroy_process_group()
     """
-    orders = check_orders(orders)
+    orders = renyi_orders(orders)
     part = partial_row_statistics(
         _Held.apply(q, group) if isinstance(q, Tensor) else q,
         k,

@@ -1,5 +1,9 @@
 """The errors attnlib raises for bad input. Each names the argument and the offending value."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class InvalidArgument(ValueError):
     """An argument has a value for which the function is not defined."""
@@ -16,8 +20,8 @@ class UnreachableEntropy(InvalidArgument):
         self.lower = lower
         self.upper = upper
 
-    def __reduce__(self):
-        """An error crosses from a worker process to its parent pickled; by itself it would come without its bounds."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        """An error crosses from a worker process to its parent pickled; alone it would lose its bounds."""
         return _unreachable, (str(self), self.lower, self.upper)
 
 

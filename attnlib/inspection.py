@@ -7,23 +7,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
+from attnlib._implementations import Impl, at_least_float32
 from attnlib.errors import InvalidArgument, NothingRecorded
 from attnlib.rows import RowStatistics, convert, row_statistics
+
+if TYPE_CHECKING:  # matplotlib is no requirement of attnlib
+    from matplotlib.axes import Axes
 
 __all__ = ["AttentionReport", "HeadStatistics", "record_attention"]
 
 _SDPA = functional.scaled_dot_product_attention
 _MULTIHEAD = functional.multi_head_attention_forward
 _MULTIHEAD_SIGNATURE = inspect.signature(_MULTIHEAD)
+See: TypeAlias = Callable[..., None]
 _ROOT = "(model)"
 _TITLES = {
     "entropy": "mean entropy (nats)",
@@ -33,11 +40,13 @@ _TITLES = {
 
 
 class HeadStatistics(NamedTuple):
-    """Means over the rows of each head of one layer: float64 tensors of shape (heads,) on the CPU.
+    """Means over the rows of each head of one layer, float64 on the CPU.
 
     ``entropy`` is Shannon's and ``log_n`` that of rows spread evenly over the keys they see, both in nats;
     ``effective_tokens`` is 1 / sum p^2 and ``sparsity`` S*_{1,2}. ``rows`` counts the rows of a head that see
     a key, over which the means are taken (NaN if there are none), and ``calls`` the calls they come from.
+
+    Shapes: each tensor (heads,); ``calls`` is an int.
 
     Source: U1-U4, U7.
 
@@ -66,6 +75,8 @@ class AttentionReport:
     layer to the statistics of its single rows, one :class:`attnlib.RowStatistics` a call, if they were kept.
     Entropies are in nats; a layer that was not seen is a ``KeyError``.
 
+    Shapes: every statistic of a layer (heads,).
+
     Source: U1-U4, U7.
 
     >>> import torch
@@ -79,7 +90,7 @@ class AttentionReport:
     (model)     1    2.773  2.773    16.0     1.000    16
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.row_statistics: dict[str, list[RowStatistics]] = {}
         self._tallies: dict[str, _Tally] = {}
 
@@ -97,7 +108,7 @@ class AttentionReport:
     def __iter__(self) -> Iterator[str]:
         return iter(self._tallies)
 
-    def to_dict(self) -> dict[str, dict]:
+    def to_dict(self) -> dict[str, dict[str, Any]]:
         """Lists and numbers only, ready for JSON: layer to name of the statistic to one value a head."""
         return {
             layer: {
@@ -127,11 +138,20 @@ class AttentionReport:
             "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in table
         )
 
-    def plot(self, quantity: str = "entropy", *, ax=None):
+    def plot(self, quantity: str = "entropy", *, ax: Axes | None = None) -> Axes:
         """A point for each head over the layers, with a bar where even attention would lie.
 
-        ``quantity`` is ``"entropy"``, ``"effective_tokens"`` or ``"sparsity"``. Draws with matplotlib, which
-        attnlib does not require, into ``ax`` or into axes of their own, and returns the axes.
+        Draws with matplotlib, which attnlib does not require.
+
+        Args:
+            quantity: ``"entropy"`` (nats), ``"effective_tokens"`` or ``"sparsity"``.
+            ax: axes to draw into; None for axes of their own.
+
+        Returns:
+            The axes.
+
+        Raises:
+            InvalidArgument: another word for ``quantity``.
         """
         if quantity not in _TITLES:
             raise InvalidArgument(f"quantity must be one of {', '.join(_TITLES)}, got {quantity!r}")
@@ -159,8 +179,8 @@ class _Tally:
 
     def __init__(self, layer: str, heads: int):
         self.layer, self.heads, self.calls = layer, heads, 0
-        self.sums: Tensor | float = 0.0
-        self.rows: Tensor | int = 0
+        self.sums = torch.zeros(4, heads, dtype=torch.float64)
+        self.rows = torch.zeros(heads, dtype=torch.int64)
 
     def add(self, statistics: RowStatistics) -> None:
         lse = statistics.lse
@@ -178,7 +198,8 @@ class _Tally:
         self.calls += 1
 
     def means(self) -> HeadStatistics:
-        return HeadStatistics(*(self.sums / self.rows), rows=self.rows, calls=self.calls)
+        entropy, log_n, tokens, sparsity = self.sums / self.rows
+        return HeadStatistics(entropy, log_n, tokens, sparsity, self.rows, self.calls)
 
 
 class _Watch(TorchFunctionMode):
@@ -188,11 +209,13 @@ class _Watch(TorchFunctionMode):
     ``nn.TransformerEncoderLayer`` leave theirs when a mode wants to see what they call.
     """
 
-    def __init__(self, see):
+    def __init__(self, see: See):
         super().__init__()
         self.see = see
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         if func is _SDPA:
             result = func(*args, **kwargs)
@@ -202,7 +225,7 @@ class _Watch(TorchFunctionMode):
             return self._multihead(*args, **kwargs)
         return func(*args, **kwargs)
 
-    def _multihead(self, *args, **kwargs):
+    def _multihead(self, *args: Any, **kwargs: Any) -> Any:
         """Run it as it is; where it writes its weights out, look at its queries and keys in a second run."""
         call = _MULTIHEAD_SIGNATURE.bind(*args, **kwargs)
         call.apply_defaults()
@@ -216,10 +239,10 @@ class _Watch(TorchFunctionMode):
         return result
 
     @contextmanager
-    def _inside(self):
+    def _inside(self) -> Iterator[None]:
         """A function that a mode handles runs without the mode; this lets us see the call it makes."""
 
-        def seen(*args, **kwargs):
+        def seen(*args: Any, **kwargs: Any) -> Any:
             result = _SDPA(*args, **kwargs)
             self.see(*args, **kwargs)
             return result
@@ -232,35 +255,44 @@ class _Watch(TorchFunctionMode):
             functional.scaled_dot_product_attention = before
 
 
+@dataclass
+class _Running:
+    """A module that has been entered, and how often it has attended since."""
+
+    module: torch.nn.Module
+    name: str
+    calls: int = 0
+
+
 class _Where:
     """The path of the module that is running, kept by hooks; None while the model is not."""
 
     def __init__(self, model: torch.nn.Module):
-        self.running: list[list] = []
+        self.running: list[_Running] = []
         self.was_called = False
-        self.handles = []
+        self.handles: list[RemovableHandle] = []
         for name, module in model.named_modules():
             self.handles.append(module.register_forward_pre_hook(self._entering(name or _ROOT)))
             self.handles.append(module.register_forward_hook(self._leaving, always_call=True))
 
-    def _entering(self, name: str):
-        def enter(module, inputs):
+    def _entering(self, name: str) -> Callable[..., None]:
+        def enter(module: torch.nn.Module, inputs: Any) -> None:
             self.was_called = True
-            self.running.append([module, name, 0])
+            self.running.append(_Running(module, name))
 
         return enter
 
-    def _leaving(self, module, inputs, output):
+    def _leaving(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
         # After an error in another hook, a module is left that was never entered.
-        if self.running and self.running[-1][0] is module:
+        if self.running and self.running[-1].module is module:
             self.running.pop()
 
     def name_call(self) -> str | None:
         if not self.running:
             return None
-        _, name, calls = self.running[-1]
-        self.running[-1][2] += 1
-        return f"{name}[{calls}]" if calls else name
+        at = self.running[-1]
+        at.calls += 1
+        return f"{at.name}[{at.calls - 1}]" if at.calls > 1 else at.name
 
     def remove(self) -> None:
         for handle in self.handles:
@@ -276,7 +308,7 @@ def _hide_what_underflows(attn_mask: Tensor | None) -> Tensor | None:
 
 @contextmanager
 def record_attention(
-    model: torch.nn.Module, *, keep_rows: bool = False, impl: str = "fused"
+    model: torch.nn.Module, *, keep_rows: bool = False, impl: Impl = "fused"
 ) -> Iterator[AttentionReport]:
     """Record the statistics of every attention row of ``model`` while the ``with`` block runs.
 
@@ -299,7 +331,9 @@ def record_attention(
         model: any ``torch.nn.Module``; its hooks are removed at the end, whatever happens.
         keep_rows: keep the statistics of the single rows too, in ``report.row_statistics``; they are moved
             to the CPU and take 6 numbers a row. Without it, the report holds means over rows only.
-        impl: that of :func:`attnlib.row_statistics`.
+        impl: how the statistics are computed, whatever the model runs: ``"fused"`` passes over tiles of the
+            logits on a CPU and uses attention kernels on CUDA, ``"blockwise"`` writes rows out in blocks of
+            bounded size, ``"reference"`` forms whole matrices in float64.
 
     Returns:
         A context manager that gives an :class:`AttentionReport`, which fills up as the model runs; entropies
@@ -310,6 +344,8 @@ def record_attention(
         NothingRecorded: the block ended without an error and no attention was caught.
         InvalidArgument: queries and keys that :func:`attnlib.row_statistics` refuses, such as those with NaN;
             nested tensors; a layer that changes its number of heads.
+
+    Shapes: every statistic of a layer (heads,).
 
     Source: U1-U4, U7.
 
@@ -326,20 +362,29 @@ def record_attention(
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     for name, module in model.named_modules():
-        # torch.compile keeps the module it was given under this name; to ask for its class loads the compiler.
+        # torch.compile keeps the module it was given under this name; asking for its class loads a compiler.
         if hasattr(module, "_orig_mod") or isinstance(module, torch.jit.ScriptModule):
             raise TypeError(f"{name or 'model'} is compiled or scripted: record the module it was made from")
     report = AttentionReport()
     where = _Where(model)
 
     @torch.no_grad()
-    def see(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    def see(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> None:
         layer = where.name_call()
         if layer is None:
             return
         if query.is_nested or key.is_nested:
             raise InvalidArgument(f"{layer} attends over nested tensors, which cannot be recorded; pad them")
-        wide = torch.promote_types(query.dtype, torch.float32)  # row_statistics rounds to what it is given
+        wide = at_least_float32(query.dtype)  # row_statistics rounds to what it is given
         statistics = row_statistics(
             query.to(wide),
             key.to(wide),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlib._layout import Layout, at_least_float32, resolve
+from attnlib._implementations import LINEAR_IMPLS, LinearImpl, check_impl, computing_dtype
+from attnlib._rows.layout import Geometry, Tensors, resolve
+from attnlib._types import FeatureMap
 from attnlib._validate import finite, floating_tensor
 from attnlib.errors import InvalidArgument
 
@@ -28,7 +29,9 @@ _CHUNK = 128
 class LinearAttentionState(NamedTuple):
     """What causal linear attention keeps of the past: ``kv`` = sum phi(k) v^T, ``z`` = sum phi(k).
 
-    Shapes (..., heads, r, dv) and (..., heads, r) for features of size r; the size does not grow with n.
+    Its size does not grow with n; float32 at least.
+
+    Shapes: (..., heads, r, dv) and (..., heads, r) for features of size r.
 
     Source: 9889-C16.
 
@@ -44,7 +47,9 @@ class LinearAttentionState(NamedTuple):
 
 
 class LinearRowStatistics(NamedTuple):
-    """S*_{1,2} and effective tokens 1 / sum p^2 of every row, each of shape (..., heads, n).
+    """S*_{1,2} and effective tokens 1 / sum p^2 of every row of linear attention.
+
+    Shapes: each (..., heads, n).
 
     Source: U5, U7; 9889-C10.
 
@@ -58,7 +63,7 @@ class LinearRowStatistics(NamedTuple):
     effective_tokens: Tensor
 
 
-def _features(feature_map: Callable[[Tensor], Tensor], name: str, x: Tensor) -> Tensor:
+def _features(feature_map: FeatureMap, name: str, x: Tensor) -> Tensor:
     if not callable(feature_map):
         raise TypeError(f"feature_map must be callable, got {type(feature_map).__name__}")
     out = feature_map(x)
@@ -71,18 +76,17 @@ def _features(feature_map: Callable[[Tensor], Tensor], name: str, x: Tensor) -> 
     return out
 
 
-def _weights_over_keys(layout: Layout) -> Tensor | None:
+def _weights_over_keys(geometry: Geometry) -> Tensor | None:
     """1 where a key is visible and 0 where not, (B, H, Lk, 1), for a mask that is the same for all rows."""
-    if layout.bias is None:
+    if geometry.bias is None:
         return None
-    if layout.bias.shape[-2] != 1:
+    if geometry.bias.shape[-2] != 1:
         raise InvalidArgument(
             "attn_mask must be the same for all rows, of shape (..., 1, m), for "
             "impl='linear'; name impl='reference' for other masks"
         )
-    if layout.bias_varies:
-        raise InvalidArgument("attn_mask must hide keys only: True/False, or 0/-inf")
-    return (layout.bias > -math.inf).to(layout.q.dtype).mT
+    geometry.refuse_bias()
+    return (geometry.bias > -math.inf).to(geometry.bias.dtype).mT
 
 
 def _ratio(total: Tensor, weight: Tensor) -> Tensor:
@@ -120,23 +124,38 @@ def linear_attention(
     k: Tensor,
     v: Tensor,
     *,
-    feature_map: Callable[[Tensor], Tensor],
+    feature_map: FeatureMap,
     attn_mask: Tensor | None = None,
     is_causal: bool = False,
     enable_gqa: bool = False,
-    impl: str = "linear",
+    impl: LinearImpl = "linear",
 ) -> Tensor:
     """Linear attention, sum_j phi(q).phi(k_j) v_j / sum_j phi(q).phi(k_j), in O(n d^2).
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d), v (..., heads, m, dv); the output is (..., heads, n,
-    dv) in the dtype and on the device of q, computed in float32 at least. ``feature_map`` takes (..., d) to
-    (..., r) and is applied to q and to k. ``attn_mask`` may hide keys from all rows alike (shape (..., 1,
-    m)); masks that differ from row to row need ``impl='reference'``, which forms the matrix in float64.
-    ``is_causal`` is top-left aligned and works in chunks.
+    Computed in float32 at least; ``is_causal`` works in chunks. A row all of whose weights are zero, as of
+    one that sees no key, has output 0.
 
-    A row all of whose weights are zero, as of one that sees no key, has output 0. A row whose weights cancel
-    to the sum 0, which features of both signs can bring about, raises
-    :class:`~attnlib.errors.InvalidArgument`, as do arguments of wrong shape or value; ``TypeError`` else.
+    Args:
+        q: queries (..., heads, n, d), floating-point and finite.
+        k: keys (..., heads, m, d), in the dtype and on the device of q.
+        v: values (..., heads, m, dv), in the dtype and on the device of q.
+        feature_map: phi, applied to q and to k: takes (..., d) to (..., r).
+        attn_mask: hides keys from all rows alike: boolean or 0/-inf, shape (..., 1, m). Masks that differ
+            from row to row need ``impl="reference"``.
+        is_causal: query i sees keys 0 to i only (top-left aligned).
+        enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        impl: ``"linear"`` never forms the matrix; ``"reference"`` does, in float64.
+
+    Returns:
+        The output, in the dtype and on the device of q.
+
+    Raises:
+        TypeError: an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: NaN or infinity, shapes that do not fit, a mask that does more than to hide keys,
+            another word for ``impl``, or a row whose weights cancel to the sum 0, which features of both
+            signs can bring about.
+
+    Shapes: the output is (..., heads, n, dv).
 
     Source: 9889-C9, 9889-C10.
 
@@ -148,25 +167,32 @@ def linear_attention(
     >>> bool(torch.allclose(fast, full, atol=1e-5))
     True
     """
-    if impl not in ("linear", "reference"):
-        raise InvalidArgument(f"impl must be 'linear' or 'reference', got {impl!r}")
-    layout = _resolve(q, k, v, attn_mask, is_causal, enable_gqa, impl)
-    phi_q, phi_k = _features(feature_map, "q", layout.q), _features(feature_map, "k", layout.k)
-    values = _with_ones(layout.v)
+    check_impl(impl, LINEAR_IMPLS)
+    tensors, geometry = _resolve(q, k, v, attn_mask, is_causal, enable_gqa, impl)
+    phi_q, phi_k = _features(feature_map, "q", tensors.q), _features(feature_map, "k", tensors.k)
+    values = _with_ones(tensors.values)
     if impl == "reference":
-        total = _dense_weights(layout, phi_q, phi_k) @ values
+        total = _dense_weights(geometry, phi_q, phi_k) @ values
     else:
-        visible = _weights_over_keys(layout)
+        visible = _weights_over_keys(geometry)
         if visible is not None:
             phi_k = phi_k * visible
         if is_causal:
             total = _prefix(phi_q, phi_k, values)
         else:
             total = phi_q @ (phi_k.mT @ values)
-    return layout.rows(_ratio(total[..., :-1], total[..., -1]))
+    return geometry.rows(_ratio(total[..., :-1], total[..., -1]))
 
 
-def _resolve(q, k, v, attn_mask, is_causal, enable_gqa, impl) -> Layout:
+def _resolve(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor | None,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    enable_gqa: bool,
+    impl: LinearImpl,
+) -> tuple[Tensors, Geometry]:
     if v is not None:
         floating_tensor("v", v)
     return resolve(
@@ -177,7 +203,7 @@ def _resolve(q, k, v, attn_mask, is_causal, enable_gqa, impl) -> Layout:
         is_causal=is_causal,
         scale=1.0,
         enable_gqa=enable_gqa,
-        dtype=torch.float64 if impl == "reference" else at_least_float32(q),
+        dtype=computing_dtype(impl, floating_tensor("q", q).dtype),
     )
 
 
@@ -189,13 +215,12 @@ def _prefix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return _causal_sum(q, k, v, start)[0]
 
 
-def _dense_weights(layout: Layout, phi_q: Tensor, phi_k: Tensor) -> Tensor:
+def _dense_weights(geometry: Geometry, phi_q: Tensor, phi_k: Tensor) -> Tensor:
     weights = phi_q @ phi_k.mT
-    if layout.bias is not None:
-        if layout.bias_varies:
-            raise InvalidArgument("attn_mask must hide keys only: True/False, or 0/-inf")
-        weights = weights * (layout.bias > -math.inf)
-    return weights.tril() if layout.is_causal else weights
+    if geometry.bias is not None:
+        geometry.refuse_bias()
+        weights = weights * (geometry.bias > -math.inf)
+    return weights.tril() if geometry.is_causal else weights
 
 
 def linear_attention_stream(
@@ -203,14 +228,29 @@ def linear_attention_stream(
     k: Tensor,
     v: Tensor,
     *,
-    feature_map: Callable[[Tensor], Tensor],
+    feature_map: FeatureMap,
     state: LinearAttentionState | None = None,
 ) -> tuple[Tensor, LinearAttentionState]:
     """Causal linear attention over the next tokens of a sequence, with the state it keeps of the past.
 
-    Shapes: q, k (..., heads, n, d), v (..., heads, n, dv) for n new tokens, one or many; the output is
-    (..., heads, n, dv). Cutting a sequence into pieces of any lengths gives the output of the whole up to
-    rounding. The state is in float32 at least; errors are those of :func:`linear_attention`.
+    Cutting a sequence into pieces of any lengths gives the output of the whole up to rounding.
+
+    Args:
+        q: queries (..., heads, n, d) of n new tokens, one or many; floating-point and finite.
+        k: their keys (..., heads, n, d).
+        v: their values (..., heads, n, dv).
+        feature_map: phi, applied to q and to k: takes (..., d) to (..., r).
+        state: what the call before returned; None at the start of the sequence.
+
+    Returns:
+        The output, in the dtype and on the device of q, and the new :class:`LinearAttentionState`.
+
+    Raises:
+        TypeError: an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: NaN or infinity, shapes that do not fit, a state of another shape, or a row whose
+            weights cancel to the sum 0.
+
+    Shapes: the output is (..., heads, n, dv).
 
     Source: 9889-C16.
 
@@ -223,18 +263,17 @@ def linear_attention_stream(
     >>> bool(torch.allclose(torch.cat([first, last], -2), whole, atol=1e-5))
     True
     """
-    layout = _resolve(q, k, v, None, True, False, "linear")
-    if layout.q.shape[-2] != layout.k.shape[-2]:
-        raise InvalidArgument(
-            f"q and k must hold the same tokens, got {layout.q.shape[-2]} and {layout.k.shape[-2]}"
-        )
-    phi_q, phi_k = _features(feature_map, "q", layout.q), _features(feature_map, "k", layout.k)
-    values = _with_ones(layout.v)
+    tensors, geometry = _resolve(q, k, v, None, True, False, "linear")
+    _, _, n_q, n_k = geometry.shape
+    if n_q != n_k:
+        raise InvalidArgument(f"q and k must hold the same tokens, got {n_q} and {n_k}")
+    phi_q, phi_k = _features(feature_map, "q", tensors.q), _features(feature_map, "k", tensors.k)
+    values = _with_ones(tensors.values)
     shape = phi_k.shape[:-2] + (phi_k.shape[-1], values.shape[-1])
     if state is None:
         start = phi_k.new_zeros(shape)
     else:
-        expected = layout.lead + shape[2:]
+        expected = geometry.lead + shape[2:]
         joined = torch.cat([state.kv, state.z[..., None]], dim=-1)
         if joined.shape != expected:
             raise InvalidArgument(
@@ -243,8 +282,8 @@ def linear_attention_stream(
             )
         start = joined.to(phi_k).reshape(shape)
     total, end = _causal_sum(phi_q, phi_k, values, start)
-    end = end.reshape(layout.lead + end.shape[2:])
-    output = layout.rows(_ratio(total[..., :-1], total[..., -1]))
+    end = end.reshape(geometry.lead + end.shape[2:])
+    output = geometry.rows(_ratio(total[..., :-1], total[..., -1]))
     return output, LinearAttentionState(kv=end[..., :-1], z=end[..., -1])
 
 
@@ -252,20 +291,36 @@ def linear_row_statistics(
     q: Tensor,
     k: Tensor,
     *,
-    feature_map: Callable[[Tensor], Tensor],
+    feature_map: FeatureMap,
     is_causal: bool = False,
     enable_gqa: bool = False,
-    impl: str = "linear",
+    impl: LinearImpl = "linear",
 ) -> LinearRowStatistics:
     """Sparsity and effective tokens of the rows of linear attention, exact in O(n d^2).
 
     With weights a_j = phi(q).phi(k_j) >= 0, sum a^2 = phi(q)^T (sum phi(k) phi(k)^T) phi(q); effective tokens
-    are (sum a)^2 / sum a^2 and S*_{1,2} is the root of their share among the keys the row sees.
+    are (sum a)^2 / sum a^2 and S*_{1,2} is the root of their share among the keys the row sees. Features must
+    not be negative: of weights of both signs the l1 norm is not a sum over keys. A row without any weight
+    counts as a single key. Computed in float32 at least.
 
-    Shapes: q (..., heads, n, d), k (..., heads, m, d); both results (..., heads, n), in the dtype and on the
-    device of q, computed in float32 at least. ``impl='reference'`` forms the matrix in float64.
-    Features must not be negative: of weights of both signs the l1 norm is not a sum over keys, and
-    :class:`~attnlib.errors.InvalidArgument` is raised. A row without any weight counts as a single key.
+    Args:
+        q: queries (..., heads, n, d), floating-point and finite.
+        k: keys (..., heads, m, d), in the dtype and on the device of q.
+        feature_map: phi, applied to q and to k: takes (..., d) to (..., r). Not negative.
+        is_causal: query i sees keys 0 to i only (top-left aligned).
+        enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        impl: ``"linear"`` never forms the matrix; ``"reference"`` does, in float64.
+
+    Returns:
+        ``LinearRowStatistics(sparsity, effective_tokens)``, dimensionless, in the dtype and on the device of
+        q.
+
+    Raises:
+        TypeError: an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: NaN or infinity, shapes that do not fit, a negative feature, or another word for
+            ``impl``.
+
+    Shapes: both results (..., heads, n).
 
     Source: 9889-C10.
 
@@ -274,15 +329,14 @@ def linear_row_statistics(
     >>> linear_row_statistics(torch.ones(1, 4), k, feature_map=torch.relu)
     LinearRowStatistics(sparsity=tensor([1.]), effective_tokens=tensor([4.]))
     """
-    if impl not in ("linear", "reference"):
-        raise InvalidArgument(f"impl must be 'linear' or 'reference', got {impl!r}")
-    layout = _resolve(q, k, None, None, is_causal, enable_gqa, impl)
-    phi_q, phi_k = _features(feature_map, "q", layout.q), _features(feature_map, "k", layout.k)
+    check_impl(impl, LINEAR_IMPLS)
+    tensors, geometry = _resolve(q, k, None, None, is_causal, enable_gqa, impl)
+    phi_q, phi_k = _features(feature_map, "q", tensors.q), _features(feature_map, "k", tensors.k)
     for name, phi in (("q", phi_q), ("k", phi_k)):
         if (phi < 0).any():
             raise InvalidArgument(f"feature_map({name}) must not be negative, got {phi.min().item()}")
     if impl == "reference":
-        weights = _dense_weights(layout, phi_q, phi_k)
+        weights = _dense_weights(geometry, phi_q, phi_k)
         first, second = weights.sum(dim=-1), weights.square().sum(dim=-1)
     else:
         # Both statistics are homogeneous in phi(q) and in all phi(k) together, so that neither need overflow.
@@ -297,7 +351,8 @@ def linear_row_statistics(
     nothing = second == 0
     effective = (first.square() / second.masked_fill(nothing, 1)).masked_fill(nothing, 1)
     return LinearRowStatistics(
-        sparsity=layout.rows((effective / layout.visible).sqrt()), effective_tokens=layout.rows(effective)
+        sparsity=geometry.rows((effective / geometry.visible).sqrt()),
+        effective_tokens=geometry.rows(effective),
     )
 
 

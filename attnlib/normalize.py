@@ -9,11 +9,13 @@ there is one root for every target in between, and none outside.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from attnlib._newton import Residual, falling_root
+from attnlib._types import Real
 from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument, UnreachableEntropy
 from attnlib.partition import gaps, log_weights
@@ -22,9 +24,11 @@ __all__ = ["NormalizedEntropy", "normalize_entropy", "normalize_entropy_scores",
 
 
 class NormalizedEntropy(NamedTuple):
-    """Result of :func:`normalize_entropy`; ``gamma`` and ``iterations`` have the shape of the rows.
+    """The distribution ``p`` of the entropy asked for (nats), and the power ``gamma`` that leads to it.
 
-    ``p`` has the entropy asked for, in nats.
+    ``iterations`` counts the evaluations of the entropy that each row took, int64.
+
+    Shapes: ``p`` as the input; ``gamma`` and ``iterations`` that of the rows, without the reduced dimension.
 
     Source: 8829.
 
@@ -42,8 +46,17 @@ class NormalizedEntropy(NamedTuple):
     """Evaluations of the entropy each row took, int64."""
 
 
-def normalize_entropy(p: Tensor, target: float | Tensor, *, dim: int = -1) -> NormalizedEntropy:
+def normalize_entropy(p: Tensor, target: Real, *, dim: int = -1) -> NormalizedEntropy:
     """Raise ``p`` to the power ``gamma > 0`` that gives it the entropy ``target`` (nats), row by row.
+
+    Differentiable in ``p`` and ``target``, through the solution and not through the iteration; the gradient
+    in ``p`` satisfies ``sum p * grad = 0`` and is 0 where ``p`` is 0.
+
+    The attainable entropies are those in ``(log m, log k]``, m the multiplicity of the largest entry and k
+    the number of non-zero ones. The upper end is the limit ``gamma -> 0`` and no positive power attains it; a
+    target within rounding of log k is met to rounding, by a small positive ``gamma``. A row that is uniform
+    on its support has the one entropy log k at every power: it is returned unchanged, with ``gamma = 1``,
+    zero iterations and zero gradient.
 
     Args:
         p: floating-point tensor of probability vectors along ``dim``; zeros stay zeros.
@@ -54,20 +67,15 @@ def normalize_entropy(p: Tensor, target: float | Tensor, *, dim: int = -1) -> No
     Returns:
         ``NormalizedEntropy(p, gamma, iterations)``; ``p`` and ``gamma`` in the dtype of the input (bfloat16
         and float16 are solved in float32; a ``gamma`` above 65504 rounds to infinity in float16, ``p`` does
-        not suffer). Differentiable in ``p`` and ``target``, through the solution and not through the
-        iteration; the gradient in ``p`` satisfies ``sum p * grad = 0`` and is 0 where ``p`` is 0.
-
-    The attainable entropies are those in ``(log m, log k]``, m the multiplicity of the largest entry and k
-    the number of non-zero ones. The upper end is the limit ``gamma -> 0`` and no positive power attains it; a
-    target within rounding of log k is met to rounding, by a small positive ``gamma``. A row that is uniform
-    on its support has the one entropy log k at every power: it is returned unchanged, with ``gamma = 1``,
-    zero iterations and zero gradient.
+        not suffer).
 
     Raises:
         TypeError: ``p`` is not a floating-point tensor, ``target`` not a number or such a tensor.
         UnreachableEntropy: a target outside the attainable range, which the error carries, with the row.
         InvalidArgument: ``p`` is no probability vector, ``target`` not finite or of a shape that does not
             broadcast, an empty or missing ``dim``.
+
+    Shapes: ``p`` as the input, broadcast with ``target``; ``gamma`` and ``iterations`` without ``dim``.
 
     Source: 8829-C1, 8829-C9 (the article's own iteration finds wrong or no roots), U8.
 
@@ -81,15 +89,37 @@ def normalize_entropy(p: Tensor, target: float | Tensor, *, dim: int = -1) -> No
     return _normalize(u, visible, target, p.dtype, dim)
 
 
-def normalize_entropy_scores(scores: Tensor, target: float | Tensor, *, dim: int = -1) -> NormalizedEntropy:
+def normalize_entropy_scores(scores: Tensor, target: Real, *, dim: int = -1) -> NormalizedEntropy:
     """Find ``gamma > 0`` such that ``softmax(gamma * scores)`` has the entropy ``target`` (nats), row by row.
 
-    ``scores`` may hold ``-inf`` for masked entries, which then get probability 0; a row masked throughout has
-    entropy 0 and no other, and gives ``p = 0`` and ``gamma = 1`` for the target 0. All else is as in
-    :func:`normalize_entropy`, with k the number of visible entries; differentiable in ``scores`` and
-    ``target``.
+    Differentiable in ``scores`` and ``target``, through the solution and not through the iteration.
 
-    Raises what :func:`normalize_entropy` raises, and ``InvalidArgument`` for NaN or ``+inf`` in ``scores``.
+    The attainable entropies are those in ``(log m, log k]``, m the multiplicity of the largest entry and k
+    the number of visible ones. The upper end is the limit ``gamma -> 0`` and no positive power attains it; a
+    target within rounding of log k is met to rounding, by a small positive ``gamma``. A row that is uniform
+    on its support has the one entropy log k at every power: it is returned unchanged, with ``gamma = 1``,
+    zero iterations and zero gradient.
+    A row masked throughout has entropy 0 and no other, and gives ``p = 0`` and ``gamma = 1`` for the target
+    0.
+
+    Args:
+        scores: floating-point tensor; ``-inf`` masks an entry, which then gets probability 0.
+        target: entropy in nats, a number or a tensor that broadcasts with the shape of the rows (``scores``
+            without ``dim``).
+        dim: the dimension of the vectors.
+
+    Returns:
+        ``NormalizedEntropy(p, gamma, iterations)``; ``p`` and ``gamma`` in the dtype of the input (bfloat16
+        and float16 are solved in float32; a ``gamma`` above 65504 rounds to infinity in float16, ``p`` does
+        not suffer).
+
+    Raises:
+        TypeError: ``scores`` is not a floating-point tensor, ``target`` not a number or such a tensor.
+        UnreachableEntropy: a target outside the attainable range, which the error carries, with the row.
+        InvalidArgument: NaN or ``+inf`` in ``scores``, ``target`` not finite or of a shape that does not
+            broadcast, an empty or missing ``dim``.
+
+    Shapes: ``p`` as the scores, broadcast with ``target``; ``gamma`` and ``iterations`` without ``dim``.
 
     Source: U8, U9.
 
@@ -108,7 +138,7 @@ def normalize_entropy_scores(scores: Tensor, target: float | Tensor, *, dim: int
     return _normalize(row.u, visible, target, scores.dtype, dim)
 
 
-def power_transform(p: Tensor, gamma: float | Tensor, *, dim: int = -1) -> Tensor:
+def power_transform(p: Tensor, gamma: Real, *, dim: int = -1) -> Tensor:
     """Power transform ``p^gamma / sum(p^gamma)`` of probability vectors along ``dim``.
 
     Args:
@@ -119,13 +149,15 @@ def power_transform(p: Tensor, gamma: float | Tensor, *, dim: int = -1) -> Tenso
         dim: the dimension of the vectors.
 
     Returns:
-        Tensor of the (broadcast) shape and the dtype of ``p``. Zeros stay zeros, for every ``gamma``.
+        Tensor in the dtype of ``p``. Zeros stay zeros, for every ``gamma``.
         Differentiable in ``p`` and ``gamma``.
 
     Raises:
         TypeError: ``p`` is not a floating-point tensor, ``gamma`` not a number or such a tensor.
         InvalidArgument: ``p`` is no probability vector, ``gamma`` not finite or of a shape that does not
             broadcast, an empty or missing ``dim``.
+
+    Shapes: that of ``p``, broadcast with ``gamma``.
 
     Source: 8829-C2, 8829-C3, U8.
 
@@ -149,7 +181,7 @@ def _rows_of_p(p: Tensor, dim: int) -> tuple[Tensor, Tensor, int]:
     return torch.where(visible, scores, 0.0), visible, dim
 
 
-def _per_row(name: str, value: float | Tensor, rows: Tensor) -> Tensor:
+def _per_row(name: str, value: Real, rows: Tensor) -> Tensor:
     """Check a per-row argument and return it in the dtype and on the device of ``rows``."""
     if isinstance(value, Tensor):
         floating_tensor(name, value)
@@ -167,9 +199,7 @@ def _per_row(name: str, value: float | Tensor, rows: Tensor) -> Tensor:
     return value.expand(shape)
 
 
-def _normalize(
-    u: Tensor, visible: Tensor, target: float | Tensor, dtype: torch.dtype, dim: int
-) -> NormalizedEntropy:
+def _normalize(u: Tensor, visible: Tensor, target: Real, dtype: torch.dtype, dim: int) -> NormalizedEntropy:
     rows, visible = u.movedim(dim, -1), visible.movedim(dim, -1)
     goal = _per_row("target", target, rows)
     # A target stored in a narrow dtype is known to half an ulp of that dtype only.
@@ -191,7 +221,7 @@ class _Root(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, u: Tensor, visible: Tensor, target: Tensor, slack: float):
+    def forward(ctx: Any, u: Tensor, visible: Tensor, target: Tensor, slack: float) -> tuple[Tensor, Tensor]:
         n = u.shape[-1]
         gamma, iterations = _solve(
             u.reshape(-1, n), visible.reshape(-1, n), target.reshape(-1), slack, target.shape
@@ -202,7 +232,7 @@ class _Root(torch.autograd.Function):
         return gamma, iterations
 
     @staticmethod
-    def backward(ctx, grad: Tensor, _):
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         u, visible, gamma = ctx.saved_tensors
         gamma = gamma.unsqueeze(-1)
         # Beyond -10^4 the weight is 0 in any dtype; 0 times infinity would be NaN.
@@ -223,13 +253,7 @@ class _Root(torch.autograd.Function):
 def _solve(
     u: Tensor, visible: Tensor, target: Tensor, slack: float, shape: torch.Size
 ) -> tuple[Tensor, Tensor]:
-    """Roots of H(gamma) = target for rows ``u`` (rows, n), by safeguarded Newton steps in log gamma.
-
-    Newton runs on the logit of ``(H - log m) / (log k - log m)``, which is straight in log gamma near the
-    upper end (``log k - H`` grows like gamma^2) and mild near the lower one, where H - log m decays
-    exponentially. A step that leaves the bracket, or that is not half as long as the one before, gives way to
-    bisection, so plateaus of H (gaps on several scales) cost a few halvings and the iteration always ends.
-    """
+    """Roots of H(gamma) = target for rows ``u`` (rows, n), in log gamma, and the evaluations each took."""
     dtype, device = u.dtype, u.device
     eps = torch.finfo(dtype).eps
     t = -u
@@ -258,36 +282,44 @@ def _solve(
     surplus = torch.log((k[rows] - m) / m / (goal - low)).clamp(min=0.0)
     right = torch.log(surplus + 2 * torch.sqrt(surplus + 1)) - smallest.log()
     right = torch.maximum(left, right)
-    x = 0.5 * (left + right)
-    last = right - left
-
-    state = [rows, t, (visible & ~tied).to(dtype), m, low, high, goal, left, right, x, last]
-    while state[0].numel():
-        rows, t, below, m, low, high, goal, left, right, x, last = state
-        excess, varentropy = _excess(t, below, m, x)
-        error = excess - (goal - low)
-        left = torch.where(error > 0, x, left)
-        right = torch.where(error > 0, right, x)
-        step = _newton_step(excess, error, varentropy, goal - low, high - low)
-
-        proposal = x + step
-        inside = (proposal >= left) & (proposal <= right)
-        met = error.abs() <= 2 * eps * goal
-        # Convergence is quadratic: the step after this one would be of the order of its square.
-        settled = inside & (step.abs() <= 0.25 * math.sqrt(eps))
-        halved = 0.5 * (left + right)
-        exhausted = right - left <= 2 * eps * (1 + halved.abs())
-        newton = inside & (2 * step.abs() <= last)
-        x_next = torch.where(newton, proposal, halved)
-
-        iterations[rows] += 1
-        done = met | settled | exhausted
-        # exp(x) exp(step), not exp(x + step): the sum would round off the last digits of gamma.
-        correction = torch.where(met, 0.0, torch.where(settled, step, halved - x))
-        gamma[rows[done]] = (x.exp() * correction.exp())[done]
-        state = [rows, t, below, m, low, high, goal, left, right, x_next, (x_next - x).abs()]
-        state = [value[~done] for value in state] if done.any() else state
+    excess = _Excess(t, (visible & ~tied).to(dtype), m, low, high, goal)
+    root = falling_root(excess.residual, left, right, 0.5 * (left + right))
+    # exp(x) exp(step), not exp(x + step): the sum would round off the last digits of gamma.
+    gamma[rows] = root.x.exp() * root.correction.exp()
+    iterations[rows] = root.iterations
     return gamma, iterations
+
+
+class _Excess:
+    """H - log m of the rows that are not finished, as a function of log gamma.
+
+    Newton runs on the logit of ``(H - log m) / (log k - log m)``, which is straight in log gamma near the
+    upper end (``log k - H`` grows like gamma^2) and mild near the lower one, where H - log m decays
+    exponentially.
+    """
+
+    def __init__(self, t: Tensor, below: Tensor, m: Tensor, low: Tensor, high: Tensor, goal: Tensor):
+        self.index = torch.arange(len(t), device=t.device)
+        self.rows = (t, below, m, low, high, goal)
+
+    def residual(self, x: Tensor, done: Tensor) -> Residual:
+        unfinished = ~done[self.index]
+        if not unfinished.all():
+            self.index = self.index[unfinished]
+            t, below, m, low, high, goal = (value[unfinished] for value in self.rows)
+            self.rows = (t, below, m, low, high, goal)
+        t, below, m, low, high, goal = self.rows
+        excess, varentropy = _excess(t, below, m, x[self.index])
+        error = excess - (goal - low)
+        step = _newton_step(excess, error, varentropy, goal - low, high - low)
+        # An error of rounding size says nothing about where to go.
+        step = step.masked_fill(error.abs() <= 2 * torch.finfo(x.dtype).eps * goal, 0)
+        everywhere = torch.zeros_like(x)
+        return Residual(
+            everywhere.index_put((self.index,), error),
+            everywhere.index_put((self.index,), step),
+            everywhere,
+        )
 
 
 def _excess(t: Tensor, below: Tensor, m: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -312,7 +344,7 @@ def _newton_step(excess: Tensor, error: Tensor, varentropy: Tensor, goal: Tensor
 
 
 def _raise_unreachable(
-    target: Tensor, low: Tensor, high: Tensor, uniform: Tensor, reachable: Tensor, shape
+    target: Tensor, low: Tensor, high: Tensor, uniform: Tensor, reachable: Tensor, shape: torch.Size
 ) -> None:
     row = int(torch.nonzero(~reachable)[0])
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(row), shape)) if shape else ()

@@ -21,6 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attnlib._implementations import at_least_float32
+from attnlib._types import Real
 from attnlib._validate import finite, floating_tensor, no_nan, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument
 
@@ -35,7 +37,7 @@ __all__ = [
 
 
 class Gaps(NamedTuple):
-    """A row of scores seen from its peak; ``peak`` and ``index`` keep the reduced dimension with size 1."""
+    """A row of scores seen from its peak; ``peak`` and ``place`` keep the reduced dimension with size 1."""
 
     u: Tensor
     """scale * (scores - peak score), at most 0; masked entries hold 0 and are told by ``visible``."""
@@ -43,7 +45,7 @@ class Gaps(NamedTuple):
     """True where an entry counts; None if all do."""
     peak: Tensor
     """scale * peak score."""
-    index: Tensor
+    place: Tensor
     """Position of the peak."""
 
     def weights(self, order: float = 1.0) -> Tensor:
@@ -53,20 +55,15 @@ class Gaps(NamedTuple):
 
     def beside_peak(self, values: Tensor, dim: int) -> Tensor:
         """Sum of ``values`` over the row without its peak: Z - 1 without forming Z."""
-        return values.scatter(dim, self.index, 0.0).sum(dim)
+        return values.scatter(dim, self.place, 0.0).sum(dim)
 
 
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype sums are formed in: float64 stays, everything narrower is computed in float32."""
-    return torch.float64 if dtype == torch.float64 else torch.float32
-
-
-def gaps(scores: Tensor, scale: float | Tensor, dim: int) -> Gaps:
+def gaps(scores: Tensor, scale: Real, dim: int) -> Gaps:
     """Check ``scores`` and ``scale`` and return the gaps to the peak; ``dim`` must be negative."""
     no_nan("scores", scores)
     if torch.isposinf(scores).any():
         raise InvalidArgument("scores must be below +inf (use -inf for a masked entry), got inf")
-    s = scores.to(compute_dtype(scores.dtype))
+    s = scores.to(at_least_float32(scores.dtype))
     scale = _checked_scale(scale, s, dim)
     masked = torch.isneginf(s)
     visible = ~masked if masked.any() else None
@@ -80,19 +77,19 @@ def gaps(scores: Tensor, scale: float | Tensor, dim: int) -> Gaps:
     if visible is not None:
         visible = visible.expand(s.shape)
         ranked = torch.where(visible, ranked, -math.inf)
-    index = ranked.argmax(dim, keepdim=True)
-    peak = s.gather(dim, index)
+    place = ranked.argmax(dim, keepdim=True)
+    peak = s.gather(dim, place)
     u = scale * (s - peak)
     # A finite score far enough below the peak overflows to -inf (finfo.min used as a mask, times a scale).
     reached = ~torch.isneginf(u.detach())
     if visible is not None:
         reached = reached & visible
     if reached.all():
-        return Gaps(u, None, scale * peak, index)
-    return Gaps(torch.where(reached, u, 0.0), reached, scale * peak, index)
+        return Gaps(u, None, scale * peak, place)
+    return Gaps(torch.where(reached, u, 0.0), reached, scale * peak, place)
 
 
-def _checked_scale(scale: float | Tensor, scores: Tensor, dim: int) -> float | Tensor:
+def _checked_scale(scale: Real, scores: Tensor, dim: int) -> Real:
     if not isinstance(scale, Tensor):
         return real_number("scale", scale)
     floating_tensor("scale", scale)
@@ -119,7 +116,7 @@ def _checked_scores(scores: Tensor, dim: int) -> int:
     return dim if dim < 0 else dim - scores.ndim
 
 
-def log_partition(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -1) -> Tensor:
+def log_partition(scores: Tensor, scale: Real = 1.0, *, dim: int = -1) -> Tensor:
     """Log-partition function ``F(scale) = log sum exp(scale * scores)`` along ``dim``, in nats.
 
     Args:
@@ -129,13 +126,15 @@ def log_partition(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -1)
         dim: the dimension of the row.
 
     Returns:
-        Tensor of the broadcast shape without ``dim``, in the dtype of ``scores`` (float16 and bfloat16 are
-        computed in float32). A row that is masked throughout gives ``-inf``, with zero gradients.
+        Tensor in the dtype of ``scores`` (float16 and bfloat16 are computed in float32). A row that is masked
+        throughout gives ``-inf``, with zero gradients.
 
     Raises:
         TypeError: ``scores`` is not a floating-point tensor, ``scale`` not a number or such a tensor.
-        InvalidArgument: NaN or ``+inf`` in ``scores``, a scale that is not finite or does not broadcast,
-            an empty or missing ``dim``.
+        InvalidArgument: NaN or ``+inf`` in ``scores``, a scale that is not finite or does not broadcast, an
+            empty or missing ``dim``.
+
+    Shapes: the broadcast shape of ``scores`` and ``scale`` without ``dim``.
 
     Source: U1, 8823-C6.
 
@@ -153,11 +152,27 @@ def log_partition(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -1)
     return f.to(scores.dtype)
 
 
-def softmax_entropy(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -1) -> Tensor:
+def softmax_entropy(scores: Tensor, scale: Real = 1.0, *, dim: int = -1) -> Tensor:
     """Shannon entropy of ``softmax(scale * scores)`` along ``dim``, in nats: ``F - scale * F'``.
 
-    Arguments, result shape, dtype and errors are those of :func:`log_partition`; a row that is masked
-    throughout has entropy 0. Small entropies keep their relative accuracy.
+    Small entropies keep their relative accuracy.
+
+    Args:
+        scores: floating-point tensor. ``-inf`` masks an entry whatever the scale, 0 and negative included.
+        scale: a number, or a tensor that broadcasts with ``scores`` and has size 1 along ``dim``.
+            Differentiable, as often as you like: the derivatives in ``scale`` are the cumulants of the score.
+        dim: the dimension of the row.
+
+    Returns:
+        Tensor in the dtype of ``scores`` (float16 and bfloat16 are computed in float32). A row that is masked
+        throughout has entropy 0.
+
+    Raises:
+        TypeError: ``scores`` is not a floating-point tensor, ``scale`` not a number or such a tensor.
+        InvalidArgument: NaN or ``+inf`` in ``scores``, a scale that is not finite or does not broadcast, an
+            empty or missing ``dim``.
+
+    Shapes: the broadcast shape of ``scores`` and ``scale`` without ``dim``.
 
     Source: U1, 8823-C6.
 
@@ -172,16 +187,30 @@ def softmax_entropy(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -
     return _entropy(row, 1.0, dim).to(scores.dtype)
 
 
-def softmax_renyi_entropy(
-    scores: Tensor, order: float, scale: float | Tensor = 1.0, *, dim: int = -1
-) -> Tensor:
+def softmax_renyi_entropy(scores: Tensor, order: float, scale: Real = 1.0, *, dim: int = -1) -> Tensor:
     """Rényi entropy of ``softmax(scale * scores)`` along ``dim``, in nats, of an order in ``[0, inf]``.
 
     Order 0 is the log of the number of visible entries, 1 the Shannon entropy, ``math.inf`` minus the log of
     the largest probability; each is the limit of its neighbours, and no digit is lost next to 1.
 
-    Arguments, result shape, dtype and errors are those of :func:`log_partition`; besides, an ``order``
-    that is negative or NaN is an ``InvalidArgument``, and one that is not a number a ``TypeError``.
+    Args:
+        scores: floating-point tensor. ``-inf`` masks an entry whatever the scale, 0 and negative included.
+        order: in [0, inf].
+        scale: a number, or a tensor that broadcasts with ``scores`` and has size 1 along ``dim``.
+            Differentiable, as often as you like: the derivatives in ``scale`` are the cumulants of the score.
+        dim: the dimension of the row.
+
+    Returns:
+        Tensor in the dtype of ``scores`` (float16 and bfloat16 are computed in float32). A row that is masked
+        throughout has entropy 0.
+
+    Raises:
+        TypeError: ``scores`` is not a floating-point tensor, ``order`` not a number, ``scale`` not a number
+            or such a tensor.
+        InvalidArgument: an ``order`` that is negative or NaN, NaN or ``+inf`` in ``scores``, a scale that is
+            not finite or does not broadcast, an empty or missing ``dim``.
+
+    Shapes: the broadcast shape of ``scores`` and ``scale`` without ``dim``.
 
     Source: U3; A. Rényi, On measures of entropy and information, 1961.
 
@@ -203,11 +232,27 @@ def softmax_renyi_entropy(
     return h.to(scores.dtype)
 
 
-def softmax_varentropy(scores: Tensor, scale: float | Tensor = 1.0, *, dim: int = -1) -> Tensor:
+def softmax_varentropy(scores: Tensor, scale: Real = 1.0, *, dim: int = -1) -> Tensor:
     """Variance of ``log p`` for ``p = softmax(scale * scores)`` along ``dim``: ``scale^2 F''``.
 
-    It is minus the slope of the entropy in ``log scale``, in nats squared. Arguments, result shape, dtype and
-    errors are those of :func:`log_partition`; a row that is masked throughout has varentropy 0.
+    In nats squared. It is minus the slope of the entropy in ``log scale``.
+
+    Args:
+        scores: floating-point tensor. ``-inf`` masks an entry whatever the scale, 0 and negative included.
+        scale: a number, or a tensor that broadcasts with ``scores`` and has size 1 along ``dim``.
+            Differentiable, as often as you like: the derivatives in ``scale`` are the cumulants of the score.
+        dim: the dimension of the row.
+
+    Returns:
+        Tensor in the dtype of ``scores`` (float16 and bfloat16 are computed in float32). A row that is masked
+        throughout has varentropy 0.
+
+    Raises:
+        TypeError: ``scores`` is not a floating-point tensor, ``scale`` not a number or such a tensor.
+        InvalidArgument: NaN or ``+inf`` in ``scores``, a scale that is not finite or does not broadcast, an
+            empty or missing ``dim``.
+
+    Shapes: the broadcast shape of ``scores`` and ``scale`` without ``dim``.
 
     Source: U2, U9, 8829-C7.
 
@@ -247,20 +292,22 @@ def _entropy(row: Gaps, order: float, dim: int) -> Tensor:
 def shannon_entropy(p: Tensor, *, dim: int = -1) -> Tensor:
     """Shannon entropy ``-sum p log p`` of probability vectors along ``dim``, in nats; ``0 log 0 = 0``.
 
+    The entropy is that of ``p / sum(p)``, so a sum that is off by rounding is harmless, and the gradient is
+    ``-(log p + H)``, which satisfies ``sum p * grad = 0``. Along the simplex it agrees with the gradient
+    ``-log p - 1`` of ``-sum p log p``; they differ by a constant. Where ``p`` is 0 the gradient is 0.
+
     Args:
         p: floating-point tensor, non-negative, summing to 1 along ``dim`` within the rounding of its dtype.
         dim: the dimension of the vector.
 
     Returns:
-        Tensor of the shape of ``p`` without ``dim``, same dtype (float16, bfloat16 computed in float32).
-
-    The entropy is that of ``p / sum(p)``, so a sum that is off by rounding is harmless, and the gradient is
-    ``-(log p + H)``, which satisfies ``sum p * grad = 0``. Along the simplex it agrees with the gradient
-    ``-log p - 1`` of ``-sum p log p``; they differ by a constant. Where ``p`` is 0 the gradient is 0.
+        Tensor in the dtype of ``p`` (float16 and bfloat16 are computed in float32).
 
     Raises:
         TypeError: ``p`` is not a floating-point tensor.
         InvalidArgument: a negative, NaN or infinite entry, a sum other than 1, an empty or missing ``dim``.
+
+    Shapes: that of ``p`` without ``dim``.
 
     Source: 8829-C1, 9593-C4.
 
@@ -274,9 +321,24 @@ def shannon_entropy(p: Tensor, *, dim: int = -1) -> Tensor:
 def renyi_entropy(p: Tensor, order: float, *, dim: int = -1) -> Tensor:
     """Rényi entropy ``log(sum p^order) / (1 - order)`` of probability vectors along ``dim``, in nats.
 
-    ``order`` lies in ``[0, inf]``; 0 (log of the support), 1 (Shannon) and ``math.inf`` (minus log of the
-    largest entry) are the limits, and no digit is lost next to 1. Shapes, dtype, gradients and errors are
-    those of :func:`shannon_entropy`; besides, a negative or NaN ``order`` is an ``InvalidArgument``.
+    Orders 0 (log of the support), 1 (Shannon) and ``math.inf`` (minus log of the largest entry) are the
+    limits, and no digit is lost next to 1. The entropy is that of ``p / sum(p)``; where ``p`` is 0 its
+    gradient is 0.
+
+    Args:
+        p: floating-point tensor, non-negative, summing to 1 along ``dim`` within the rounding of its dtype.
+        order: in ``[0, inf]``.
+        dim: the dimension of the vector.
+
+    Returns:
+        Tensor in the dtype of ``p`` (float16 and bfloat16 are computed in float32).
+
+    Raises:
+        TypeError: ``p`` is not a floating-point tensor, ``order`` not a number.
+        InvalidArgument: a negative, NaN or infinite entry, a sum other than 1, a negative or NaN ``order``,
+            an empty or missing ``dim``.
+
+    Shapes: that of ``p`` without ``dim``.
 
     Source: U3, 9595-C19, 9595-C21.
 
@@ -298,7 +360,7 @@ def log_weights(p: Tensor, dim: int) -> Tensor:
     negative = p < 0
     if negative.any():
         raise InvalidArgument(f"p must be non-negative, got {p[negative].flatten()[0].item()}")
-    dtype = compute_dtype(p.dtype)
+    dtype = at_least_float32(p.dtype)
     q = p.to(dtype)
     total = q.detach().sum(dim)
     n = p.shape[dim]

@@ -12,9 +12,9 @@ import math
 import torch
 from torch import Tensor
 
+from attnlib._implementations import at_least_float32
 from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument
-from attnlib.partition import compute_dtype
 
 __all__ = ["gini", "s", "s0", "s_star"]
 
@@ -27,13 +27,15 @@ def s0(x: Tensor, *, dim: int = -1) -> Tensor:
         dim: the dimension of the vectors.
 
     Returns:
-        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are
-        computed in float32). Where entries tie for the maximum, their gradient is shared among them.
+        Dimensionless tensor in the dtype of ``x`` (float16 and bfloat16 are computed in float32). Where
+        entries tie for the maximum, their gradient is shared among them.
 
     Raises:
         TypeError: ``x`` is not a floating-point tensor.
         InvalidArgument: an entry that is NaN or infinite, a vector that is all zero, an empty or missing
             ``dim``.
+
+    Shapes: that of ``x`` without ``dim``.
 
     Source: 9595-C1, U7 (for a probability vector, ``exp(H_inf) / n``).
 
@@ -47,9 +49,24 @@ def s0(x: Tensor, *, dim: int = -1) -> Tensor:
 def s(x: Tensor, p: float = 2, *, dim: int = -1) -> Tensor:
     """``S_{1,p} = (l_1 / n) / l_p``, the article's first measure.
 
-    Joining k copies of a vector multiplies it by ``k^(-1/p)``, which :func:`s_star` repairs. ``p`` is
-    positive and may be ``math.inf``, where ``S_{1,p}`` is :func:`s0`; it measures sparsity for ``p > 1``.
-    Shapes, dtype, gradients and errors are those of :func:`s_star`.
+    Joining k copies of a vector multiplies it by ``k^(-1/p)``, which :func:`s_star` repairs. It measures
+    sparsity for ``p > 1``; at ``math.inf`` it is :func:`s0`.
+
+    Args:
+        x: floating-point tensor of any signs, finite, not all zero along ``dim``.
+        p: in ``(0, inf]``.
+        dim: the dimension of the vectors.
+
+    Returns:
+        Dimensionless tensor in the dtype of ``x`` (float16 and bfloat16 are computed in float32).
+        Differentiable; the gradient at an entry that is 0 is 0.
+
+    Raises:
+        TypeError: ``x`` is not a floating-point tensor, ``p`` not a number.
+        InvalidArgument: ``p`` not positive, an entry that is NaN or infinite, a vector that is all zero, an
+            empty or missing ``dim``.
+
+    Shapes: that of ``x`` without ``dim``.
 
     Source: 9595-C5, 9595-C8.
 
@@ -76,14 +93,16 @@ def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
         dim: the dimension of the vectors.
 
     Returns:
-        Dimensionless tensor of the shape of ``x`` without ``dim``, same dtype (float16 and bfloat16 are
-        computed in float32). Differentiable; the gradient at an entry that is 0 is 0 (a subgradient for order
-        1, a convention for orders below it, whose slope there is infinite).
+        Dimensionless tensor in the dtype of ``x`` (float16 and bfloat16 are computed in float32).
+        Differentiable; the gradient at an entry that is 0 is 0 (a subgradient for order 1, a convention for
+        orders below it, whose slope there is infinite).
 
     Raises:
         TypeError: ``x`` is not a floating-point tensor, ``q`` or ``p`` not a number.
         InvalidArgument: ``q`` or ``p`` not positive, an entry that is NaN or infinite, a vector that is all
             zero, an empty or missing ``dim``.
+
+    Shapes: that of ``x`` without ``dim``.
 
     Source: 9595-C11 to C15, U5, U6.
 
@@ -100,9 +119,23 @@ def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
 def gini(x: Tensor, *, dim: int = -1) -> Tensor:
     """Gini index: 0 if all ``|x|`` are equal, ``1 - 1/n`` for a single non-zero entry; larger = sparser.
 
-    Hurley and Rickard's form, ``1 - 2 sum_k (c_(k) / l_1) (n - k + 1/2) / n`` with ``c = |x|`` sorted to
-    rise and k from 1 to n. Shapes, dtype and errors are those of :func:`s0`; differentiable where no two
-    ``|x|`` are equal.
+    Hurley and Rickard's form, ``1 - 2 sum_k (c_(k) / l_1) (n - k + 1/2) / n`` with ``c = |x|`` sorted to rise
+    and k from 1 to n.
+
+    Args:
+        x: floating-point tensor of any signs, finite, not all zero along ``dim``.
+        dim: the dimension of the vectors.
+
+    Returns:
+        Dimensionless tensor in the dtype of ``x`` (float16 and bfloat16 are computed in float32).
+        Differentiable where no two ``|x|`` are equal.
+
+    Raises:
+        TypeError: ``x`` is not a floating-point tensor.
+        InvalidArgument: an entry that is NaN or infinite, a vector that is all zero, an empty or missing
+            ``dim``.
+
+    Shapes: that of ``x`` without ``dim``.
 
     Source: 9595-C6; N. Hurley and S. Rickard, Comparing measures of sparsity, 2009.
 
@@ -123,7 +156,7 @@ def _relative(x: Tensor, dim: int) -> Tensor:
     floating_tensor("x", x)
     nonempty_dim("x", x, dim)
     finite("x", x)
-    a = x.to(compute_dtype(x.dtype)).abs()
+    a = x.to(at_least_float32(x.dtype)).abs()
     top = a.detach().amax(dim, keepdim=True)
     if (top == 0).any():
         raise InvalidArgument(f"x must have a non-zero entry along dim={dim}, got a vector that is all 0")

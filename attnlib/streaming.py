@@ -15,10 +15,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attnlib._validate import floating_tensor, real_number
-from attnlib._written import NEAR_ONE, power_excess
+from attnlib._implementations import Impl
+from attnlib._rows.dense import NEAR_ONE, power_excess
+from attnlib._rows.engine import evaluate, resolve_for
+from attnlib._validate import floating_tensor, real_number, renyi_orders
 from attnlib.errors import InvalidArgument
-from attnlib.rows import RowStatistics, check_orders, collect, convert, evaluate, resolve_for
+from attnlib.rows import RowStatistics, collect, convert
 
 __all__ = ["PartialRows", "merge_rows", "partial_row_statistics", "stream_row_statistics"]
 
@@ -26,8 +28,10 @@ __all__ = ["PartialRows", "merge_rows", "partial_row_statistics", "stream_row_st
 class PartialRows(NamedTuple):
     """What some of the keys contribute to every row: merge parts with :func:`merge_rows` or :meth:`merge`.
 
-    ``lse``, ``entropy``, ``varentropy`` and ``renyi`` are those of the softmax over these keys alone, each
-    (..., heads, n), in nats, float32 at least; ``visible`` counts the keys a row sees among them.
+    ``lse``, ``entropy``, ``varentropy`` and ``renyi`` are those of the softmax over these keys alone, in
+    nats, float32 at least; ``visible`` counts the keys a row sees among them.
+
+    Shapes: each (..., heads, n).
 
     Source: U1-U3 by the chain rule over groups.
 
@@ -109,8 +113,19 @@ def combine(
 def merge_rows(parts: Iterable[PartialRows]) -> PartialRows:
     """Merge the statistics of disjoint sets of keys into those of their union; differentiable.
 
-    Exact up to rounding, in any order and any grouping. All parts must have the same shape and Renyi orders,
-    else :class:`~attnlib.errors.InvalidArgument`.
+    Exact up to rounding, in any order and any grouping.
+
+    Args:
+        parts: at least one :class:`PartialRows`, all of the same shape and Renyi orders.
+
+    Returns:
+        :class:`PartialRows` of all keys together, in nats.
+
+    Raises:
+        TypeError: a part is no :class:`PartialRows`.
+        InvalidArgument: no part, or parts that disagree in shape or orders.
+
+    Shapes: that of the parts, (..., heads, n).
 
     Source: U1-U3 by the chain rule over groups.
 
@@ -149,15 +164,35 @@ def partial_row_statistics(
     scale: float | None = None,
     enable_gqa: bool = False,
     orders: Iterable[float] = (2.0,),
-    impl: str = "fused",
+    impl: Impl = "fused",
 ) -> PartialRows:
     """The statistics of the rows over some of their keys, ready to be merged with those of the others.
 
-    Arguments are those of :func:`attnlib.row_statistics` for one part of the keys: q (..., heads, n, d),
-    k (..., heads, m, d), a mask for these m keys. ``scale`` must be a number, since no part knows how many
-    keys there are in all: pass ``rule(n, d)``. Order 2 is always among the Renyi orders kept.
+    Differentiable in q and k, once; with ``"reference"`` as often as wanted.
 
-    Raises what :func:`attnlib.row_statistics` raises, and ``TypeError`` for a rule as ``scale``.
+    Args:
+        q: queries (..., heads, n, d), floating-point and finite.
+        k: some of the keys (..., heads, m, d), in the dtype and on the device of q.
+        attn_mask: for these m keys, broadcasts to (..., heads, n, m): boolean, True = visible, or added to
+            the logits.
+        scale: None for 1/sqrt(d), or a number. No part knows how many keys there are in all: pass
+            ``rule(n, d)``.
+        enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        orders: the Renyi orders to keep, in [0, inf]; 2 is always among them.
+        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
+            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
+            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+
+    Returns:
+        :class:`PartialRows` in float32 at least, on the device of q; entropies in nats.
+
+    Raises:
+        TypeError: a rule as ``scale``, an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
+            no kernel for the device, or a mask that requires a gradient under another impl than
+            ``"reference"``.
+
+    Shapes: each result (..., heads, n).
 
     Source: U1-U3.
 
@@ -170,13 +205,13 @@ def partial_row_statistics(
         raise TypeError(
             "scale must be a number here, since no part knows the number of all keys: pass rule(n, d)"
         )
-    orders = dict.fromkeys((*check_orders(orders), 2.0))
-    layout = resolve_for(
+    listed = dict.fromkeys((*renyi_orders(orders), 2.0))
+    tensors, geometry = resolve_for(
         impl, q, k, None, attn_mask=attn_mask, is_causal=False, scale=scale, enable_gqa=enable_gqa
     )
-    raw = evaluate(layout, set(orders) - {0, 1}, True, impl)
-    rows = convert(collect(raw, layout.visible, tuple(orders)), layout.unfold)
-    visible = layout.unfold(layout.visible.expand(raw.lse.shape))
+    raw = evaluate(tensors, geometry, set(listed) - {0, 1}, True, impl)
+    rows = convert(collect(raw, geometry.visible, tuple(listed)), geometry.unfold)
+    visible = geometry.unfold(geometry.visible.expand(raw.lse.shape))
     return PartialRows(rows.lse, rows.entropy, rows.varentropy, rows.renyi, visible)
 
 
@@ -187,14 +222,32 @@ def stream_row_statistics(
     scale: float | None = None,
     enable_gqa: bool = False,
     orders: Iterable[float] = (2.0,),
-    impl: str = "fused",
+    impl: Impl = "fused",
 ) -> RowStatistics:
     """Row statistics over keys that arrive in blocks, such as those of a cache too long to hold at once.
 
-    ``key_blocks`` yields tensors (..., heads, m_i, d); only one is held at a time, and the result is that of
-    :func:`attnlib.row_statistics` on all keys, in the dtype of q. ``scale`` must be a number.
+    Only one block is held at a time, and the result is that of :func:`attnlib.row_statistics` on all keys.
 
-    Raises what :func:`attnlib.row_statistics` raises, and ``InvalidArgument`` if there is no block.
+    Args:
+        q: queries (..., heads, n, d), floating-point and finite.
+        key_blocks: yields keys (..., heads, m_i, d), in the dtype and on the device of q.
+        scale: None for 1/sqrt(d), or a number. No part knows how many keys there are in all: pass
+            ``rule(n, d)``.
+        enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
+        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
+            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
+            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+
+    Returns:
+        :class:`~attnlib.RowStatistics` of all keys, in the dtype and on the device of q; entropies in nats.
+
+    Raises:
+        TypeError: a rule as ``scale``, an argument of the wrong type, or a tensor that is not floating-point.
+        InvalidArgument: no block, NaN or infinity, a negative order, shapes that do not fit, another word for
+            ``impl``, or no kernel for the device.
+
+    Shapes: each result (..., heads, n).
 
     Source: U1-U4 by the chain rule over groups.
 
@@ -207,14 +260,13 @@ def stream_row_statistics(
     floating_tensor("q", q)
     if scale is not None and not callable(scale):
         scale = real_number("scale", scale)
-    orders = check_orders(orders)
-    how = {"scale": scale, "enable_gqa": enable_gqa, "orders": orders, "impl": impl}
-    merged = None
+    listed = renyi_orders(orders)
+    merged: PartialRows | None = None
     for block in key_blocks:
-        part = partial_row_statistics(q, block, **how)
+        part = partial_row_statistics(q, block, scale=scale, enable_gqa=enable_gqa, orders=listed, impl=impl)
         merged = part if merged is None else merged.merge(part)
     if merged is None:
         raise InvalidArgument("key_blocks must yield at least one block, got none")
     rows = merged.statistics()
-    rows = rows._replace(renyi={order: rows.renyi[order] for order in orders})
+    rows = rows._replace(renyi={order: rows.renyi[order] for order in listed})
     return convert(rows, lambda x: x.to(q.dtype))

@@ -8,53 +8,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from attnlib.normalize import normalize_entropy
 from benchmarks.harness import bar, show, synchronize
+from benchmarks.normalization_problems import KINDS, SIZES, problems
 
-SIZES = (2, 3, 5, 8, 16, 32, 64, 128, 256, 512)
-KINDS = ("plain", "zeros", "tied maximum", "ties everywhere")
 PEER = "bisection"
 ACCURACY = 1e-11
 """Relative residual of the entropy that counts as solved, for every method."""
-
-
-def problems(count: int, *, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches ``(p, target)`` that hold ``count`` problems in all, of every size and kind.
-
-    p is Dirichlet with concentration 10^U(-2, 2), the target log m + U(.01, .99) (log k - log m).
-    """
-    generator = torch.Generator().manual_seed(seed)
-    cells = [(n, kind) for n in SIZES for kind in KINDS if n > 3 or kind in KINDS[:2]]
-    for i, (n, kind) in enumerate(cells):
-        size = count // len(cells) + (i < count % len(cells))
-        p = torch.cat([_draw(n, kind, generator) for _ in range(size)])
-        low = (p == p.amax(-1, keepdim=True)).sum(-1).double().log()
-        high = (p > 0).sum(-1).double().log()
-        share = 0.01 + 0.98 * torch.rand(size, generator=generator, dtype=torch.float64)
-        yield p, low + share * (high - low)
-
-
-def _draw(n: int, kind: str, generator: torch.Generator) -> Tensor:
-    """One vector (1, n); drawn again while it is uniform on its support and so leaves nothing to solve."""
-    while True:
-        concentration = 10 ** (4 * torch.rand(1, 1, generator=generator, dtype=torch.float64) - 2)
-        p = torch._standard_gamma(concentration.expand(1, n), generator=generator)
-        if kind == "zeros":
-            p = torch.where(torch.rand(1, n, generator=generator) < 0.3, 0.0, p)
-        elif kind == "tied maximum":
-            p[:, :2] = p.amax()
-        elif kind == "ties everywhere":
-            p = torch.round(p * (2 * n / p.sum()))
-        total = p.sum()
-        if total > 0:
-            p = p / total
-            if (p == p.max()).sum() < (p > 0).sum():
-                return p
 
 
 def _log_p(p: Tensor) -> Tensor:
@@ -69,17 +33,6 @@ def _power(log_p: Tensor, support: Tensor, gamma: Tensor) -> tuple[Tensor, Tenso
     scaled = torch.where(support, gamma.unsqueeze(-1) * log_p, -math.inf)
     q = torch.softmax(scaled, -1)
     return q, -torch.special.xlogy(q, q).sum(-1)
-
-
-def article(p: Tensor, target: Tensor, iterations: int) -> Tensor:
-    """The iteration of 8829, gamma *= 1 - (H* - H)/V, for a fixed number of rounds."""
-    log_p, support, gamma = _log_p(p), p > 0, torch.ones_like(target)
-    for _ in range(iterations):
-        q, h = _power(log_p, support, gamma)
-        log_q = torch.where(q > 0, torch.log(torch.where(q > 0, q, 1.0)), 0.0)
-        varentropy = (q * log_q.square()).sum(-1) - h.square()
-        gamma = gamma * (1 - (target - h) / varentropy)
-    return gamma
 
 
 def bisection(p: Tensor, target: Tensor) -> tuple[Tensor, int]:
@@ -125,10 +78,13 @@ def run(device: str, quick: bool) -> dict:
 
 def measure(count: int, *, device: str = "cpu", seed: int = 0) -> dict[str, dict]:
     """Failures, rounds and time of every method on the same problems."""
+    # here, since attnlib's tests draw these problems and do without the experiments
+    from experiments.article_iteration import article_iteration
+
     solvers = {
         "attnlib": _attnlib,
         PEER: bisection,
-        "article, 20 rounds": lambda p, target: (article(p, target, 20), 20),
+        "article, 20 rounds": lambda p, target: (article_iteration(p, target, 20)[-1], 20),
     }
     seconds, failed, wrong_sign = (dict.fromkeys(solvers, 0) for _ in range(3))
     rounds: dict[str, list[float]] = {name: [] for name in solvers}

@@ -1,4 +1,4 @@
-"""Fused row statistics against attention's output alone and against the rows written out."""
+"""Row statistics by ``impl="fused"`` (tiles on a CPU, kernels on CUDA) against attention's output alone and against the rows written out."""
 
 from __future__ import annotations
 

@@ -1,6 +1,12 @@
-"""The book's figure style: one palette that colour-blind readers can tell apart, on light and dark pages."""
+"""The book's figures: colours that colour-blind readers tell apart, legible on light and dark pages."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
 
 # Okabe and Ito's palette without its yellow and black, which vanish on a white or a dark page; its blue is
 # raised to a contrast of about 4 : 1 on both
@@ -11,8 +17,22 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 
 
+def name_ticks(axis: Axis, values: Iterable[float]) -> None:
+    """Mark these values alone, as plain numbers, on an axis of any scale.
+
+    >>> import matplotlib.figure
+    >>> axes = matplotlib.figure.Figure().add_subplot(xscale="log")
+    >>> name_ticks(axes.xaxis, [64, 0.5])
+    >>> [tick.get_text() for tick in axes.get_xticklabels()]
+    ['64', '0.5']
+    """
+    values = list(values)
+    axis.set_ticks(values, [f"{value:g}" for value in values])
+    axis.set_ticks([], minor=True)
+
+
 def use_book_style() -> None:
-    """Set matplotlib to the book's style: clear ground, neutral ink, a palette doubled by line style."""
+    """Set matplotlib to the book's style: transparent ground, neutral ink, colours doubled by line style."""
     import matplotlib as mpl
     from cycler import cycler
 

@@ -1,7 +1,8 @@
 """Scores confined to [-1, 1] / tau: how far the entropy of a row can fall below log n.
 
-The least entropy has only the two extreme scores, ``m`` keys at ``1 / tau`` and ``n - m`` at ``-1 / tau``: between
-them the entropy first rises, then falls in each score, so no interior score is a minimum. ``L = 2 / tau``.
+The least entropy has only the two extreme scores, ``m`` keys at ``1 / tau`` and ``n - m`` at ``-1 / tau``:
+between them the entropy first rises, then falls in each score, so no interior score is a minimum.
+``L = 2 / tau``.
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attnlib._types import Real
 from attnlib._validate import finite, one_device, real_tensor
 from attnlib.errors import InvalidArgument
 
 
-def _span(tau) -> Tensor:
+def _span(tau: Real) -> Tensor:
     span = 2 / real_tensor("tau", tau, low=0, low_open=True)
     finite("2 / tau", span)
     return span
 
 
 def _excess(span: Tensor) -> Tensor:
-    """``u - 1 = L / (1 - e^{-L}) - 1``, whose numerator ``L - 1 + e^{-L}`` needs its series where L is small."""
+    """``u - 1 = L / (1 - e^{-L}) - 1``, whose numerator needs its series where L is small."""
     small = torch.clamp(span, max=1)
     term, series = small * small / 2, torch.zeros_like(span)
     for k in range(3, 22):
@@ -30,20 +32,23 @@ def _excess(span: Tensor) -> Tensor:
     return numerator / -torch.expm1(-span)
 
 
-def entropy_deficit(tau) -> Tensor:
-    """``log n - inf H`` over all n and all scores in [-1, 1] / tau: ``u - 1 - log u``, ``u = L / (1 - e^{-L})``.
+def entropy_deficit(tau: Real) -> Tensor:
+    """``log n - inf H`` in nats, over all n and all scores in [-1, 1] / tau: ``u - 1 - log u``.
 
-    An upper bound on ``log n - H`` for every n, approached as n grows. ``L^2 / 8`` for large tau and
-    ``L - 1 - log L`` for small.
+    ``u = L / (1 - e^{-L})``, ``L = 2 / tau``. An upper bound on ``log n - H`` for every n, approached as n
+    grows. ``L^2 / 8`` for large tau and ``L - 1 - log L`` for small.
 
     Args:
         tau: temperature, above 0; number or tensor.
 
     Returns:
-        float64 tensor, in nats; relative error of a few roundings at every tau.
+        float64 tensor; relative error of a few roundings at every tau.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``tau <= 0``, not finite, or so small that 2 / tau overflows.
+
+    Shapes: that of the argument.
 
     Source: 9593-C5.
 
@@ -61,10 +66,24 @@ def entropy_deficit(tau) -> Tensor:
     return torch.where(x < 1, v * (small - series), x - torch.log1p(x))
 
 
-def top_fraction(tau) -> Tensor:
-    """Fraction of keys at the upper score in the row of least entropy, n -> infinity: ``(u - 1) / (e^L - 1)``.
+def top_fraction(tau: Real) -> Tensor:
+    """Share of keys at the upper score in the row of least entropy, n -> infinity.
 
-    Arguments and errors as :func:`entropy_deficit`. Source: 9593-C5.
+    ``(u - 1) / (e^L - 1)``, ``u = L / (1 - e^{-L})``, ``L = 2 / tau``.
+
+    Args:
+        tau: temperature, above 0; number or tensor.
+
+    Returns:
+        Dimensionless float64 tensor.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``tau <= 0``, not finite, or so small that 2 / tau overflows.
+
+    Shapes: that of the argument.
+
+    Source: 9593-C5.
 
     >>> print(f"{float(top_fraction(1.0)):.5f}")
     0.20551
@@ -73,57 +92,66 @@ def top_fraction(tau) -> Tensor:
     return _excess(span) * torch.exp(-span) / -torch.expm1(-span)
 
 
-def two_valued_entropy(n, m, tau) -> Tensor:
-    """Entropy of a row with m scores at ``1 / tau`` and n - m at ``-1 / tau``; m = 1 is one positive among n.
+def two_valued_entropy(n: Real, m: Real, tau: Real) -> Tensor:
+    """Entropy of a row with m scores at ``1 / tau`` and n - m at ``-1 / tau``, in nats.
+
+    m = 1 is one positive among n.
 
     Args:
-        n: number of keys, at least 1.
-        m: number at the upper score, from 0 to n.
-        tau: above 0.
-            Numbers or tensors; they broadcast.
+        n: number of keys, at least 1; number or tensor.
+        m: number at the upper score, from 0 to n; number or tensor.
+        tau: temperature, above 0; number or tensor.
 
     Returns:
-        float64 tensor, in nats.
+        float64 tensor.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``n < 1``, ``m`` outside [0, n], ``tau <= 0``.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 9593-C5.
 
     >>> print(f"{float(two_valued_entropy(512, 105, 1.0)):.9f}")
     5.763850701
     """
-    n, m, span = one_device(real_tensor("n", n, low=1), real_tensor("m", m, low=0), _span(tau))
-    n, m, span = torch.broadcast_tensors(n, m, span)
-    over = m > n
+    given = one_device(real_tensor("n", n, low=1), real_tensor("m", m, low=0), _span(tau))
+    count, upper, span = torch.broadcast_tensors(*given)
+    over = upper > count
     if over.any():
-        raise InvalidArgument(f"m must lie in [0, n], got {m[over][0].item()} for n={n[over][0].item()}")
-    low = n - m
-    mixed = (m > 0) & (low > 0)
-    log_m = torch.log(torch.where(m > 0, m, 1.0))
+        raise InvalidArgument(
+            f"m must lie in [0, n], got {upper[over][0].item()} for n={count[over][0].item()}"
+        )
+    low = count - upper
+    mixed = (upper > 0) & (low > 0)
+    log_m = torch.log(torch.where(upper > 0, upper, 1.0))
     log_low = torch.log(torch.where(low > 0, low, 1.0))
     # binary entropy of the group, then the entropy within each: only positive terms
     logit = span + log_m - log_low
     weight_up, weight_low = torch.sigmoid(logit), torch.sigmoid(-logit)
     size = logit.abs()
     groups = torch.nn.functional.softplus(-size) + size * torch.sigmoid(-size)
-    return torch.where(mixed, groups + weight_up * log_m + weight_low * log_low, torch.log(n))
+    return torch.where(mixed, groups + weight_up * log_m + weight_low * log_low, torch.log(count))
 
 
-def min_entropy(n, tau) -> Tensor:
-    """Least entropy of n scores in [-1, 1] / tau, exact at finite n.
+def min_entropy(n: Real, tau: Real) -> Tensor:
+    """Least entropy of n scores in [-1, 1] / tau, in nats, exact at finite n.
 
     The entropy falls and then rises in m, so the best integer is beside ``n * top_fraction(tau)``.
 
     Args:
-        n: number of keys, a whole number, at least 1.
-        tau: above 0. Numbers or tensors; they broadcast.
+        n: number of keys, a whole number, at least 1; number or tensor.
+        tau: temperature, above 0; number or tensor.
 
     Returns:
-        float64 tensor, in nats; at least ``log n - entropy_deficit(tau)``.
+        float64 tensor; at least ``log n - entropy_deficit(tau)``.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``n`` below 1 or not whole, ``tau <= 0``.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 9593-C5, C6.
 

@@ -1,8 +1,9 @@
 """Gaussian scores and keys: sparsity and entropy of a row as n -> infinity.
 
 With keys from N(mu, sigma^2) a query sees scores of mean ``beta = q . mu`` and standard deviation
-``gamma = sigma |q|``. For weights f(score) the row's sparsity is ``S = E|f| / sqrt(E f^2)``, in (0, 1]; smaller
-means sparser. Annealed: n must be large enough for the sample to reach where the means come from (9889-C6).
+``gamma = sigma |q|``. For weights f(score) the row's sparsity is ``S = E|f| / sqrt(E f^2)``, in (0, 1];
+smaller means sparser. Annealed: n must be large enough for the sample to reach where the means come from
+(9889-C6).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import math
 import torch
 from torch import Tensor
 
+from attnlib._types import Real
 from attnlib._validate import one_device, real_tensor
+from attnlib.theory.freezing import critical_std
 
 # Steps of the continued fraction below; for t >= 1 the last one moves the result by less than a rounding.
 _FRACTION_STEPS = 250
@@ -20,17 +23,22 @@ _FRACTION_STEPS = 250
 _TAIL_END = 1e3
 
 
-def sparsity_exp(gamma) -> Tensor:
+def sparsity_exp(gamma: Real) -> Tensor:
     """Softmax weights: ``exp(-gamma^2 / 2)``, for any mean.
+
+    Right for ``gamma < sqrt(log(n) / 2)``; beyond, see :func:`sparsity_exp_finite`.
 
     Args:
         gamma: standard deviation of the scores, at least 0; number or tensor.
 
     Returns:
-        float64 tensor. Right for ``gamma < sqrt(log(n) / 2)``; beyond, see :func:`sparsity_exp_finite`.
+        Dimensionless float64 tensor.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``gamma`` negative or not finite.
+
+    Shapes: that of the argument.
 
     Source: 9889-C5, U14.
 
@@ -41,21 +49,24 @@ def sparsity_exp(gamma) -> Tensor:
     return torch.exp(-gamma * gamma / 2)
 
 
-def sparsity_exp_finite(gamma, n) -> Tensor:
-    """Softmax weights over n keys, to leading exponential order: three phases instead of ``exp(-gamma^2 / 2)``.
+def sparsity_exp_finite(gamma: Real, n: Real) -> Tensor:
+    """Softmax weights over n keys, to leading exponential order: three phases of log S.
 
-    With ``c = sqrt(2 log n)``, log S is ``-gamma^2 / 2`` up to ``c / 2``, then ``(gamma - c)^2 / 2 - log(n) / 2``
-    up to c, and ``-log(n) / 2`` (one key) beyond.
+    With ``c = sqrt(2 log n)``, log S is ``-gamma^2 / 2`` up to ``c / 2``, then
+    ``(gamma - c)^2 / 2 - log(n) / 2`` up to c, and ``-log(n) / 2`` (one key) beyond.
 
     Args:
-        gamma: as :func:`sparsity_exp`.
-        n: number of keys, at least 1.
+        gamma: standard deviation of the scores, at least 0; number or tensor.
+        n: number of keys, at least 1; number or tensor.
 
     Returns:
-        float64 tensor, at least ``1 / sqrt(n)``; log S is off by o(log n).
+        Dimensionless float64 tensor, at least ``1 / sqrt(n)``; log S is off by o(log n).
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``gamma`` negative, ``n < 1`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 9889-C6.
 
@@ -64,7 +75,7 @@ def sparsity_exp_finite(gamma, n) -> Tensor:
     """
     gamma, n = one_device(real_tensor("gamma", gamma, low=0), real_tensor("n", n, low=1))
     length = torch.log(n)
-    critical = torch.sqrt(2 * length)
+    critical = critical_std(n)
     return torch.exp(
         torch.where(
             gamma < critical / 2,
@@ -74,18 +85,23 @@ def sparsity_exp_finite(gamma, n) -> Tensor:
     )
 
 
-def sparsity_identity(beta, gamma) -> Tensor:
-    """Weights equal to the scores: ``(sqrt(2/pi) e^{-r^2/2} + r erf(r / sqrt 2)) / sqrt(1 + r^2)``, r = beta / gamma.
+def sparsity_identity(beta: Real, gamma: Real) -> Tensor:
+    """Weights equal to the scores: ``(sqrt(2/pi) e^{-r^2/2} + r erf(r / sqrt 2)) / sqrt(1 + r^2)``.
+
+    ``r = beta / gamma``.
 
     Args:
-        beta: mean of the scores.
-        gamma: their standard deviation, above 0. Numbers or tensors; they broadcast.
+        beta: mean of the scores; number or tensor.
+        gamma: standard deviation of the scores, above 0; number or tensor.
 
     Returns:
-        float64 tensor, even in beta, never below ``sqrt(2/pi)``; accurate to a few roundings.
+        Dimensionless float64 tensor, even in beta, never below ``sqrt(2/pi)``; accurate to a few roundings.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``gamma <= 0`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 9889-C8.
 
@@ -98,20 +114,25 @@ def sparsity_identity(beta, gamma) -> Tensor:
     return math.sqrt(2 / math.pi) * torch.exp(-r * r / 2) / norm + r / norm * torch.erf(r / math.sqrt(2))
 
 
-def sparsity_relu2(beta, gamma) -> Tensor:
-    """Weights relu(score)^2: ``((r^2+1) Phi + r phi) / sqrt((r^4+6r^2+3) Phi + (r^3+5r) phi)``, r = beta / gamma.
+def sparsity_relu2(beta: Real, gamma: Real) -> Tensor:
+    """Weights relu(score)^2: ``((r^2+1) Phi + r phi) / sqrt((r^4+6r^2+3) Phi + (r^3+5r) phi)``.
 
-    Below r = -1 the terms of that form cancel, so the ratios of the repeated integrals of phi take over.
+    ``r = beta / gamma``. Below r = -1 the terms of that form cancel, so the ratios of the repeated integrals
+    of phi take over.
 
     Args:
-        beta: mean of the scores.
-        gamma: their standard deviation, above 0. Numbers or tensors; they broadcast.
+        beta: mean of the scores; number or tensor.
+        gamma: standard deviation of the scores, above 0; number or tensor.
 
     Returns:
-        float64 tensor, increasing in r from 0 to 1; relative error about 1e-15 (1 + r^2) for r < 0.
+        Dimensionless float64 tensor, increasing in r from 0 to 1; relative error about 1e-15 (1 + r^2) for r
+        < 0.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``gamma <= 0`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 9889-C7.
 
@@ -153,19 +174,24 @@ def _relu2_tail(t: Tensor) -> Tensor:
     return torch.exp(-t * t / 4) * torch.sqrt(product / math.sqrt(2 * math.pi))
 
 
-def entropy(n, std, order=1.0) -> Tensor:
-    """Annealed Rényi entropy of softmax over n Gaussian scores: ``log n - order * std^2 / 2``.
+def entropy(n: Real, std: Real, order: Real = 1.0) -> Tensor:
+    """Annealed Rényi entropy of softmax over n Gaussian scores, in nats: ``log n - order * std^2 / 2``.
+
+    Describes a row only while ``max(1, order) std < sqrt(2 log n)``.
 
     Args:
-        n: number of keys, at least 1.
-        std: standard deviation of the scores, at least 0.
-        order: at least 0; 1 is Shannon's. Numbers or tensors; they broadcast.
+        n: number of keys, at least 1; number or tensor.
+        std: standard deviation of the scores, at least 0; number or tensor.
+        order: at least 0; 1 is Shannon's. Number or tensor.
 
     Returns:
-        float64 tensor, in nats. Describes a row only while ``max(1, order) std < sqrt(2 log n)``.
+        float64 tensor.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``n < 1``, ``std < 0``, ``order < 0`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: U14.
 

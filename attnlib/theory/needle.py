@@ -9,34 +9,54 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlib import _sphere
+from attnlib._types import Real
 from attnlib._validate import one_device, real_tensor
+from attnlib.theory import _angle
 
 
-def log_context(d, scale) -> Tensor:
-    """``log`` of :func:`context`, for lengths beyond float64.
+def log_context(d: Real, scale: Real) -> Tensor:
+    """Logarithm of the number of keys at which a matching key's weight falls to 1/2, in nats.
 
-    Arguments and errors as :func:`context`. float64, in nats. Source: 8823-C13.
+    ``scale d - log M_d(scale d)``, for lengths beyond float64.
+
+    Args:
+        d: dimension, at least 2; number or tensor.
+        scale: at least 0; number or tensor.
+
+    Returns:
+        float64 tensor.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``d < 2``, ``scale < 0`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
+
+    Source: 8823-C13.
 
     >>> print(f"{float(log_context(4096, 1.0)):.1f}")
     2550.0
     """
     d, scale = one_device(real_tensor("d", d, low=2), real_tensor("scale", scale, low=0))
-    return _sphere.statistics(scale * d, d).gap
+    return _angle.statistics(scale * d, d).gap
 
 
-def context(d, scale) -> Tensor:
+def context(d: Real, scale: Real) -> Tensor:
     """Number of random keys at which the weight of one matching key falls to 1/2, the scale held fixed.
 
     Args:
-        d: dimension, at least 2.
-        scale: at least 0. Numbers or tensors; they broadcast.
+        d: dimension, at least 2; number or tensor.
+        scale: at least 0; number or tensor.
 
     Returns:
-        float64 tensor, ``exp(scale d) / M_d(scale d)``; inf where that exceeds float64 (see :func:`log_context`).
+        float64 tensor, ``exp(scale d) / M_d(scale d)``; inf where that exceeds float64 (see
+        :func:`log_context`).
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``d < 2``, ``scale < 0`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 8823-C13.
 
@@ -46,18 +66,22 @@ def context(d, scale) -> Tensor:
     return torch.exp(log_context(d, scale))
 
 
-def weight(n, d, scale) -> Tensor:
+def weight(n: Real, d: Real, scale: Real) -> Tensor:
     """Weight of the matching key among n random ones: ``1 / (1 + n M_d(scale d) exp(-scale d))``.
 
     Args:
-        n: number of random keys, at least 1.
-        d, scale: as :func:`context`.
+        n: number of random keys, at least 1; number or tensor.
+        d: dimension, at least 2; number or tensor.
+        scale: at least 0; number or tensor.
 
     Returns:
-        float64 tensor in (0, 1).
+        Dimensionless float64 tensor in (0, 1).
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``n < 1``, ``d < 2``, ``scale < 0`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 8823-C13.
 
@@ -68,20 +92,24 @@ def weight(n, d, scale) -> Tensor:
     return torch.sigmoid(log_context(d, scale) - torch.log(n))
 
 
-def scale(n, d) -> Tensor:
+def scale(n: Real, d: Real) -> Tensor:
     """Smallest scale at which the matching key keeps weight 1/2 among n random keys.
 
     Solves ``scale d - log M_d(scale d) = log n``; about ``(log n / d)(1 + log n / (2 d))``.
 
     Args:
-        n: number of random keys, at least 1.
-        d: dimension, at least 2. Numbers or tensors; they broadcast.
+        n: number of random keys, at least 1; number or tensor.
+        d: dimension, at least 2; number or tensor.
 
     Returns:
         float64 tensor; 0 for n = 1, where match and distractor share the row at scale 0.
 
     Raises:
-        InvalidArgument: ``n < 1``, ``d < 2``, or so many keys in so few dimensions that no float64 scale suffices.
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``n < 1``, ``d < 2``, a value that is not finite, or so many keys in so few
+            dimensions that no float64 scale suffices.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 8823-C13.
 
@@ -90,4 +118,4 @@ def scale(n, d) -> Tensor:
     1.054
     """
     n, d = one_device(real_tensor("n", n, low=1), real_tensor("d", d, low=2))
-    return _sphere.kappa_for_gap(torch.log(n), d) / d
+    return _angle.kappa_for_gap(torch.log(n), d) / d

@@ -1,8 +1,10 @@
 """Independent noise on the scores of a row: what it does to the output, to leading order.
 
 For noise eps the weights become ``p_i e^{eps_i} / sum``. Expanding the ratio in its numerator and denominator
-(the delta method) leaves one number of the noise, ``E e^{2 eps} / (E e^{eps})^2 - 1``, which for Gaussian noise
-is ``e^{std^2} - 1``. The expansion needs many effective keys and ``std < sqrt(log n)`` (9593-C2).
+(the delta method) leaves one number of the noise, ``E e^{2 eps} / (E e^{eps})^2 - 1``, which for Gaussian
+noise is ``e^{std^2} - 1``. The expansion needs many effective keys: over n keys of equal weight it holds
+while ``std < sqrt(2 log n / 3)``, where the keys that carry ``E e^{2 eps}`` still leave the sum to the
+others, and counts far too much beyond (9593-C2).
 """
 
 from __future__ import annotations
@@ -10,14 +12,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from attnlib._types import Real
 from attnlib._validate import finite, floating_tensor, no_nan, nonempty_dim, real_tensor
 from attnlib.errors import InvalidArgument
 
 
-def gaussian_factor(std) -> Tensor:
-    """``E e^{2 eps} / (E e^{eps})^2 - 1 = e^{std^2} - 1`` for Gaussian noise; float64.
+def gaussian_factor(std: Real) -> Tensor:
+    """``E e^{2 eps} / (E e^{eps})^2 - 1 = e^{std^2} - 1`` for Gaussian noise.
 
-    ``std`` is a number or a tensor; a negative one is an ``InvalidArgument``. Dimensionless. Source: 9593-C2.
+    Args:
+        std: of the noise, at least 0; number or tensor.
+
+    Returns:
+        Dimensionless float64 tensor.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``std`` negative or not finite.
+
+    Shapes: that of the argument.
+
+    Source: 9593-C2.
 
     >>> print(f"{float(gaussian_factor(0.5)):.6f}")
     0.284025
@@ -26,7 +41,7 @@ def gaussian_factor(std) -> Tensor:
     return torch.expm1(std * std)
 
 
-def _weights_and_deviations(scores, values) -> tuple[Tensor, Tensor]:
+def _weights_and_deviations(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """``p`` and ``v - o`` in float64, keys along dim -1 of the first and of the second's leading axes."""
     scores, values = floating_tensor("scores", scores), floating_tensor("values", values)
     nonempty_dim("scores", scores, -1)
@@ -50,7 +65,7 @@ def _weights_and_deviations(scores, values) -> tuple[Tensor, Tensor]:
     return p, values - (p * values).sum(-2, keepdim=True)
 
 
-def _noisy(scores, values, std, power: int) -> Tensor:
+def _noisy(scores: Tensor, values: Tensor, std: Real, power: int) -> Tensor:
     p, deviation = _weights_and_deviations(scores, values)
     moment = (p * p * deviation**power).sum(-2)
     if values.ndim == scores.ndim:
@@ -58,21 +73,24 @@ def _noisy(scores, values, std, power: int) -> Tensor:
     return gaussian_factor(std) * moment
 
 
-def output_variance(scores, values, std) -> Tensor:
-    """Variance of ``sum_j p_j v_j`` under Gaussian noise on the scores: ``(e^{std^2} - 1) sum_j p_j^2 (v_j - o)^2``.
+def output_variance(scores: Tensor, values: Tensor, std: Real) -> Tensor:
+    """Variance of ``sum_j p_j v_j`` under Gaussian noise: ``(e^{std^2} - 1) sum_j p_j^2 (v_j - o)^2``.
+
+    The noise is on the scores, independent from key to key; to leading order.
 
     Args:
-        scores: floating tensor (..., n), scaled; -inf masks a key.
-        values: floating tensor (..., n), or
-            (..., n, d) for vector outputs.
+        scores: floating-point tensor (..., n), scaled; -inf masks a key.
+        values: floating-point tensor (..., n), or (..., n, d) for vector outputs.
         std: of the noise, at least 0; number or tensor.
 
     Returns:
-        float64 tensor (...) or (..., d); differentiable in scores and values.
+        float64 tensor; differentiable in scores and values.
 
     Raises:
-        InvalidArgument: NaN, a row without a finite score, ``std < 0``, or shapes that do not fit.
         TypeError: scores or values not floating-point tensors.
+        InvalidArgument: NaN, a row without a finite score, ``std < 0``, or shapes that do not fit.
+
+    Shapes: (...), or (..., d) for vector outputs.
 
     Source: 9593-C2.
 
@@ -84,10 +102,26 @@ def output_variance(scores, values, std) -> Tensor:
     return _noisy(scores, values, std, 2)
 
 
-def output_bias(scores, values, std) -> Tensor:
-    """Bias of ``sum_j p_j v_j`` under Gaussian noise on the scores: ``-(e^{std^2} - 1) sum_j p_j^2 (v_j - o)``.
+def output_bias(scores: Tensor, values: Tensor, std: Real) -> Tensor:
+    """Bias of ``sum_j p_j v_j`` under Gaussian noise: ``-(e^{std^2} - 1) sum_j p_j^2 (v_j - o)``.
 
-    Arguments, returns and errors as :func:`output_variance`. Source: 9593-C2.
+    The noise is on the scores, independent from key to key; to leading order.
+
+    Args:
+        scores: floating-point tensor (..., n), scaled; -inf masks a key.
+        values: floating-point tensor (..., n), or (..., n, d) for vector outputs.
+        std: of the noise, at least 0; number or tensor.
+
+    Returns:
+        float64 tensor; differentiable in scores and values.
+
+    Raises:
+        TypeError: scores or values not floating-point tensors.
+        InvalidArgument: NaN, a row without a finite score, ``std < 0``, or shapes that do not fit.
+
+    Shapes: (...), or (..., d) for vector outputs.
+
+    Source: 9593-C2.
 
     >>> import torch
     >>> scores, values = torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])

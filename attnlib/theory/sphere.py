@@ -1,7 +1,7 @@
 """Keys uniform on the sphere of radius sqrt(d), a query of the same norm: scores scale * d * cos(theta).
 
-Annealed means that the sums over n keys are replaced by n times their expectation. That is right to leading order
-while the annealed entropy is positive and wrong beyond (8823-C8): the true mean entropy stays positive.
+Annealed means that the sums over n keys are replaced by n times their expectation. That is right to leading
+order while the annealed entropy is positive and wrong beyond (8823-C8): the true mean entropy stays positive.
 """
 
 from __future__ import annotations
@@ -9,24 +9,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from attnlib import _sphere
+from attnlib._types import Real
 from attnlib._validate import one_device, real_tensor
 from attnlib.errors import UnreachableEntropy
+from attnlib.theory import _angle
 
 
-def log_mgf(kappa, d) -> Tensor:
-    """``log E exp(kappa cos theta)``, theta the angle between random unit vectors in d dimensions.
+def log_mgf(kappa: Real, d: Real) -> Tensor:
+    """``log E exp(kappa cos theta)``, theta the angle between random unit vectors in d dimensions; nats.
 
     Args:
-        kappa: number or tensor, any finite value (the function is even).
-        d: number or tensor, at least 2; broadcasts with ``kappa``.
+        kappa: any finite value (the function is even); number or tensor.
+        d: dimension, at least 2; number or tensor.
 
     Returns:
-        float64 tensor, in nats; relative error below 1e-14 for d from 2 to 4096 and kappa up to 1e4.
+        float64 tensor; relative error below 1e-14 for d from 2 to 4096 and kappa up to 1e4.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``kappa`` not finite, or ``d < 2``.
-        TypeError: an argument is not a real number or tensor.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 8823-C9.
 
@@ -34,38 +37,55 @@ def log_mgf(kappa, d) -> Tensor:
     0.496284
     """
     kappa, d = one_device(real_tensor("kappa", kappa), real_tensor("d", d, low=2))
-    return _sphere.statistics(kappa.abs(), d).log_mgf
+    return _angle.statistics(kappa.abs(), d).log_mgf
 
 
-def mean_cos(kappa, d) -> Tensor:
+def mean_cos(kappa: Real, d: Real) -> Tensor:
     """``<cos theta>`` under the weights ``exp(kappa cos theta)``: I_{d/2}(kappa) / I_{d/2-1}(kappa).
 
-    Arguments and errors as :func:`log_mgf`, of which this is the derivative; odd in ``kappa``. Dimensionless
-    float64, relative error below 1e-14. Source: 8823-C9.
+    The derivative of :func:`log_mgf` in ``kappa``.
+
+    Args:
+        kappa: any finite value (the function is odd); number or tensor.
+        d: dimension, at least 2; number or tensor.
+
+    Returns:
+        Dimensionless float64 tensor, relative error below 1e-14.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``kappa`` not finite, or ``d < 2``.
+
+    Shapes: those of the arguments, broadcast.
+
+    Source: 8823-C9.
 
     >>> print(f"{float(mean_cos(1.0, 3)):.6f}")  # coth 1 - 1
     0.313035
     """
     kappa, d = one_device(real_tensor("kappa", kappa), real_tensor("d", d, low=2))
-    return torch.sign(kappa) * _sphere.statistics(kappa.abs(), d).mean_cos
+    return torch.sign(kappa) * _angle.statistics(kappa.abs(), d).mean_cos
 
 
-def entropy(n, d, scale) -> Tensor:
-    """Annealed entropy of a row over n keys: ``log n + log M_d(kappa) - kappa <cos>``, ``kappa = scale * d``.
+def entropy(n: Real, d: Real, scale: Real) -> Tensor:
+    """Annealed entropy of a row over n keys, in nats: ``log n + log M_d(kappa) - kappa <cos>``.
 
-    Exact in d. Negative beyond :func:`freezing_scale`, where it no longer describes any row.
+    ``kappa = scale * d``. Exact in d. Negative beyond :func:`freezing_scale`, where it no longer describes
+    any row.
 
     Args:
-        n: number of keys, at least 1.
-        d: dimension, at least 2.
-        scale: any finite number. Each a number or
-            a tensor; they broadcast.
+        n: number of keys, at least 1; number or tensor.
+        d: dimension, at least 2; number or tensor.
+        scale: any finite number or tensor.
 
     Returns:
-        float64 tensor, in nats.
+        float64 tensor.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: ``n < 1``, ``d < 2`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 8823-C9.
 
@@ -75,34 +95,64 @@ def entropy(n, d, scale) -> Tensor:
     n, d, scale = one_device(
         real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("scale", scale)
     )
-    return torch.log(n) - _sphere.statistics((scale * d).abs(), d).loss
+    return torch.log(n) - _angle.statistics((scale * d).abs(), d).loss
 
 
-def varentropy(d, scale) -> Tensor:
-    """Annealed ``Var_p[log p]`` of a row: ``kappa^2 A'(kappa)``, minus the slope of :func:`entropy` in log scale.
+def varentropy(d: Real, scale: Real) -> Tensor:
+    """Annealed ``Var_p[log p]`` of a row, in nats squared: ``kappa^2 A'(kappa)``, ``kappa = scale * d``.
 
-    Its inverse is the local power of the entropy-holding law: ``d log scale / d log n = 1 / varentropy``.
-    Arguments and errors as :func:`entropy`. float64, nats squared. Source: U9, 8823-C15.
+    Minus the slope of :func:`entropy` in log scale. Its inverse is the local power of the entropy-holding
+    law: ``d log scale / d log n = 1 / varentropy``.
+
+    Args:
+        d: dimension, at least 2; number or tensor.
+        scale: any finite number or tensor.
+
+    Returns:
+        float64 tensor.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``d < 2`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
+
+    Source: U9, 8823-C15.
 
     >>> print(f"{float(varentropy(64, 1 / 8)):.4f}")
     0.9567
     """
     d, scale = one_device(real_tensor("d", d, low=2), real_tensor("scale", scale))
-    return _sphere.statistics((scale * d).abs(), d).variance
+    return _angle.statistics((scale * d).abs(), d).variance
 
 
-def sparsity(d, scale) -> Tensor:
-    """Annealed ``S = E p / sqrt(E p^2)`` of a row: ``M_d(kappa) / sqrt(M_d(2 kappa))``, ``kappa = scale * d``.
+def sparsity(d: Real, scale: Real) -> Tensor:
+    """Annealed ``S = E p / sqrt(E p^2)`` of a row: ``M_d(kappa) / sqrt(M_d(2 kappa))``.
 
-    Exact in d, for n -> infinity; the twin for norm-sqrt(d) keys of :func:`attnlib.theory.gaussian.sparsity_exp`.
-    Arguments and errors as :func:`entropy`. Source: 9889-C5.
+    ``kappa = scale * d``. Exact in d, for n -> infinity; the twin for norm-sqrt(d) keys of
+    :func:`attnlib.theory.gaussian.sparsity_exp`.
+
+    Args:
+        d: dimension, at least 2; number or tensor.
+        scale: any finite number or tensor.
+
+    Returns:
+        Dimensionless float64 tensor in (0, 1].
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``d < 2`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
+
+    Source: 9889-C5.
 
     >>> print(f"{float(sparsity(64, 1 / 8)):.4f}")
     0.6215
     """
     d, scale = one_device(real_tensor("d", d, low=2), real_tensor("scale", scale))
     kappa = (scale * d).abs()
-    return torch.exp(_sphere.statistics(kappa, d).log_mgf - _sphere.statistics(2 * kappa, d).log_mgf / 2)
+    return torch.exp(_angle.statistics(kappa, d).log_mgf - _angle.statistics(2 * kappa, d).log_mgf / 2)
 
 
 def _critical_cos(scale: Tensor) -> Tensor:
@@ -110,19 +160,22 @@ def _critical_cos(scale: Tensor) -> Tensor:
     return 2 * scale / (1 + torch.hypot(torch.ones_like(scale), 2 * scale))
 
 
-def rate(scale) -> Tensor:
-    """Laplace rate: the entropy a row loses per dimension, ``f = -log((sqrt(1 + 4 s^2) - 1) / (2 s^2)) / 2``.
+def rate(scale: Real) -> Tensor:
+    """Laplace rate, nats per dimension that a row loses: ``f = -log((sqrt(1 + 4 s^2) - 1) / (2 s^2)) / 2``.
 
     ``H = log n - d f(scale) + O(1)``. About ``scale^2 / 2`` for small and ``log(scale) / 2`` for large scale.
 
     Args:
-        scale: number or tensor, any finite value (the function is even).
+        scale: any finite value (the function is even); number or tensor.
 
     Returns:
-        float64 tensor, nats per dimension, exact to rounding at every scale.
+        float64 tensor, exact to rounding at every scale.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         InvalidArgument: a ``scale`` that is not finite.
+
+    Shapes: that of the argument.
 
     Source: 8823-C10.
 
@@ -135,11 +188,24 @@ def rate(scale) -> Tensor:
     return torch.log1p(scale * _critical_cos(scale)) / 2
 
 
-def rate_correction(scale) -> Tensor:
-    """The next order of Laplace's method: ``H = log n - d f(scale) - rate_correction(scale) + O(1/d)``.
+def rate_correction(scale: Real) -> Tensor:
+    """The next order of Laplace's method, in nats: ``log(1 - c^4) / 2 + 2 c^4 / (1 + c^2)^2``.
 
-    ``log(1 - c^4) / 2 + 2 c^4 / (1 + c^2)^2`` with c the cosine at the peak. float64, nats, even in ``scale``.
-    Argument and errors as :func:`rate`. Source: 8823-C10.
+    ``H = log n - d rate(scale) - rate_correction(scale) + O(1/d)``, c the cosine at the peak.
+
+    Args:
+        scale: any finite value (the function is even); number or tensor.
+
+    Returns:
+        float64 tensor.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: a ``scale`` that is not finite.
+
+    Shapes: that of the argument.
+
+    Source: 8823-C10.
 
     >>> print(f"{float(rate_correction(1)):.6f}")
     0.073934
@@ -152,10 +218,24 @@ def rate_correction(scale) -> Tensor:
     return log_term / 2 + 2 * (square / (1 + square)) ** 2
 
 
-def laplace_entropy(n, d, scale) -> Tensor:
-    """``log n - d rate(scale) - rate_correction(scale)``: :func:`entropy` up to O(1/d).
+def laplace_entropy(n: Real, d: Real, scale: Real) -> Tensor:
+    """``log n - d rate(scale) - rate_correction(scale)``, in nats: :func:`entropy` up to O(1/d).
 
-    Arguments and errors as :func:`entropy`, but any ``d >= 1``. Source: 8823-C10.
+    Args:
+        n: number of keys, at least 1; number or tensor.
+        d: dimension, at least 1; number or tensor.
+        scale: any finite number or tensor.
+
+    Returns:
+        float64 tensor.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``n < 1``, ``d < 1`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
+
+    Source: 8823-C10.
 
     >>> print(f"{float(laplace_entropy(512, 64, 1 / 8) - entropy(512, 64, 1 / 8)):.0e}")
     -9e-06
@@ -176,22 +256,25 @@ def _loss_to(n: Tensor, entropy: Tensor) -> Tensor:
     return loss
 
 
-def scale_for_entropy(n, d, entropy) -> Tensor:
+def scale_for_entropy(n: Real, d: Real, entropy: Real) -> Tensor:
     """Scale that gives rows over n keys a target entropy, to leading order: ``sqrt(e^{4y} - e^{2y})``.
 
     ``y = (log n - entropy) / d``; inverts ``log n - d rate(scale) = entropy``.
 
     Args:
-        n: number of keys, at least 1.
-        d: dimension, at least 1.
-        entropy: target in nats, in [0, log n].
+        n: number of keys, at least 1; number or tensor.
+        d: dimension, at least 1; number or tensor.
+        entropy: target in nats, in [0, log n]; number or tensor.
 
     Returns:
         float64 tensor, non-negative.
 
     Raises:
+        TypeError: an argument that is no real number or tensor of them.
         UnreachableEntropy: the target exceeds log n.
         InvalidArgument: ``n < 1``, ``d < 1``, ``entropy < 0`` or a value that is not finite.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 8823-C12.
 
@@ -205,10 +288,26 @@ def scale_for_entropy(n, d, entropy) -> Tensor:
     return torch.exp(y) * torch.sqrt(torch.expm1(2 * y))
 
 
-def exact_scale_for_entropy(n, d, entropy) -> Tensor:
+def exact_scale_for_entropy(n: Real, d: Real, entropy: Real) -> Tensor:
     """Scale at which the annealed entropy equals the target, exact in d (no Laplace estimate).
 
-    Arguments, returns and errors as :func:`scale_for_entropy`, but ``d >= 2``. Source: 8823-C9, C12.
+    Args:
+        n: number of keys, at least 1; number or tensor.
+        d: dimension, at least 2; number or tensor.
+        entropy: target in nats, in [0, log n]; number or tensor.
+
+    Returns:
+        float64 tensor, non-negative.
+
+    Raises:
+        TypeError: an argument that is no real number or tensor of them.
+        UnreachableEntropy: the target exceeds log n.
+        InvalidArgument: ``n < 1``, ``d < 2``, ``entropy < 0``, a value that is not finite, or so many keys in
+            so few dimensions that no float64 scale suffices.
+
+    Shapes: those of the arguments, broadcast.
+
+    Source: 8823-C9, C12.
 
     >>> scale = exact_scale_for_entropy(4096, 64, 2.5)
     >>> from attnlib.theory import sphere
@@ -218,21 +317,25 @@ def exact_scale_for_entropy(n, d, entropy) -> Tensor:
     n, d, entropy = one_device(
         real_tensor("n", n, low=1), real_tensor("d", d, low=2), real_tensor("entropy", entropy, low=0)
     )
-    return _sphere.kappa_for_loss(_loss_to(n, entropy), d) / d
+    return _angle.kappa_for_loss(_loss_to(n, entropy), d) / d
 
 
-def freezing_scale(n, d) -> Tensor:
+def freezing_scale(n: Real, d: Real) -> Tensor:
     """Scale at which the annealed entropy is 0 nats, exact in d: beyond it a few keys hold the row.
 
     Args:
-        n: number of keys, at least 1.
-        d: dimension, at least 2.
+        n: number of keys, at least 1; number or tensor.
+        d: dimension, at least 2; number or tensor.
 
     Returns:
         float64 tensor; 0 for a single key.
 
     Raises:
-        InvalidArgument: ``n < 1``, ``d < 2`` or a value that is not finite.
+        TypeError: an argument that is no real number or tensor of them.
+        InvalidArgument: ``n < 1``, ``d < 2``, a value that is not finite, or so many keys in so few
+            dimensions that no float64 scale suffices.
+
+    Shapes: those of the arguments, broadcast.
 
     Source: 8823-C8, C11.
 

@@ -12,7 +12,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 import attnlib as al
 from attnlib.errors import InvalidArgument, UnreachableEntropy
-from benchmarks.normalization_suite import problems
+from benchmarks.normalization_problems import problems
 
 INF = math.inf
 EPS = torch.finfo(torch.float64).eps

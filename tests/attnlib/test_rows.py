@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from attnlib import _tiles
-from attnlib import rows as rows_module
-from attnlib._fused import kernels_for
+from attnlib._rows import engine, tiles
+from attnlib._rows.engine import kernels_for
 from attnlib.errors import InvalidArgument
 from attnlib.rows import row_entropy, row_statistics, softmax_attention_with_statistics
 
@@ -514,7 +513,7 @@ def test_memory_layout_does_not_matter(impl):
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of 16 by 16, so that short rows span several, the last of them cut."""
-    monkeypatch.setattr(_tiles, "_SIDE", 16)
+    monkeypatch.setattr(tiles, "_SIDE", 16)
 
 
 def weighted_sum(rows):
@@ -567,7 +566,7 @@ def test_lengths_beyond_one_tile():
 
 @pytest.mark.parametrize("case", GRADIENT_CASES)
 def test_gradients_across_tiles(monkeypatch, case):
-    monkeypatch.setattr(_tiles, "_SIDE", 2)
+    monkeypatch.setattr(tiles, "_SIDE", 2)
     test_gradients("fused", case)
 
 
@@ -607,7 +606,7 @@ def test_rows_of_huge_logits_are_concentrated():
 @pytest.fixture
 def by_kernels(monkeypatch):
     """The way of the devices other than the CPU, with the CPU's kernels."""
-    monkeypatch.setattr(rows_module, "_rows_by_tiles", rows_module._rows_by_kernels)
+    monkeypatch.setattr(engine, "_by_tiles", engine._by_kernels)
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -624,3 +623,22 @@ def test_gradients_with_output_by_kernels(by_kernels, case):
 
 def test_second_derivatives_are_refused_by_kernels(by_kernels):
     test_second_derivatives_are_refused()
+
+
+def test_what_runs_is_named():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert engine_for("fused", cpu, False) == engine_for("fused", cpu, True) == "tiles"
+    assert engine_for("fused", cuda, False) == "kernels" and engine_for("fused", cuda, True) == "blockwise"
+    for impl in ("blockwise", "reference"):
+        assert engine_for(impl, cpu, False) == engine_for(impl, cuda, True) == impl
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_fused_runs_tiles_on_a_cpu(monkeypatch, bias):
+    seen = []
+    monkeypatch.setattr(
+        engine, "_by_tiles", lambda *given: seen.append("tiles") or engine._by_kernels(*given)
+    )
+    q, k = inputs(5, 7)
+    row_entropy(q, k, attn_mask=draw(5, 7, seed=3) if bias else None)
+    assert seen == ["tiles"]

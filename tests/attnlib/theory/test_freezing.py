@@ -19,7 +19,8 @@ def test_frozen_entropy_against_mpmath():
 
 
 def test_frozen_entropy_is_that_of_poisson_dirichlet_weights():
-    # size-biased sticks: m = 1/2, weights V_k prod (1 - V_j), V_k ~ Beta(1/2, k/2); H_PD = E[-log V_1] size-biased
+    # size-biased sticks: m = 1/2, weights V_k prod (1 - V_j), V_k ~ Beta(1/2, k/2); H_PD = E[-log V_1]
+    # size-biased
     with mp.workdps(30):
         m = mp.mpf("0.5")
         size_biased = mp.quad(lambda v: -mp.log(v) * v ** (-m) * (1 - v) ** (m - 1), [0, 0.5, 1]) / mp.beta(

@@ -1,4 +1,4 @@
-"""Oracles: the delta method by automatic differentiation, and simulation where the order of the error is known."""
+"""Oracles: the delta method by automatic differentiation, simulation, and the exact law of a flat row."""
 
 import math
 
@@ -144,3 +144,36 @@ def test_bad_input(call, error, words):
     scores, values = row()
     with pytest.raises(error, match=words):
         call(scores, values)
+
+
+def exact_over_leading(n, std):
+    """Var of the output over n equal weights, values fixed, against the delta method's.
+
+    With x_i = e^{std z_i}, Q = E sum p^2 = n int u E[x^2 e^{-ux}] (E e^{-ux})^(n-1) du; by symmetry E p_i^2 = Q/n
+    and E p_i p_j = (1 - Q) / (n (n - 1)), so the variance is their difference times sum (v - mean)^2, where the
+    delta method has (e^{std^2} - 1) / n^2.
+    """
+    z = torch.linspace(-9 - std, 9 + 2 * std, 1201, dtype=DOUBLE)
+    density = torch.exp(-z * z / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
+    x = torch.exp(std * z)
+    log_u = torch.linspace(-40 - math.log(n), 12 - math.log(n), 1201, dtype=DOUBLE)
+    ux = torch.exp(log_u)[:, None] * x
+    others = torch.exp((n - 1) * torch.log1p(torch.expm1(-ux) @ density))
+    # u du = u^2 d log u
+    squares = n * (((ux**2 * torch.exp(-ux)) @ density) * others).sum() * (log_u[1] - log_u[0])
+    exact = squares / n - (1 - squares) / (n * (n - 1))
+    return float(exact / (noise.gaussian_factor(std) / n**2))
+
+
+def test_leading_order_ends_at_the_square_root_of_two_thirds_of_log_n():
+    for n, measured in ((1e4, 0.056), (1e6, 0.026), (1e9, 0.009)):
+        # sqrt(log n), which the documentation once named, is far beyond
+        assert exact_over_leading(n, math.sqrt(math.log(n))) == pytest.approx(measured, abs=6e-4)
+    lengths = (1e4, 1e7, 1e10, 1e13)
+    below, at, above = (
+        [exact_over_leading(n, share * math.sqrt(2 * math.log(n) / 3)) for n in lengths]
+        for share in (0.7, 1.0, 1.3)
+    )
+    assert below == sorted(below) and below[-1] > 0.95
+    assert above == sorted(above, reverse=True) and above[-1] < 0.05
+    assert all(0.3 < ratio < 0.6 for ratio in at)

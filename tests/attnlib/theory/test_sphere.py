@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attnlib import _sphere
 from attnlib.errors import InvalidArgument, UnreachableEntropy
-from attnlib.theory import sphere
+from attnlib.theory import _angle, sphere
 
 DIMENSIONS = (2, 2.5, 3, 8, 41, 42, 43, 64, 128, 1000, 4096)
 KAPPAS = (1e-8, 1e-3, 0.3, 1.0, 2.0, 5.0, 12.0, 30.0, 80.0, 500.0, 1e4)
@@ -40,7 +39,7 @@ def relative_error(got, expected):
 
 @pytest.mark.parametrize("d", DIMENSIONS)
 def test_bessel_quantities_against_mpmath(d):
-    got = _sphere.statistics(
+    got = _angle.statistics(
         torch.tensor(KAPPAS, dtype=torch.float64), torch.tensor(float(d), dtype=torch.float64)
     )
     # A comes down a contracting recurrence: a few roundings. gap and loss add up to 20 logarithms as large as
@@ -78,7 +77,7 @@ def test_three_dimensions_in_closed_form():
 
 
 def test_huge_concentration_keeps_the_small_differences():
-    got = _sphere.statistics(torch.tensor(1e11, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64))
+    got = _angle.statistics(torch.tensor(1e11, dtype=torch.float64), torch.tensor(2.0, dtype=torch.float64))
     _, gap, loss, _, rest, variance = oracle(1e11, 2)
     assert relative_error(got.gap, gap) < 1e-13
     assert relative_error(got.loss, loss) < 1e-13
@@ -166,7 +165,8 @@ def test_drop_at_the_usual_scale_is_half_a_nat_in_every_dimension():
 def test_exact_scale_gives_the_entropy_back(n, d, fraction):
     target = fraction * math.log(n)
     scale = sphere.exact_scale_for_entropy(n, d, target)
-    # forward error: the loss to rounding, plus its slope (at most (d - 1)/2, or log n) times the rounding of kappa
+    # forward error: the loss to rounding, plus its slope (at most (d - 1)/2, or log n) times the rounding of
+    # kappa
     assert abs(float(sphere.entropy(n, d, scale)) - target) <= 1e-13 * (1 + d + math.log(n))
 
 

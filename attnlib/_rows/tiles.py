@@ -14,14 +14,14 @@ takes less than half the time of exp. Claims U1, U2 and U7 of the book.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from attnlib._blockwise import differentiable_once
-from attnlib._fused import kernels_for
-from attnlib._layout import Layout
+from attnlib._rows.blockwise import differentiable_once
+from attnlib._rows.layout import Block, Geometry, Tensors
 
 # A tile is at most this many rows by as many keys: what a core's cache holds of float32. It takes further
 # heads where rows or keys are fewer, and where several threads share its work; then within a bound on memory.
@@ -33,14 +33,14 @@ _NOTHING = -1100.0
 
 
 class _Tiles:
-    """The logits of a layout, in bits, tile by tile in one buffer, heads and batches folded into one.
+    """All logits, in bits, tile by tile in one buffer, heads and batches folded into one.
 
     Small problems put several heads into a tile. Keys that no row of a tile sees, being in its future, are
     not visited.
     """
 
-    def __init__(self, layout: Layout, q: Tensor, k: Tensor):
-        self.layout = layout
+    def __init__(self, geometry: Geometry, q: Tensor, k: Tensor):
+        self.geometry = geometry
         self.batch, self.heads, self.n_q, _ = q.shape
         self.n_k = k.shape[-2]
         self.q, self.k = q.flatten(0, 1), k.flatten(0, 1)
@@ -50,14 +50,14 @@ class _Tiles:
         self.batch_step = min(self.batch, max(1, together // self.heads))
         self.size = self.head_step * self.batch_step * one_head
         self.scores = self.buffer()
-        if layout.is_causal:
+        if geometry.is_causal:
             side = min(_SIDE, self.n_q)
             self.future = self.q.new_full((side, side), -math.inf).triu_(1)
 
     def buffer(self) -> Tensor:
         return self.q.new_empty(self.size)
 
-    def rows(self) -> Iterator[tuple[tuple[slice, slice, slice], tuple[slice, slice]]]:
+    def rows(self) -> Iterator[tuple[Block, tuple[slice, slice]]]:
         """(batches, heads, rows) of each tile, and the same with the first two folded."""
         for b in range(0, self.batch, self.batch_step):
             b_end = min(b + self.batch_step, self.batch)
@@ -69,35 +69,34 @@ class _Tiles:
                     yield (slice(b, b_end), slice(h, h_end), rows), (folded, rows)
 
     def columns(self, rows: slice) -> Iterator[slice]:
-        end = min(self.n_k, rows.stop) if self.layout.is_causal else self.n_k
+        end = min(self.n_k, rows.stop) if self.geometry.is_causal else self.n_k
         for j in range(0, end, _SIDE):
             yield slice(j, min(j + _SIDE, end))
 
-    def logits(self, block: tuple[slice, slice, slice], folded: slice, columns: slice) -> Tensor:
+    def logits(self, block: Block, folded: slice, columns: slice) -> Tensor:
         """(folded, rows, columns), valid until the next call; -inf where a key is hidden."""
         b, h, rows = block
         q, k = self.q[folded, rows], self.k[folded, columns]
-        scores = shaped(self.scores, q.shape[0], q.shape[1], k.shape[1])
-        torch.baddbmm(scores, q, k.mT, beta=0, alpha=self.layout.scale / _LN2, out=scores)
-        bias = self.layout.bias
+        scores = _shaped(self.scores, (q.shape[0], q.shape[1], k.shape[1]))
+        torch.baddbmm(scores, q, k.mT, beta=0, alpha=self.geometry.scale / _LN2, out=scores)
+        bias = self.geometry.bias_of(block)
         if bias is not None:
-            cut = (slice(None) if size == 1 else part for part, size in zip(block, bias.shape))
             unfolded = scores.view(b.stop - b.start, h.stop - h.start, *scores.shape[1:])
-            unfolded.add_(bias[(*cut, columns)], alpha=1 / _LN2)
+            unfolded.add_(bias[..., columns], alpha=1 / _LN2)
         if self._on_diagonal(rows, columns):
             scores.add_(self.future[: scores.shape[1], : scores.shape[2]])
         return scores
 
     def _on_diagonal(self, rows: slice, columns: slice) -> bool:
-        return self.layout.is_causal and columns.start == rows.start
+        return self.geometry.is_causal and columns.start == rows.start
 
     def hides(self, rows: slice, columns: slice) -> bool:
         """Whether a key of the tile may be hidden; elsewhere no pass over it has to look for -inf."""
-        return self.layout.bias is not None or self._on_diagonal(rows, columns)
+        return self.geometry.bias is not None or self._on_diagonal(rows, columns)
 
 
-def shaped(buffer: Tensor | None, *shape: int) -> Tensor | None:
-    return None if buffer is None else buffer[: math.prod(shape)].view(shape)
+def _shaped(buffer: Tensor, shape: Sequence[int]) -> Tensor:
+    return buffer[: math.prod(shape)].view(*shape)
 
 
 def _below(scores: Tensor, level: Tensor, clamp: bool) -> Tensor:
@@ -148,52 +147,51 @@ class TiledRows(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, q, k, layout: Layout, with_moments: bool):
-        tiles = _Tiles(layout, q, k)
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, geometry: Geometry, with_moments: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        tiles = _Tiles(geometry, q, k)
         weights, products = tiles.buffer(), tiles.buffer() if with_moments else None
         sums = tuple(tiles.q.new_empty(tiles.q.shape[:2]) for _ in range(5 if with_moments else 3))
         for block, (folded, rows) in tiles.rows():
             parts = []
             for columns in tiles.columns(rows):
                 scores = tiles.logits(block, folded, columns)
-                buffers = (shaped(x, *scores.shape) for x in (weights, products))
-                parts.append(_sums(scores, *buffers, tiles.hides(rows, columns)))
+                weight = _shaped(weights, scores.shape)
+                product = None if products is None else _shaped(products, scores.shape)
+                parts.append(_sums(scores, weight, product, tiles.hides(rows, columns)))
             for whole, merged in zip(sums, _merge(parts)):
                 whole[folded, rows] = merged
         top, total, mean, *moments = (x.view(q.shape[:3]) for x in sums)
         log_total = total.log()
         lse, entropy = _LN2 * top + log_total, log_total - _LN2 * mean
-        if layout.bias is not None:
-            lse = lse.masked_fill(layout.empty, 0)
+        lse = geometry.hide_empty(lse, 0)
         varentropy = renyi = None
         if with_moments:
             varentropy, renyi = _LN2**2 * moments[0], 2 * log_total - moments[1].log()
         ctx.save_for_backward(q, k, top + mean, entropy / _LN2, varentropy, renyi)
-        ctx.layout = layout
+        ctx.geometry = geometry
         ctx.set_materialize_grads(False)
         return lse, entropy, varentropy, None if renyi is None else renyi.clamp(min=0)
 
     @staticmethod
     @differentiable_once
-    def backward(ctx, grad_lse, grad_entropy, grad_varentropy, grad_renyi):
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         q, k, mean, bits, varentropy, renyi = ctx.saved_tensors
-        constant, linear, square, own = _coefficients(
-            grad_lse, grad_entropy, grad_varentropy, grad_renyi, varentropy, renyi
-        )
+        terms = _coefficients(grads, varentropy, renyi)
         # p = share w, where w = 2^x is at most n since no p exceeds 1. What multiplies a whole row is left to
         # the rows of q and dq, so that of the entropy's dS = share b w x the tiles form w x alone.
         share = (-bits).exp2()
-        row_weight = ctx.layout.scale * share
-        entropy_alone = linear is not None and constant is square is own is None
+        row_weight = ctx.geometry.scale * share
+        entropy_alone = terms.linear is not None and terms.constant is terms.square is terms.own is None
         if entropy_alone:
-            row_weight = row_weight * linear
-        if own is not None:
-            own = own * share
-        mean, row_weight, constant, linear, square, own = (
-            None if x is None else x.flatten(0, 1)[..., None]
-            for x in (mean, row_weight, constant, linear, square, own)
+            row_weight = row_weight * terms.linear
+        mean, row_weight = _by_row(mean), _by_row(row_weight)
+        constant, linear, square, own = (
+            None if x is None else _by_row(x)
+            for x in terms._replace(own=None if terms.own is None else terms.own * share)
         )
-        tiles = _Tiles(ctx.layout, q, k)
+        tiles = _Tiles(ctx.geometry, q, k)
         weights, products = tiles.buffer(), None if square is None else tiles.buffer()
         grad_q = tiles.q.new_empty(tiles.q.shape)
         # A batched product is fast only into memory without gaps: dk has a tensor for every tile of keys, dq
@@ -207,16 +205,16 @@ class TiledRows(torch.autograd.Function):
                 # Far below the mean w is 0 and so is w x; the other factors might overflow were x not cut.
                 clamp = tiles.hides(rows, columns) or not entropy_alone
                 x = _below(tiles.logits(block, folded, columns), mean[at], clamp)
-                w, product = (shaped(buffer, *x.shape) for buffer in (weights, products))
+                w = _shaped(weights, x.shape)
                 torch.exp2(x, out=w)
                 if entropy_alone:
                     factor = x
                 elif linear is None:
                     factor = x.zero_()
-                elif square is None:
+                elif square is None or products is None:
                     factor = x.mul_(linear[at])
                 else:
-                    factor = torch.mul(x, square[at], out=product).add_(linear[at]).mul_(x)
+                    factor = torch.mul(x, square[at], out=_shaped(products, x.shape)).add_(linear[at]).mul_(x)
                 if constant is not None:
                     factor.add_(constant[at])
                 if own is not None:
@@ -228,42 +226,44 @@ class TiledRows(torch.autograd.Function):
         return grad_q.view(q.shape), torch.cat([part.mT for part in grad_k], dim=1).view(k.shape), None, None
 
 
-def _coefficients(grad_lse, grad_entropy, grad_varentropy, grad_renyi, varentropy, renyi):
+def _by_row(x: Tensor) -> Tensor:
+    """A number a row (B, H, Lq) as a column (B H, Lq, 1)."""
+    return x.flatten(0, 1)[..., None]
+
+
+class _Coefficients(NamedTuple):
     """a, b, c, e of dS = p (a + b x + c x^2 + e p), x in bits; None where nothing asks for the term."""
 
-    def total(*terms):
-        present = [factor * grad for factor, grad in terms if grad is not None]
-        return sum(present[1:], present[0]) if present else None
-
-    constant = total((1, grad_lse), (2, grad_renyi))
-    if grad_varentropy is not None:
-        constant = total((1, constant), (-varentropy, grad_varentropy))
-    linear = total((-_LN2, grad_entropy), (2 * _LN2, grad_varentropy))
-    own = None if grad_renyi is None else -2 * renyi.exp() * grad_renyi
-    return constant, linear, total((_LN2**2, grad_varentropy)), own
+    constant: Tensor | None
+    linear: Tensor | None
+    square: Tensor | None
+    own: Tensor | None
 
 
-class Attend(torch.autograd.Function):
-    """Output of softmax attention from the device's kernel, 0 where a row sees no key."""
+def _coefficients(
+    grads: Sequence[Tensor | None], varentropy: Tensor | None, renyi: Tensor | None
+) -> _Coefficients:
+    """From the gradients of lse, entropy, varentropy and Renyi entropy, and the values of the last two."""
 
-    @staticmethod
-    def forward(ctx, q, k, v, layout: Layout):
-        kernels = kernels_for(q.device, q.dtype)
-        out, lse = kernels.forward(q, k, v, layout.bias, layout.is_causal, layout.scale)
-        if layout.bias is not None:
-            out, lse = out.masked_fill(layout.empty[..., None], 0), lse.masked_fill(layout.empty, 0)
-        ctx.save_for_backward(q, k, v, out, lse)
-        ctx.layout = layout
-        return out
+    def total(*terms: tuple[float | Tensor, Tensor | None]) -> Tensor | None:
+        wanted = [factor * grad for factor, grad in terms if grad is not None]
+        return sum(wanted[1:], wanted[0]) if wanted else None
 
-    @staticmethod
-    @differentiable_once
-    def backward(ctx, grad):
-        q, k, v, out, lse = ctx.saved_tensors
-        layout = ctx.layout
-        if layout.bias is not None:
-            grad = grad.masked_fill(layout.empty[..., None], 0)
-        grads = kernels_for(q.device, q.dtype).backward(
-            grad, q, k, v, out, lse, layout.bias, layout.is_causal, layout.scale
-        )
-        return *grads, None
+    of_lse, of_entropy, of_varentropy, of_renyi = grads
+    constant, own = total((1, of_lse), (2, of_renyi)), None
+    if of_varentropy is not None and varentropy is not None:
+        constant = total((1, constant), (-varentropy, of_varentropy))
+    if of_renyi is not None and renyi is not None:
+        own = -2 * renyi.exp() * of_renyi
+    linear = total((-_LN2, of_entropy), (2 * _LN2, of_varentropy))
+    return _Coefficients(constant, linear, total((_LN2**2, of_varentropy)), own)
+
+
+def rows_by_tiles(
+    tensors: Tensors, geometry: Geometry, with_moments: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """lse, entropy and, if wanted, varentropy and Renyi entropy of order 2 of every row."""
+    rows: tuple[Tensor, Tensor, Tensor | None, Tensor | None] = TiledRows.apply(
+        tensors.q, tensors.k, geometry, with_moments
+    )
+    return rows

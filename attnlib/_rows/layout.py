@@ -1,37 +1,60 @@
-"""One reading of (q, k, v, mask, scale) for every attention function: shapes, visible keys, scale."""
+"""One reading of (q, k, v, mask, scale) for every attention function, as tensors and as geometry.
+
+What has a gradient travels as tensors, once; how they are read (masks, causality, scale, shapes) as geometry.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
+from attnlib._implementations import at_least_float32
+from attnlib._types import Scale
 from attnlib._validate import finite, floating_tensor, real_number
 from attnlib.errors import InvalidArgument
 
-_EVERYTHING = (slice(None),) * 3
+Block: TypeAlias = tuple[slice, slice, slice]
+"""Some batches, some heads, some rows of (B, H, Lq)."""
+
+_EVERYTHING: Block = (slice(None), slice(None), slice(None))
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Checked arguments in kernel layout. Logits are ``scale * q k^T + bias``, the future cut off if causal.
+class Tensors(NamedTuple):
+    """Queries (B, H, Lq, d), keys (B, H, Lk, d) and values (B, H, Lk, dv) in the computing dtype.
 
-    ``q`` (B, H, Lq, d), ``k`` (B, H, Lk, d) and ``v`` (B, H, Lk, dv) have the computing dtype; a scale that
-    varies from row to row, or is not positive, is already multiplied into ``q`` and ``scale`` is 1 then.
-    ``bias`` broadcasts to (B, H, Lq, Lk), with -inf where a key is hidden; ``visible`` counts the keys each
-    row sees and broadcasts to (B, H, Lq).
+    A scale that varies from row to row, or is not positive, is already multiplied into ``q``.
     """
 
     q: Tensor
     k: Tensor
     v: Tensor | None
+
+    @property
+    def values(self) -> Tensor:
+        """``v``, where the caller has passed one."""
+        return present(self.v)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Who sees whom, at what scale: logits are ``scale * q k^T + bias``, the future cut off if causal.
+
+    It holds no query, key or value, and (the reference aside) no graph, so a backward pass may keep it.
+    ``shape`` is (B, H, Lq, Lk); ``bias`` broadcasts to it, with -inf where a key is hidden, and varies where
+    a visible key has another entry than 0; ``visible`` counts the keys each row sees and broadcasts to
+    (B, H, Lq). ``lead`` and ``dtype`` are the leading dimensions and the dtype that results go back to.
+    """
+
+    shape: tuple[int, int, int, int]
+    scale: float
+    is_causal: bool
     bias: Tensor | None
     bias_varies: bool
-    is_causal: bool
-    scale: float
     visible: Tensor
     lead: tuple[int, ...]
     dtype: torch.dtype
@@ -49,49 +72,46 @@ class Layout:
         """The same, in the dtype of the input."""
         return self.unfold(x).to(self.dtype)
 
-    def centred(self) -> tuple[Layout, Tensor]:
-        """Keys minus their mean over the keys some row sees, and what this takes from each row's logits.
+    def refuse_bias(self) -> None:
+        """Raise if the mask does more than to hide keys."""
+        if self.bias_varies:
+            raise InvalidArgument("attn_mask must hide keys only: True/False, or 0/-inf")
 
-        Softmax does not change; rounding does, if the keys share a large common part.
-        """
-        seen = None
-        if self.bias is not None:
-            seen = (self.bias > -math.inf).any(dim=-2, keepdim=True)
-        if self.is_causal and self.q.shape[-2] < self.k.shape[-2]:
-            reached = torch.arange(self.k.shape[-2], device=self.k.device) < self.q.shape[-2]
-            seen = reached if seen is None else seen & reached
-        with torch.no_grad():
-            if seen is None:
-                mean = self.k.mean(dim=-2, keepdim=True)
-            else:
-                weight = seen.to(self.k.dtype)
-                weight = weight / weight.sum(dim=-1, keepdim=True).clamp(min=1)
-                mean = weight.expand(*self.k.shape[:2], 1, -1) @ self.k
-        return replace(self, k=self.k - mean), self.scale * (self.q @ mean.mT).squeeze(-1)
+    def times(self, factor: float) -> Geometry:
+        """Every logit multiplied by ``factor`` > 0."""
+        bias = None if self.bias is None else factor * self.bias
+        return replace(self, scale=factor * self.scale, bias=bias)
 
-    def detached(self) -> Layout:
-        """What a backward pass may keep: no graph behind it, no values."""
-        return replace(self, q=self.q.detach(), k=self.k.detach(), v=None)
+    def hide_empty(self, x: Tensor, value: float) -> Tensor:
+        """Put ``value`` into the rows of ``x`` (B, H, Lq, ...) that see no key; only a mask can do that."""
+        if self.bias is None:
+            return x
+        return x.masked_fill(self.empty[(...,) + (None,) * (x.ndim - 3)], value)
 
-    def blocks(self, elements: int) -> Iterator[tuple[slice, slice, slice]]:
+    def blocks(self, elements: int) -> Iterator[Block]:
         """Cut (B, H, Lq) into blocks whose logits have about ``elements`` entries, at least one row each."""
-        batch, heads, n_q, _ = self.q.shape
-        rows = min(n_q, max(1, elements // self.k.shape[-2]))
-        head_step = min(heads, max(1, elements // (self.k.shape[-2] * rows)))
-        batch_step = min(batch, max(1, elements // (self.k.shape[-2] * rows * head_step)))
+        batch, heads, n_q, n_k = self.shape
+        rows = min(n_q, max(1, elements // n_k))
+        head_step = min(heads, max(1, elements // (n_k * rows)))
+        batch_step = min(batch, max(1, elements // (n_k * rows * head_step)))
         for b in range(0, batch, batch_step):
             for h in range(0, heads, head_step):
                 for i in range(0, n_q, rows):
                     yield slice(b, b + batch_step), slice(h, h + head_step), slice(i, i + rows)
 
-    def logits(self, q: Tensor, k: Tensor, block: tuple[slice, slice, slice] = _EVERYTHING) -> Tensor:
+    def bias_of(self, block: Block) -> Tensor | None:
+        """The part of ``bias`` that belongs to a block; dimensions of size 1 stay as they are."""
+        if self.bias is None:
+            return None
+        cut = (slice(None) if size == 1 else part for part, size in zip(block, self.bias.shape))
+        return self.bias[tuple(cut)]
+
+    def logits(self, q: Tensor, k: Tensor, block: Block = _EVERYTHING) -> Tensor:
         """The masked logits of one block, written out; ``q`` and ``k`` are that block's own."""
         scores = self.scale * (q @ k.mT)
-        if self.bias is not None:
-            part = (
-                every if size == 1 else cut for every, cut, size in zip(_EVERYTHING, block, self.bias.shape)
-            )
-            scores = scores + self.bias[tuple(part)]
+        bias = self.bias_of(block)
+        if bias is not None:
+            scores = scores + bias
         if self.is_causal:
             first = block[2].start or 0
             row = torch.arange(first, first + q.shape[-2], device=q.device)
@@ -100,9 +120,39 @@ class Layout:
         return scores
 
 
-def at_least_float32(x: Tensor) -> torch.dtype:
-    """The dtype to compute in: that of ``x``, float32 for half precision."""
-    return torch.promote_types(floating_tensor("q", x).dtype, torch.float32)
+def centred(tensors: Tensors, geometry: Geometry) -> tuple[Tensors, Tensor]:
+    """Keys minus their mean over the keys some row sees, and what this takes from each row's logits.
+
+    Softmax does not change; rounding does, if the keys share a large common part.
+    """
+    q, k, _ = tensors
+    _, _, n_q, n_k = geometry.shape
+    seen = None
+    if geometry.bias is not None:
+        seen = (geometry.bias > -math.inf).any(dim=-2, keepdim=True)
+    if geometry.is_causal and n_q < n_k:
+        reached = torch.arange(n_k, device=k.device) < n_q
+        seen = reached if seen is None else seen & reached
+    with torch.no_grad():
+        if seen is None:
+            mean = k.mean(dim=-2, keepdim=True)
+        else:
+            weight = seen.to(k.dtype)
+            weight = weight / weight.sum(dim=-1, keepdim=True).clamp(min=1)
+            mean = weight.expand(*k.shape[:2], 1, -1) @ k
+    return tensors._replace(k=k - mean), geometry.scale * (q @ mean.mT).squeeze(-1)
+
+
+def present(x: Tensor | None) -> Tensor:
+    """A tensor that is there because the caller asked for it."""
+    if x is None:
+        raise AssertionError("this was not asked for")
+    return x
+
+
+def unit_stride(x: Tensor) -> Tensor:
+    """The kernels need the last dimension contiguous; the CPU operator does not check, and goes wrong."""
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def _check_inputs(q: Tensor, k: Tensor, v: Tensor | None) -> None:
@@ -155,7 +205,7 @@ def _fold(x: Tensor, lead: tuple[int, ...], trailing: int) -> Tensor:
     return x.expand(lead[:-1] + own[-1:] + rest).reshape((-1, own[-1]) + rest)
 
 
-def _check_mask(attn_mask, lead: tuple[int, ...], q: Tensor, k: Tensor) -> Tensor:
+def _check_mask(attn_mask: object, lead: tuple[int, ...], q: Tensor, k: Tensor) -> Tensor:
     if not isinstance(attn_mask, Tensor):
         raise TypeError(f"attn_mask must be a torch.Tensor or None, got {type(attn_mask).__name__}")
     if attn_mask.dtype != torch.bool and not attn_mask.dtype.is_floating_point:
@@ -177,7 +227,9 @@ def _check_mask(attn_mask, lead: tuple[int, ...], q: Tensor, k: Tensor) -> Tenso
     return attn_mask.reshape((1,) * (len(full) - attn_mask.ndim) + attn_mask.shape)
 
 
-def _visible_counts(allowed: Tensor | None, is_causal: bool, n_q: int, n_k: int, device) -> int | Tensor:
+def _visible_counts(
+    allowed: Tensor | None, is_causal: bool, n_q: int, n_k: int, device: torch.device
+) -> int | Tensor:
     """Keys each row sees: an int where all rows see all keys, else a tensor broadcasting to (..., Lq)."""
     last = torch.arange(n_q, device=device).clamp(max=n_k - 1)
     if allowed is None:
@@ -190,7 +242,7 @@ def _visible_counts(allowed: Tensor | None, is_causal: bool, n_q: int, n_k: int,
     return allowed.tril().sum(dim=-1)
 
 
-def _row_scale(scale, counts: int | Tensor, d: int, dtype: torch.dtype) -> float | Tensor:
+def _row_scale(scale: Scale, counts: int | Tensor, d: int, dtype: torch.dtype) -> float | Tensor:
     if scale is None:
         return 1.0 / math.sqrt(d)
     if not callable(scale):
@@ -212,14 +264,14 @@ def resolve(
     *,
     attn_mask: Tensor | None,
     is_causal: bool,
-    scale,
+    scale: Scale,
     enable_gqa: bool,
-    dtype: torch.dtype | None = None,
-) -> Layout:
+    dtype: torch.dtype | None,
+) -> tuple[Tensors, Geometry]:
     """Check the arguments and bring them into kernel layout.
 
-    ``dtype`` is the computing dtype; by default that of the input, or float32 where a half-precision query
-    would have to be multiplied by the scale (which costs three digits of lse).
+    ``dtype`` is the computing dtype. None stands for that of the input, or float32 where a half-precision
+    query would have to be multiplied by the scale (which costs three digits of lse).
     """
     _check_inputs(q, k, v)
     given = q.dtype
@@ -229,49 +281,61 @@ def resolve(
         v = None if v is None else _expand_groups("v", v, heads)
     lead = _lead(q, k, v)
     n_q, n_k, d = q.shape[-2], k.shape[-2], q.shape[-1]
-    mask = None if attn_mask is None else _check_mask(attn_mask, lead, q, k)
-    allowed = None
-    if mask is not None:
+    mask = allowed = None
+    if attn_mask is not None:
+        mask = _check_mask(attn_mask, lead, q, k)
         allowed = mask if mask.dtype == torch.bool else mask > -math.inf
     counts = _visible_counts(allowed, is_causal, n_q, n_k, q.device)
 
-    wide = at_least_float32(q) if dtype is None else dtype
+    wide = at_least_float32(given) if dtype is None else dtype
     factor = _row_scale(scale, counts, d, wide)
-    folded = isinstance(factor, Tensor) or factor <= 0
-    compute = wide if folded or dtype is not None else given
+    # The kernels multiply after cutting to -inf, so a factor <= 0 would turn hidden keys into NaN.
+    into_q = factor if isinstance(factor, Tensor) or factor <= 0 else None
+    compute = given if into_q is None and dtype is None else wide
 
-    q, k, v = (None if x is None else x.to(compute).expand(*lead, *x.shape[-2:]) for x in (q, k, v))
-    if isinstance(factor, Tensor):
+    def whole(x: Tensor) -> Tensor:
+        return x.to(compute).expand(*lead, *x.shape[-2:])
+
+    q, k = whole(q), whole(k)
+    if isinstance(into_q, Tensor):
         try:
-            factor = factor.to(compute).expand(*lead, n_q)
+            into_q = into_q.to(compute).expand(*lead, n_q)[..., None]
         except RuntimeError:
             raise InvalidArgument(
-                f"scale(n, d) of shape {tuple(factor.shape)} does not broadcast to {lead + (n_q,)}"
+                f"scale(n, d) of shape {tuple(into_q.shape)} does not broadcast to {lead + (n_q,)}"
             ) from None
-        q = q * factor[..., None]
-    elif folded:
-        # The kernels multiply after cutting to -inf, so a factor <= 0 would turn hidden keys into NaN.
-        q = q * factor
-    bias, bias_varies = None, False
-    if mask is not None:
-        if mask.dtype == torch.bool:
-            bias = torch.zeros(mask.shape, dtype=compute, device=mask.device).masked_fill(~mask, -math.inf)
-        else:
-            bias_varies = bool(((mask != 0) & allowed).any())
-            bias = mask.to(compute)
-        bias = _fold(bias.expand(*bias.shape[:-1], n_k), lead, 2)
+    if into_q is not None:
+        q = q * into_q
     if not isinstance(counts, Tensor):
         counts = torch.full((1,), counts, device=q.device)
     counts = counts.expand(*counts.shape[:-1], n_q)
-    return Layout(
-        q=_fold(q, lead, 2),
-        k=_fold(k, lead, 2),
-        v=None if v is None else _fold(v, lead, 2),
+    tensors = Tensors(
+        q=_fold(q, lead, 2), k=_fold(k, lead, 2), v=None if v is None else _fold(whole(v), lead, 2)
+    )
+    bias, bias_varies = _bias(mask, lead, n_k, compute)
+    return tensors, Geometry(
+        shape=(*tensors.q.shape[:3], n_k),
+        scale=1.0 if isinstance(factor, Tensor) or factor <= 0 else factor,
+        is_causal=is_causal,
         bias=bias,
         bias_varies=bias_varies,
-        is_causal=is_causal,
-        scale=1.0 if folded else factor,
         visible=_fold(counts, lead, 1),
         lead=lead,
         dtype=given,
     )
+
+
+def _bias(
+    mask: Tensor | None, lead: tuple[int, ...], n_k: int, dtype: torch.dtype
+) -> tuple[Tensor | None, bool]:
+    """What the mask adds to the logits, and whether it does more than to hide."""
+    if mask is None:
+        return None, False
+    if mask.dtype == torch.bool:
+        bias, varies = (
+            torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(~mask, -math.inf),
+            False,
+        )
+    else:
+        bias, varies = mask.to(dtype), bool(((mask != 0) & (mask > -math.inf)).any())
+    return _fold(bias.expand(*bias.shape[:-1], n_k), lead, 2), varies

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor
 
-from attnlib._layout import Layout
+from attnlib._rows.layout import Geometry, Tensors
 
 # Logits written out at a time: within a core's cache on a CPU, enough work for a GPU.
 _BLOCK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}
@@ -19,19 +20,22 @@ def block_elements(x: Tensor) -> int:
     return _BLOCK_ELEMENTS.get(x.device.type, _BLOCK_ELEMENTS["cpu"])
 
 
+Backward: TypeAlias = Callable[..., tuple[Tensor | None, ...]]
+
+
 class _Refuse(torch.autograd.Function):
     """Identity in ``gradient`` that hangs on the inputs it came from, and cannot be differentiated."""
 
     @staticmethod
-    def forward(ctx, gradient, *inputs):
+    def forward(ctx: Any, gradient: Tensor, *inputs: Tensor) -> Tensor:
         return gradient.view_as(gradient)
 
     @staticmethod
-    def backward(ctx, *grads):
+    def backward(ctx: Any, *grads: Tensor) -> NoReturn:
         raise NotImplementedError("this is differentiable once; for second derivatives use impl='reference'")
 
 
-def differentiable_once(backward):
+def differentiable_once(backward: Backward) -> Backward:
     """For backward passes without a graph: under ``create_graph`` a second derivative raises, not reads 0.
 
     ``torch.autograd.function.once_differentiable`` notices only gradients that arrive with a graph of their
@@ -39,7 +43,7 @@ def differentiable_once(backward):
     """
 
     @functools.wraps(backward)
-    def wrapped(ctx, *grads):
+    def wrapped(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         with torch.no_grad():
             results = backward(ctx, *grads)
         if not torch.is_grad_enabled():
@@ -50,19 +54,22 @@ def differentiable_once(backward):
     return wrapped
 
 
-RowFunction = Callable[[Tensor, Tensor | None], tuple[Tensor, ...]]
+RowFunction: TypeAlias = Callable[[Tensor, Tensor | None], tuple[Tensor, ...]]
+"""From the logits of some rows, and the values, to results of as many rows."""
 
 
 class _Blockwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, layout: Layout, function: RowFunction):
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor | None, geometry: Geometry, function: RowFunction
+    ) -> tuple[Tensor, ...]:
         ctx.save_for_backward(q, k, v)
-        ctx.layout, ctx.function = layout, function
-        results = None
-        for block in layout.blocks(block_elements(q)):
+        ctx.geometry, ctx.function = geometry, function
+        results: tuple[Tensor, ...] = ()
+        for block in geometry.blocks(block_elements(q)):
             b, h, i = block
-            parts = function(layout.logits(q[b, h, i], k[b, h], block), None if v is None else v[b, h])
-            if results is None:
+            parts = function(geometry.logits(q[b, h, i], k[b, h], block), None if v is None else v[b, h])
+            if not results:
                 results = tuple(part.new_empty(q.shape[:3] + part.shape[3:]) for part in parts)
             for result, part in zip(results, parts):
                 result[block] = part
@@ -70,24 +77,25 @@ class _Blockwise(torch.autograd.Function):
 
     @staticmethod
     @differentiable_once
-    def backward(ctx, *grads):
-        q, k, v = ctx.saved_tensors
-        totals = [None if x is None else torch.zeros_like(x) for x in (q, k, v)]
-        for block in ctx.layout.blocks(block_elements(q)):
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        geometry: Geometry = ctx.geometry
+        inputs = [x for x in ctx.saved_tensors if x is not None]
+        totals = [torch.zeros_like(x) for x in inputs]
+        for block in geometry.blocks(block_elements(inputs[0])):
             b, h, _i = block
-            cuts = [block, (b, h), (b, h)]
+            cuts = [block, (b, h), (b, h)][: len(inputs)]
             with torch.enable_grad():
-                parts = [
-                    None if x is None else x[cut].detach().requires_grad_() for x, cut in zip((q, k, v), cuts)
-                ]
-                results = ctx.function(ctx.layout.logits(*parts[:2], block), parts[2])
-            present = [j for j, part in enumerate(parts) if part is not None]
-            gradients = torch.autograd.grad(results, [parts[j] for j in present], [g[block] for g in grads])
-            for j, gradient in zip(present, gradients):
-                totals[j][cuts[j]] += gradient
-        return *totals, None, None
+                parts = [x[cut].detach().requires_grad_() for x, cut in zip(inputs, cuts)]
+                q, k, *v = parts
+                results = ctx.function(geometry.logits(q, k, block), v[0] if v else None)
+            gradients = torch.autograd.grad(results, parts, [g[block] for g in grads])
+            for total, cut, gradient in zip(totals, cuts, gradients):
+                total[cut] += gradient
+        q_k_v = [*totals, None][:3]
+        return *q_k_v, None, None
 
 
-def blockwise(layout: Layout, function: RowFunction) -> tuple[Tensor, ...]:
+def blockwise(tensors: Tensors, geometry: Geometry, function: RowFunction) -> tuple[Tensor, ...]:
     """Apply ``function(logits, v)`` block by block, again in the backward pass; results (..., rows, *)."""
-    return _Blockwise.apply(layout.q, layout.k, layout.v, layout.detached(), function)
+    results: tuple[Tensor, ...] = _Blockwise.apply(*tensors, geometry, function)
+    return results

@@ -1,11 +1,12 @@
-"""The angle between random unit vectors in d dimensions, tilted by exp(kappa cos theta): float64, any kappa, any d.
+"""The angle between random unit vectors in d dimensions, tilted by exp(kappa cos theta); float64.
 
 Keys on a sphere are governed by the ratio A = I_{nu+1}(kappa) / I_nu(kappa), nu = d/2 - 1, and by
 M_d(kappa) = Gamma(nu+1) (2/kappa)^nu I_nu(kappa) = 0F1(; nu+1; kappa^2/4). Library Bessel functions overflow,
-underflow, or lose kappa - log M to rounding well inside kappa <= 1e4. Here the order is raised to where Debye's
-uniform expansion (DLMF 10.41) has converged and brought down again by A_nu = 1 / (2(nu+1)/kappa + A_{nu+1}),
-which contracts errors. Whatever is small somewhere (1 - A, kappa - log M, kappa A - log M) is carried down on its
-own and never formed as a difference of large numbers. Torch alone; autograd is not supported.
+underflow, or lose kappa - log M to rounding well inside kappa <= 1e4. Here the order is raised to where
+Debye's uniform expansion (DLMF 10.41) has converged and brought down again by A_nu = 1 / (2(nu+1)/kappa +
+A_{nu+1}), which contracts errors. Whatever is small somewhere (1 - A, kappa - log M, kappa A - log M) is
+carried down on its own and never formed as a difference of large numbers. For any kappa and any d >= 2;
+autograd is not supported.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from attnlib._newton import Residual, falling_root
 from attnlib._validate import one_device
 from attnlib.errors import InvalidArgument
 
-# Together these leave at most a few ulp of truncation error at every argument (tests/test_theory_sphere.py).
+# Together these leave at most a few ulp of truncation error at every argument
+# (tests/attnlib/theory/test_sphere.py).
 _LOWEST_DEBYE_ORDER = 20.0
 _DEBYE_TERMS = 14
 # For kappa^2 < 4 (nu+1) log M is summed as a power series: positive terms, the last one below 1 / 24!.
 _SERIES_TERMS = 24
-_NEWTON_STEPS = 60
 
 
 class Sphere(NamedTuple):
@@ -77,7 +79,7 @@ def _debye_sums(p: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _stirling(x: Tensor) -> Tensor:
-    """``log Gamma(x + 1) - (x log x - x + log(2 pi x) / 2)`` for x >= 20, where five terms give all digits."""
+    """``log Gamma(x + 1) - (x log x - x + log(2 pi x) / 2)`` for x >= 20: five terms give all digits."""
     y = 1 / (x * x)
     return (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y * (1 / 1680 - y / 1188)))) / x
 
@@ -145,7 +147,7 @@ def _solve(
     start: Callable[[Tensor, Tensor], Tensor],
     value_and_slope: Callable[[Sphere, Tensor], tuple[Tensor, Tensor]],
 ) -> Tensor:
-    """The kappa at which an increasing statistic, never above kappa, reaches ``target``; Newton in log kappa."""
+    """The kappa at which a statistic that rises, never above kappa, reaches ``target``; in log kappa."""
     target, d = torch.broadcast_tensors(*one_device(target, d))
     # both statistics grow at least like (d - 1)/2 log kappa, so this bounds the root away from overflow
     far = 2 * target > 600 * (d - 1)
@@ -156,22 +158,14 @@ def _solve(
         )
     at_zero = target == 0
     goal = torch.where(at_zero, 1.0, target)
-    low = goal.clone()
-    high = torch.full_like(goal, math.inf)
-    kappa = start(goal, d)
-    for _ in range(_NEWTON_STEPS):
+
+    def residual(x: Tensor, _: Tensor) -> Residual:
+        kappa = x.exp()
         value, slope = value_and_slope(statistics(kappa, d), kappa)
-        low = torch.where(value < goal, torch.maximum(low, kappa), low)
-        high = torch.where(value > goal, torch.minimum(high, kappa), high)
-        step = torch.clamp((goal - value) / slope, -50.0, 50.0)
-        proposal = kappa * torch.exp(step)
-        outside = ~((proposal >= low) & (proposal <= high))
-        middle = torch.where(high.isinf(), kappa * 20, torch.sqrt(low) * torch.sqrt(high))
-        kappa = torch.where(outside, middle, proposal)
-        # quadratic convergence: after a step of 1e-9 the error is rounding; a closed bracket cannot improve
-        if bool(((step.abs() < 1e-9) | (high <= low * (1 + 1e-15))).all()):
-            return torch.where(at_zero, 0.0, kappa)
-    raise RuntimeError(f"Newton's method did not converge in {_NEWTON_STEPS} steps")
+        return Residual(goal - value, (goal - value) / slope, torch.zeros_like(value))
+
+    root = falling_root(residual, goal.log(), torch.full_like(goal, math.inf), start(goal, d).log(), at_zero)
+    return torch.where(at_zero, 0.0, root.x.exp() * root.correction.exp())
 
 
 def kappa_for_gap(target: Tensor, d: Tensor) -> Tensor:
