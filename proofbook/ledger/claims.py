@@ -40,7 +40,7 @@ class Claim:
         """The permanent name of the claim on its page."""
         return claim_anchor(self.id)
 
-    def record(self) -> dict:
+    def record(self) -> dict[str, object]:
         """The machine-readable form that the ledger page is made from."""
         return {
             "schema": 1,
@@ -160,14 +160,14 @@ def _objection(
     return next((problem for met, problem in needs[verdict] if not met), None)
 
 
-def listed_claims(folder: str | Path | None = None) -> dict[str, dict]:
+def listed_claims(folder: str | Path | None = None) -> dict[str, dict[str, str]]:
     """The book's claims, ``{id: {"statement": ..., "chapter": ...}}``, from the files in ``claims/``."""
     return _listed((Path(folder) if folder else _claims_folder()).resolve())
 
 
 @functools.lru_cache(maxsize=None)
-def _listed(folder: Path) -> dict[str, dict]:
-    listed: dict[str, dict] = {}
+def _listed(folder: Path) -> dict[str, dict[str, str]]:
+    listed: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*.toml")):
         with path.open("rb") as file:
             content = tomllib.load(file)

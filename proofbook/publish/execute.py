@@ -27,7 +27,7 @@ import proofbook
 from proofbook.files import write_whole
 from proofbook.publish import runs
 from proofbook.publish.book import Book
-from proofbook.publish.notebooks import BookError, Notebook, code_of, load, parse
+from proofbook.publish.notebooks import BookError, Notebook, code_of, jupyter_format, load, parse
 
 SINGLE_THREADED = {
     "OMP_NUM_THREADS": "1",
@@ -273,13 +273,13 @@ class _Run:
 
     async def _one(self, path: Path, content: bytes) -> Outcome:
         # Jupyter is imported here so that an up-to-date book never waits for it.
-        import nbformat
         from jupyter_core.utils import ensure_async
         from nbclient import NotebookClient
         from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
         root = self.inputs.book.root
         runs.forget(root, path)
+        nbformat = jupyter_format()
         notebook = nbformat.reads(content.decode("utf-8"), as_version=4)
         code_cells = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
         current = {"cell": 0}
@@ -435,8 +435,7 @@ def store_outputs(root: Path, path: Path) -> bool:
         BookError: the notebook was not executed, or has changed since.
         OSError: it cannot be written.
     """
-    import nbformat
-
+    nbformat = jupyter_format()
     notebook = nbformat.from_dict(runs.with_outputs(root, path))
     normalize(notebook)
     content = (nbformat.writes(notebook) + "\n").encode("utf-8")

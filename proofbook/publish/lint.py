@@ -12,7 +12,7 @@ from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
 from proofbook.publish import execute
 from proofbook.publish.book import Book
-from proofbook.publish.notebooks import BookError, load
+from proofbook.publish.notebooks import BookError, jupyter_format, load
 
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})(.*)$")
 _HOLDS_CODE = re.compile(r"(?!\{)|\{(code|code-block|code-cell|literalinclude)\}")
@@ -264,10 +264,9 @@ def unchecked_cells(book: Book) -> Iterator[str]:
 
 def stored_notebooks(book: Book) -> Iterator[str]:
     """Stored outputs come from one run of the whole notebook, and notebooks keep no editor's traces."""
-    import nbformat
-
     if book.executed:
         return
+    nbformat = jupyter_format()
     for path, notebook in book.notebooks.items():
         cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"].strip()]
         # nbval compares nothing in a cell that was never run.

@@ -3,6 +3,7 @@
 Asking what a book contains needs neither Jupyter nor what the chapters import.
 """
 
+import importlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -14,7 +15,17 @@ import yaml
 from proofbook.names import CLAIM_MIME, EQUATION_MIME
 from proofbook.settings import Sources
 
-__all__ = ["BookError", "Notebook", "Page", "code_of", "load", "parse", "parse_card", "read_page"]
+__all__ = [
+    "BookError",
+    "Notebook",
+    "Page",
+    "code_of",
+    "jupyter_format",
+    "load",
+    "parse",
+    "parse_card",
+    "read_page",
+]
 
 Notebook = dict[str, Any]
 
@@ -45,7 +56,7 @@ def load(path: Path) -> Notebook:
 def parse(content: bytes, path: Path) -> Notebook:
     """The notebook that a file's `content` is, as `load` gives it; `path` is for messages."""
     try:
-        notebook = json.loads(content.decode("utf-8"))
+        notebook: Notebook = json.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BookError(f"{path} is not a notebook: it is not UTF-8 ({error.reason})") from error
     except json.JSONDecodeError as error:
@@ -84,6 +95,11 @@ def _not_a_notebook(notebook: Any) -> str | None:
 
 def _joined(text: Any) -> Any:
     return "".join(text) if isinstance(text, list) else text
+
+
+def jupyter_format() -> Any:
+    """Jupyter's own library of the format, for what is run or written: imported when asked for, untyped."""
+    return importlib.import_module("nbformat")
 
 
 def code_of(notebook: Notebook) -> list[dict[str, Any]]:

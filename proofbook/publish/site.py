@@ -186,7 +186,7 @@ def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> Non
         OSError: a file cannot be read or written, as on a full disk.
     """
     import click
-    from jupyter_book.cli.main import main
+    from jupyter_book.cli.main import main  # type: ignore[import-untyped]  # it carries no types
     from sphinx.util.console import nocolor
 
     if not sys.stderr.isatty():
