@@ -28,7 +28,7 @@ help: ## list these commands
 setup: $(READY) ## make .venv with every pinned requirement
 
 book: $(READY) ## execute every notebook that is out of date, check the book, build it to _build/html
-	@$(PY) -m proofbook.publish book
+	@$(PY) -m proofbook book
 
 test: test-lint test-code test-notebooks test-site ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build
 
@@ -46,8 +46,8 @@ test-notebooks: $(READY)
 	PYTHONHASHSEED=1 $(PY) -m pytest -q --nbval book -n $(JOBS) --dist loadfile -p no:cacheprovider
 
 test-site: $(READY)
-	$(PY) -m proofbook.publish lint
-	$(PY) -m proofbook.publish build --stored --strict
+	$(PY) -m proofbook lint
+	$(PY) -m proofbook build --stored --strict
 
 # What tells soonest whether another Python will do: exact numerics, proofs, and a chapter against its stored outputs.
 smoke: $(READY) ## two minutes of the tests, for another Python: make PYTHON=python3.14 VENV=.venv314 smoke
@@ -58,7 +58,7 @@ coverage: $(READY) ## branch coverage of attnlib, proofbook.ledger and proofbook
 	$(PY) -m pytest -q -n $(JOBS) --doctest-modules --cov attnlib proofbook tests
 
 execute: $(READY) ## run every notebook and store its outputs in book/
-	@$(PY) -m proofbook.publish execute --in-place
+	@$(PY) -m proofbook execute --in-place
 
 serve: book ## show the built book on a local port (PORT=8000)
 	@$(PY) -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
