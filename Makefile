@@ -105,7 +105,9 @@ COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 -
 	--only-binary :all: --generate-hashes --no-annotate $(UPGRADE)
 
 # The bounds in the pyproject.toml, tried: an environment of its own, the lowest versions (or the newest) that they admit.
+# An old release that warns of another's newer one is right all the same; of the newest a warning is the news.
 lowest: RESOLUTION := lowest-direct
+lowest: WARNINGS := -o filterwarnings=default
 lowest: ## unit tests on the lowest versions that the projects admit (needs a network)
 newest: RESOLUTION := highest
 newest: ## unit tests on the newest versions that there are (needs a network)
@@ -115,7 +117,7 @@ lowest newest:
 	_build/$@/bin/uv pip install --quiet --python _build/$@/bin/python --only-binary :all: --resolution $(RESOLUTION) \
 		--editable . --editable "proofbook[publish]" --editable experiments
 	_build/$@/bin/uv pip install --quiet --python _build/$@/bin/python --only-binary :all: --group test --group package
-	_build/$@/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider tests/attnlib tests/proofbook tests/experiments
+	_build/$@/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider $(WARNINGS) tests/attnlib tests/proofbook tests/experiments
 
 clean: ## remove what was built; .venv stays
 	rm -rf _build build .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache
@@ -130,11 +132,13 @@ $(READY): $(VENV)/bin/uv requirements/lock.txt requirements/torch.txt \
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable proofbook --editable experiments
 	@touch $@
 
+# One Python laid over another's environment mixes the two, so another version starts from nothing.
 $(VENV)/bin/uv: requirements/bootstrap.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "error: this book needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % tuple(sys.version_info[:2]))'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; install it (on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@test "$$($(PY) -V 2>/dev/null)" = "$$($(PYTHON) -V)" \
+		|| $(PYTHON) -m venv $$(test ! -f $(VENV)/pyvenv.cfg || echo --clear) $(VENV)
 	@$(PIP) --require-hashes --requirement requirements/bootstrap.txt
 	@touch $@
 

@@ -168,8 +168,8 @@ def test_the_normalisation_suite_measures_every_method():
 
 
 def test_every_benchmark_can_be_named():
-    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__", "harness"}
-    assert files == set(command.MODULES)
+    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert files - {"__init__", "__main__", "harness", "normalization_problems"} == set(command.MODULES)
 
 
 TOC = """
