@@ -28,7 +28,7 @@ help: ## list these commands
 setup: $(READY) ## make .venv with every pinned requirement
 
 book: $(READY) ## execute every notebook that is out of date, check the book, build it to _build/html
-	@$(PY) -m proofbook.publish book
+	@$(PY) -m proofbook book
 
 test: test-lint test-code test-notebooks test-site ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build
 
@@ -46,8 +46,8 @@ test-notebooks: $(READY)
 	PYTHONHASHSEED=1 $(PY) -m pytest -q --nbval book -n $(JOBS) --dist loadfile -p no:cacheprovider
 
 test-site: $(READY)
-	$(PY) -m proofbook.publish lint
-	$(PY) -m proofbook.publish build --stored --strict
+	$(PY) -m proofbook lint
+	$(PY) -m proofbook build --stored --strict
 
 # What tells soonest whether another Python will do: exact numerics, proofs, and a chapter against its stored outputs.
 smoke: $(READY) ## two minutes of the tests, for another Python: make PYTHON=python3.14 VENV=.venv314 smoke
@@ -58,7 +58,7 @@ coverage: $(READY) ## branch coverage of attnlib, proofbook.ledger and proofbook
 	$(PY) -m pytest -q -n $(JOBS) --doctest-modules --cov attnlib proofbook tests
 
 execute: $(READY) ## run every notebook and store its outputs in book/
-	@$(PY) -m proofbook.publish execute --in-place
+	@$(PY) -m proofbook execute --in-place
 
 serve: book ## show the built book on a local port (PORT=8000)
 	@$(PY) -m http.server --directory _build/html --bind 127.0.0.1 $(PORT)
@@ -105,7 +105,9 @@ COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 -
 	--only-binary :all: --generate-hashes --no-annotate $(UPGRADE)
 
 # The bounds in the pyproject.toml, tried: an environment of its own, the lowest versions (or the newest) that they admit.
+# An old release that warns of another's newer one is right all the same; of the newest a warning is the news.
 lowest: RESOLUTION := lowest-direct
+lowest: WARNINGS := -o filterwarnings=default
 lowest: ## unit tests on the lowest versions that the projects admit (needs a network)
 newest: RESOLUTION := highest
 newest: ## unit tests on the newest versions that there are (needs a network)
@@ -115,7 +117,7 @@ lowest newest:
 	_build/$@/bin/uv pip install --quiet --python _build/$@/bin/python --only-binary :all: --resolution $(RESOLUTION) \
 		--editable . --editable "proofbook[publish]" --editable experiments
 	_build/$@/bin/uv pip install --quiet --python _build/$@/bin/python --only-binary :all: --group test --group package
-	_build/$@/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider tests/attnlib tests/proofbook tests/experiments
+	_build/$@/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider $(WARNINGS) tests/attnlib tests/proofbook tests/experiments
 
 clean: ## remove what was built; .venv stays
 	rm -rf _build build .pytest_cache .hypothesis .ruff_cache .mypy_cache .import_linter_cache
@@ -130,11 +132,13 @@ $(READY): $(VENV)/bin/uv requirements/lock.txt requirements/torch.txt \
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable proofbook --editable experiments
 	@touch $@
 
+# One Python laid over another's environment mixes the two, so another version starts from nothing.
 $(VENV)/bin/uv: requirements/bootstrap.txt
 	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here; name one: make PYTHON=/path/to/python3 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "error: this book needs Python 3.11 or newer; $(PYTHON) is %d.%d. Name another: make PYTHON=python3.12 ..." % tuple(sys.version_info[:2]))'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: $(PYTHON) has no venv module; install it (on Debian and Ubuntu the package python3-venv)" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
+	@test "$$($(PY) -V 2>/dev/null)" = "$$($(PYTHON) -V)" \
+		|| $(PYTHON) -m venv $$(test ! -f $(VENV)/pyvenv.cfg || echo --clear) $(VENV)
 	@$(PIP) --require-hashes --requirement requirements/bootstrap.txt
 	@touch $@
 

@@ -3,7 +3,7 @@
 An :class:`Axiom` is a name, a statement, the moves it speaks of and the sign of the change that it asks for;
 called with a measure, a callable that maps ``(..., n)`` to ``(...)`` as those of :mod:`attnlib.sparsity` do,
 it returns ``None`` or the first :class:`Counterexample` it finds. ``None`` is not a proof: it says that none
-of the moves tried breaks the axiom. :data:`AXIOMS` holds all six, and :func:`check` tries them in turn.
+of the moves tried breaks the axiom. ``AXIOMS`` holds all six, and :func:`check` tries them in turn.
 
 For non-negative vectors, and S smaller = sparser:
 

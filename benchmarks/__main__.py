@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.harness import provenance
 from experiments.sources import code_digest
-from proofbook.ledger.files import write_whole
+from proofbook.files import write_whole
 from proofbook.ledger.hooks import NoSuchDevice
 
 MODULES = ("row_statistics", "linear_attention", "normalization_suite", "import_time")

@@ -146,8 +146,11 @@ def replayed(
     steps = steps_of(configuration["trainings"], PRESETS[configuration["preset"]].steps)
     asked = {"preset_name": configuration["preset"], "seed": seed, "steps": steps}
     found, before = [], None
-    for tree, package in ((older.folder, older.package), (ROOT, "experiments")):
-        own = folder / f"weights of {package}"
+    for which, tree, package in (
+        ("older", older.folder, older.package),
+        ("present", ROOT, "experiments"),
+    ):
+        own = folder / which  # each its own: a checkpoint of the other would be gone on from
         request = {"package": package, "own": str(own), "weights": before, **asked}
         answer = json.loads(_run(tree, str(REPLAY), given=json.dumps(request)))
         if not Path(answer["code"]).is_relative_to(tree.resolve()):

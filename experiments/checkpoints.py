@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from experiments.errors import ExperimentError
-from proofbook.ledger.files import write_whole
+from proofbook.files import write_whole
 
 __all__ = ["load", "save"]
 

@@ -68,6 +68,8 @@ def replay(
                 raise _Enough
             losses.append(loss)
 
+        if (own / f"{one.name}.pt").exists():
+            raise FileExistsError(f"{own} has weights of an earlier replay")
         kept = replace(preset, checkpoint_every=steps[one.name])
         try:
             training.train(one, seed, kept, corpus, checkpoint=own / f"{one.name}.pt", progress=progress)

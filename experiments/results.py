@@ -16,8 +16,8 @@ from experiments.errors import ExperimentError
 from experiments.evaluation import Score
 from experiments.presets import PRESETS
 from experiments.sources import code_digest, sources
+from proofbook.files import write_whole
 from proofbook.ledger import provenance, schema
-from proofbook.ledger.files import write_whole
 
 __all__ = ["Results", "open_results", "read", "record", "validate"]
 

@@ -1,1 +1,1 @@
-"""What makes a book prove itself: derivations that check themselves, claims with verdicts, pages made of both."""
+"""What makes a book prove itself: derivations that check themselves, claims with verdicts, their pages."""

@@ -321,6 +321,34 @@ def test_a_missing_python_is_told_so_in_one_line(tmp_path):
     assert said == ["error: no no-such-python here; name one: make PYTHON=/path/to/python3 ..."]
 
 
+@pytest.mark.parametrize(
+    "there, asked", [("3.11.7", ["-m venv --clear"]), ("3.12.1", []), (None, ["-m venv"])]
+)
+def test_an_environment_of_another_python_is_made_anew(tmp_path, there, asked):
+    """Laid over it, the second Python ran with the standard library of the first."""
+
+    def python(path: Path, version: str, venv: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f'#!/bin/sh\ncase "$*" in -V) echo Python {version};; '
+            f'"-m venv"*) {venv};; "-m pip"*) exit 1;; esac\n'
+        )
+        path.chmod(0o755)
+        return path
+
+    place, log = tmp_path / "venv", tmp_path / "log"
+    log.touch()
+    if there:
+        python(place / "bin/python", there, "exit 1")
+        (place / "pyvenv.cfg").touch()
+    new = python(tmp_path / "python3", "3.12.1", f'echo "$*" >> {log}')
+    done = subprocess.run(
+        ["make", "-C", str(ROOT), f"PYTHON={new}", f"VENV={place}", "setup"], capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert log.read_text().splitlines() == [f"{line} {place}" for line in asked]
+
+
 @pytest.fixture
 def planted(tmp_path):
     """The layers of a tree in which one module has one import more."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-EQUATION_MIME = "application/vnd.proofbook.equation+json"
+from proofbook.names import EQUATION_MIME
 
 _SYMBOL = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx", ":=": ":="}
 

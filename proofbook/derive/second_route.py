@@ -325,7 +325,11 @@ class _Evaluator:
         if mp.isinf(goal):
             return self._settled(e, lambda h: self.of(body, at | {x: mp.sign(goal) / h}))
         signs = {"+": (1,), "-": (-1,), "+-": (1, -1)}[str(direction)]
-        sides = [self._settled(e, lambda h, s=s: self.of(body, at | {x: goal + s * h})) for s in signs]
+
+        def beside(sign: int) -> Callable[[Any], Any]:
+            return lambda h: self.of(body, at | {x: goal + sign * h})
+
+        sides = [self._settled(e, beside(sign)) for sign in signs]
         if len(sides) == 2 and abs(sides[0] - sides[1]) > mp.mpf(10) ** -9 * max(1, abs(sides[0])):
             raise NoValue(f"{e} differs from the two sides")
         return sides[0]
@@ -373,14 +377,16 @@ class _Evaluator:
             return not self._holds(condition.args[0], at)
         if isinstance(condition, sp.core.relational.Relational):
             left, right = mp.re(self.of(condition.lhs, at)), mp.re(self.of(condition.rhs, at))
-            return {
-                sp.Lt: left < right,
-                sp.Le: left <= right,
-                sp.Gt: left > right,
-                sp.Ge: left >= right,
-                sp.Eq: left == right,
-                sp.Ne: left != right,
-            }[condition.func]
+            return bool(
+                {
+                    sp.Lt: left < right,
+                    sp.Le: left <= right,
+                    sp.Gt: left > right,
+                    sp.Ge: left >= right,
+                    sp.Eq: left == right,
+                    sp.Ne: left != right,
+                }[condition.func]
+            )
         raise NoValue(f"nothing here decides {condition}")
 
 
@@ -476,9 +482,11 @@ def _ball(e: Any, at: dict[Any, flint.acb], analytic: bool) -> flint.acb:
             return x.rsqrt(analytic=analytic)
         return x.pow(_ball(exponent, at, analytic), analytic=analytic)
     if e.func in _BALL_FUNCTIONS:
-        return getattr(_ball(e.args[0], at, analytic), _BALL_FUNCTIONS[e.func])()
+        plain: flint.acb = getattr(_ball(e.args[0], at, analytic), _BALL_FUNCTIONS[e.func])()
+        return plain
     if e.func in _BRANCHED:
-        return getattr(_ball(e.args[0], at, analytic), _BRANCHED[e.func])(analytic=analytic)
+        branched: flint.acb = getattr(_ball(e.args[0], at, analytic), _BRANCHED[e.func])(analytic=analytic)
+        return branched
     raise _NoBall(str(e))
 
 
@@ -490,9 +498,9 @@ def _enclosed_integral(body: Any, x: sp.Symbol, low: Any, high: Any, at: dict[An
         fixed = {
             symbol: flint.acb(flint.arb(mp.nstr(number, mp.mp.dps + 10))) for symbol, number in at.items()
         }
-        ends = [_ball(end, fixed, False) for end in (low, high)]
+        start, end = (_ball(e, fixed, False) for e in (low, high))
         ball = flint.acb.integral(
-            lambda z, analytic: _ball(body, fixed | {x: z}, analytic), *ends, eval_limit=_EVALUATIONS
+            lambda z, analytic: _ball(body, fixed | {x: z}, analytic), start, end, eval_limit=_EVALUATIONS
         )
     except (_NoBall, TypeError, ValueError, ZeroDivisionError, AttributeError):
         return None

@@ -1,6 +1,6 @@
 """Claims, the evidence for them and the verdicts it allows; records of the runs that established them."""
 
-from proofbook.ledger.claims import VERDICTS, Claim, VerdictRefused, claim, listed_claims
+from proofbook.ledger.claims import Claim, VerdictRefused, claim, listed_claims
 from proofbook.ledger.evidence import (
     Evidence,
     EvidenceFailed,
@@ -15,6 +15,7 @@ from proofbook.ledger.evidence import (
 )
 from proofbook.ledger.report import Report, agreement, say, show, table
 from proofbook.ledger.run import device
+from proofbook.names import VERDICTS
 
 __all__ = [
     "VERDICTS",

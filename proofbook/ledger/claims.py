@@ -1,9 +1,8 @@
-"""Claims of the articles, and the verdicts that their evidence allows."""
+"""Claims, and the verdicts that their evidence allows."""
 
 from __future__ import annotations
 
 import functools
-import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +11,8 @@ from typing import Any
 
 from proofbook.ledger import run
 from proofbook.ledger.evidence import SUPPORTING, Evidence
-
-CLAIM_MIME = "application/vnd.proofbook.claim+json"
-
-VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical", "open")
-
-_ID = re.compile(r"(\d{4})-C\d+[a-z]?|[LMU]\d+")
+from proofbook.names import CLAIM_MIME, VERDICTS, claim_anchor, verdict_class
+from proofbook.settings import Claims, Settings
 
 
 class VerdictRefused(Exception):
@@ -36,21 +31,21 @@ class Claim:
     correction: str | None = None
 
     @property
-    def article(self) -> str:
-        """The article's number, or an empty string for a claim of the book itself."""
-        return self.id.split("-")[0] if "-" in self.id else ""
+    def source(self) -> str:
+        """What the claim is taken from, by its ID; an empty string for a claim of the book itself."""
+        return _form().source(self.id)
 
     @property
     def anchor(self) -> str:
         """The permanent name of the claim on its page."""
-        return f"claim-{self.id.lower()}"
+        return claim_anchor(self.id)
 
-    def record(self) -> dict:
+    def record(self) -> dict[str, object]:
         """The machine-readable form that the ledger page is made from."""
         return {
             "schema": 1,
             "id": self.id,
-            "article": self.article,
+            "source": self.source,
             "statement": self.statement,
             "verdict": self.verdict,
             "condition": self.condition,
@@ -63,10 +58,9 @@ class Claim:
         return {"text/markdown": self._markdown(), "text/plain": self._plain(), CLAIM_MIME: self.record()}
 
     def _markdown(self) -> str:
-        style = "verdict-" + self.verdict.replace(" ", "-")
         lines = [
             f":::{{admonition}} {self.id} · {self.verdict}",
-            f":class: claim {style}",
+            f":class: claim {verdict_class(self.verdict)}",
             f":name: {self.anchor}",
             "",
             self.statement,
@@ -108,8 +102,8 @@ def claim(
     - ``empirical``: a source or a measurement.
     - ``open``: a measurement that does not decide, and no counterexample.
     """
-    if not _ID.fullmatch(claim_id):
-        raise ValueError(f"claim_id must look like 8823-C10 or U3, got {claim_id!r}")
+    if not _form().fits(claim_id):
+        raise ValueError(f"claim_id must look like {_form().like}, got {claim_id!r}")
     if verdict not in VERDICTS:
         raise ValueError(f"verdict must be one of {VERDICTS}, got {verdict!r}")
     entries = listed_claims()
@@ -166,14 +160,14 @@ def _objection(
     return next((problem for met, problem in needs[verdict] if not met), None)
 
 
-def listed_claims(folder: str | Path | None = None) -> dict[str, dict]:
+def listed_claims(folder: str | Path | None = None) -> dict[str, dict[str, str]]:
     """The book's claims, ``{id: {"statement": ..., "chapter": ...}}``, from the files in ``claims/``."""
     return _listed((Path(folder) if folder else _claims_folder()).resolve())
 
 
 @functools.lru_cache(maxsize=None)
-def _listed(folder: Path) -> dict[str, dict]:
-    listed: dict[str, dict] = {}
+def _listed(folder: Path) -> dict[str, dict[str, str]]:
+    listed: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*.toml")):
         with path.open("rb") as file:
             content = tomllib.load(file)
@@ -182,6 +176,16 @@ def _listed(folder: Path) -> dict[str, dict]:
                 raise ValueError(f"{claim_id} is listed twice, the second time in {path.name}")
             listed[claim_id] = {"statement": statement, "chapter": content["chapter"]}
     return listed
+
+
+def _form() -> Claims:
+    """The form that the book gives the IDs of its claims."""
+    return _form_in(_claims_folder().resolve().parent)
+
+
+@functools.lru_cache(maxsize=None)
+def _form_in(book: Path) -> Claims:
+    return Settings.read(book).claims
 
 
 def _claims_folder() -> Path:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from proofbook.files import write_whole
 from proofbook.ledger import hooks, provenance, run, schema
-from proofbook.ledger.files import write_whole
 from proofbook.ledger.settings import BadSettings, Settings
 from proofbook.ledger.sources import Packages, code_cells
 

@@ -6,6 +6,7 @@ from it, and left out while it is empty.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -26,20 +27,33 @@ class Address:
 
 
 def read_address(root: Path) -> Address:
-    """The address in ``book/address.yml``; raises `BookError` for a key or a URL it does not know."""
-    data = yaml.safe_load((root / "book" / "address.yml").read_text(encoding="utf-8")) or {}
+    """The address in ``book/address.yml``; an empty one where there is no such file.
+
+    Raises:
+        BookError: the file cannot be read, or has a key or a URL that it may not have.
+    """
+    file = root / "book" / "address.yml"
+    if not file.is_file():
+        return Address()
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BookError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise BookError("book/address.yml must hold repository, branch and site")
     unknown = set(data) - {"repository", "branch", "site"}
     if unknown:
         raise BookError(f"book/address.yml has unknown keys {sorted(unknown)}")
     for key in ("repository", "site"):
         value = data.get(key) or ""
-        if value and not value.startswith("https://"):
+        if value and not str(value).startswith("https://"):
             raise BookError(f"book/address.yml: {key} must start with https://, not {value!r}")
         data[key] = value.rstrip("/")
+    data["branch"] = str(data.get("branch") or "main")
     return Address(**data)
 
 
-def theme_options(address: Address) -> dict:
+def theme_options(address: Address) -> dict[str, Any]:
     """The options of sphinx-book-theme that an address switches on."""
     if not address.repository:
         return {}

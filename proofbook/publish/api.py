@@ -1,33 +1,44 @@
-"""The reference of attnlib from its docstrings: sources become links to the cells that check them."""
+"""A library's reference from its docstrings: the claims they name become links to their checks."""
 
 import re
+from collections.abc import Container
+
+from proofbook.names import claim_anchor
+from proofbook.settings import Claims
 
 _SOURCE = re.compile(r"^(?P<before>.*?)\bSource: (?P<sources>.*)$")
-_CLAIM = re.compile(r"\b(?:(?P<article>\d{4})-)?(?P<kind>[CU])(?P<number>\d+)\b")
+_WORD = re.compile(r"\b[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*\b")
 
 
-def link_sources(text: str, anchors: set[str]) -> str:
-    """The claims named in one paragraph as reStructuredText links, where they are among ``anchors``.
+def link_sources(text: str, anchors: Container[str], form: Claims = Claims()) -> str:
+    """The claims named in one paragraph as reStructuredText links, where they are among `anchors`.
 
-    A number without its article, as in ``8823-C4, C11``, belongs to the article named before it.
+    A claim without its source, as in ``8823-C4, C11``, is one of the source named before it, unless the book
+    itself has a claim of that name.
+
+    Args:
+        text: The paragraph.
+        anchors: The anchors of the claims that the book has checked.
+        form: The form of this book's claims.
 
     >>> link_sources("8823-C4, C11 and U3.", {"claim-8823-c11", "claim-u3"})
     '8823-C4, :ref:`C11 <claim-8823-c11>` and :ref:`U3 <claim-u3>`.'
     """
-    article = None
+    source = ""
 
-    def link(match: re.Match) -> str:
-        nonlocal article
-        if match["kind"] == "C":
-            article = match["article"] or article
-        prefix = f"{article}-" if match["kind"] == "C" else ""
-        anchor = f"claim-{prefix}{match['kind']}{match['number']}".lower()
-        return f":ref:`{match[0]} <{anchor}>`" if anchor in anchors else match[0]
+    def link(match: re.Match[str]) -> str:
+        nonlocal source
+        word = match[0]
+        source = form.source(word) or source
+        for claim in (word, f"{source}-{word}") if source else (word,):
+            if form.fits(claim) and claim_anchor(claim) in anchors:
+                return f":ref:`{word} <{claim_anchor(claim)}>`"
+        return word
 
-    return _CLAIM.sub(link, text)
+    return _WORD.sub(link, text)
 
 
-def mark_sources(lines: list[str], anchors: set[str]) -> list[str]:
+def mark_sources(lines: list[str], anchors: Container[str], form: Claims = Claims()) -> list[str]:
     """A docstring's lines with its ``Source:`` set off in bold and its claims linked.
 
     >>> mark_sources(["Exact in d. Source: U1.", "", ">>> 1"], set())
@@ -39,8 +50,8 @@ def mark_sources(lines: list[str], anchors: set[str]) -> list[str]:
         source = _SOURCE.match(line)
         inside = bool(source) or (inside and bool(line.strip()))
         if source:
-            line = f"{source['before']}**Source:** {link_sources(source['sources'], anchors)}"
+            line = f"{source['before']}**Source:** {link_sources(source['sources'], anchors, form)}"
         elif inside:
-            line = link_sources(line, anchors)
+            line = link_sources(line, anchors, form)
         marked.append(line)
     return marked

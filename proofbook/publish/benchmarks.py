@@ -1,14 +1,16 @@
 """Recorded benchmarks as tables: what ``python -m benchmarks --out`` wrote, checked and laid flat."""
 
 from collections.abc import Iterator
-
-from proofbook.ledger import provenance, schema
+from typing import Any
 
 PATTERN = "benchmarks-*.json"
 
 
 def validate(record: object) -> None:
     """Raise ``ValueError`` unless the record has the form that ``python -m benchmarks --out`` writes."""
+    # Imported here: they bring SymPy, for which who only reads a book need not wait.
+    from proofbook.ledger import provenance, schema
+
     schema.check(record, schema.read("benchmarks", "proofbook.publish"), "benchmarks")
     assert isinstance(record, dict)
     provenance.validate_environment(record["environment"])
@@ -20,7 +22,11 @@ def validate(record: object) -> None:
                 raise ValueError(f"{name}: {bar['name']}: met is {bar['met']}, the numbers say otherwise")
 
 
-def rows(results: dict, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, dict]]:
+Row = tuple[tuple[str, ...], str, dict[str, float | None]]
+"""Where a case was measured, the case, and its numbers by quantity."""
+
+
+def rows(results: dict[str, Any], where: tuple[str, ...] = ()) -> Iterator[Row]:
     """The measured cases in the order they were written: where (such as the length), the case, its numbers.
 
     >>> list(rows({"1024": {"forward": {"fused": {"ms": 3.0}}, "peak bytes": {"fused": 8}}}))
@@ -39,7 +45,7 @@ def rows(results: dict, where: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield from rows(value, (*where, name))
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
 
 

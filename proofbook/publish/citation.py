@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from proofbook.publish.address import Address
+from proofbook.publish.notebooks import BookError
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,21 @@ class Edition:
 
 
 def read_edition(root: Path) -> Edition:
-    """The edition that CITATION.cff describes."""
-    data = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
-    names = [
-        author.get("name") or f"{author['given-names']} {author['family-names']}"
-        for author in data["authors"]
-    ]
-    return Edition(data["title"], " and ".join(names), str(data["version"]), str(data["date-released"]))
+    """The edition that CITATION.cff describes; raises `BookError` where it describes none."""
+    file = root / "CITATION.cff"
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+        names = [
+            author.get("name") or f"{author['given-names']} {author['family-names']}"
+            for author in data["authors"]
+        ]
+        version, released = str(data["version"]), str(data["date-released"])
+        return Edition(str(data["title"]), " and ".join(names), version, released)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BookError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        needed = "title, version, date-released and authors with their names"
+        raise BookError(f"{file} must hold {needed}: {error}") from error
 
 
 def plain_text(title: str) -> str:
@@ -45,7 +54,7 @@ def plain_text(title: str) -> str:
 def chapter_citation(edition: Edition, address: Address, *, docname: str, title: str) -> tuple[str, str]:
     """BibTeX and plain text for one chapter; the URL is there only when the book has an address."""
     title = plain_text(title)
-    key = re.sub(r"[^a-z0-9]+", "-", f"attention-derived-{docname.rsplit('/', 1)[-1]}".lower())
+    key = re.sub(r"[^a-z0-9]+", "-", f"{edition.title}-{docname.rsplit('/', 1)[-1]}".lower()).strip("-")
     url = address.page(docname)
     fields = {
         "author": f"{{{edition.authors}}}",

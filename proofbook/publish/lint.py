@@ -1,66 +1,18 @@
 """What a book must have and must not have, checked over its files.
 
-Each check is a function of a `Shelf` (the book as read from disk) that returns its complaints, one line each.
+Each check is a function of a `Book` that yields its complaints, one line each.
 """
 
 import re
-import tomllib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-import yaml
-
+from proofbook.files import write_whole
+from proofbook.names import VERDICTS, verdict_class
 from proofbook.publish import execute
-from proofbook.publish.notebooks import VERDICTS, BookError, Page, load, pages, read_page
-
-ARTICLE_EXERCISES = 4
-GUIDES = ("use-it-on-your-model",)
-"""Notebooks that show how to use the library: they derive and claim nothing, and have no card."""
-SECTIONS = ("Takeaways", "Exercises", "References", "Cite this chapter")
-
-
-@dataclass
-class Shelf:
-    """The book as its checks see it. Notebooks are read once, with stored or with executed outputs."""
-
-    root: Path
-    paths: list[Path]
-    notebooks: dict[Path, dict]
-    pages: dict[Path, Page]
-    executed: bool
-
-    @classmethod
-    def read(cls, root: Path, *, executed: bool = False) -> "Shelf":
-        paths = pages(root)
-        notebooks, records = {}, {}
-        for path in paths:
-            if path.suffix == ".ipynb":
-                file = execute.executed_path(root, path) if executed else root / path
-                records[path] = read_page(file, path.with_suffix("").as_posix())
-                notebooks[path] = execute.with_outputs(root, path) if executed else load(root / path)
-        return cls(root, paths, notebooks, records, executed)
-
-    def code_cells(self) -> Iterator[tuple[Path, int, dict]]:
-        for path, notebook in self.notebooks.items():
-            for index, cell in enumerate(notebook["cells"]):
-                if cell["cell_type"] == "code":
-                    yield path, index, cell
-
-    def prose(self, path: Path) -> str:
-        """All hand-written Markdown of a page, without its code."""
-        if path in self.notebooks:
-            cells = self.notebooks[path]["cells"]
-            text = "\n\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
-        else:
-            text = (self.root / path).read_text(encoding="utf-8")
-        return without_code(text)
-
-    def data(self, name: str):
-        """A YAML file of the book, or None where there is none."""
-        file = self.root / "book" / name
-        return yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
-
+from proofbook.publish.book import Book
+from proofbook.publish.notebooks import BookError, jupyter_format, load
 
 _FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})(.*)$")
 _HOLDS_CODE = re.compile(r"(?!\{)|\{(code|code-block|code-cell|literalinclude)\}")
@@ -125,10 +77,10 @@ def _uniform(formula: str) -> str:
     return " ".join(formula.split())
 
 
-def handwritten_formulas(shelf: Shelf) -> Iterator[str]:
+def handwritten_formulas(book: Book) -> Iterator[str]:
     """Every display formula that no machine checked is listed, and says why it may stand."""
-    listed = shelf.data("handwritten-formulas.yml") or []
-    unused = {}
+    listed = book.data("handwritten-formulas.yml") or []
+    unused: dict[tuple[str, str], dict[str, str]] = {}
     for entry in listed:
         if set(entry) != {"page", "formula", "why"} or not all(
             str(value).strip() for value in entry.values()
@@ -137,9 +89,9 @@ def handwritten_formulas(shelf: Shelf) -> Iterator[str]:
             continue
         unused[entry["page"], _uniform(entry["formula"])] = entry
     known = set(unused)
-    for path in shelf.paths:
+    for path in book.paths:
         name = path.with_suffix("").as_posix()
-        for formula in display_formulas(shelf.prose(path)):
+        for formula in display_formulas(without_code(book.prose(path))):
             if (name, formula) not in known:
                 yield (
                     f"{path}: a display formula is typed by hand: {formula!r}. Let a checked object show it, "
@@ -150,9 +102,9 @@ def handwritten_formulas(shelf: Shelf) -> Iterator[str]:
         yield f"handwritten-formulas.yml lists a formula that {name} does not have: {formula!r}"
 
 
-def typed_outputs(shelf: Shelf) -> Iterator[str]:
+def typed_outputs(book: Book) -> Iterator[str]:
     """No output shows a display formula that does not come with the record of a checked object."""
-    for path, index, cell in shelf.code_cells():
+    for path, index, cell in book.code_cells():
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if any(mime.startswith("application/vnd.proofbook.") for mime in data):
@@ -162,35 +114,34 @@ def typed_outputs(shelf: Shelf) -> Iterator[str]:
 
 
 _TYPED = re.compile(
-    "|".join(rf"verdict-{verdict.replace(' ', '-')}\b" for verdict in VERDICTS)
+    "|".join(rf"{verdict_class(verdict)}\b" for verdict in VERDICTS)
     + r"|:name:\s*claim-\S+|\(claim-[\w-]+\)="
 )
 
 
-def typed_verdicts(shelf: Shelf) -> Iterator[str]:
+def typed_verdicts(book: Book) -> Iterator[str]:
     """A verdict is printed by its check, never typed."""
-    for path in shelf.paths:
-        for found in _TYPED.finditer(shelf.prose(path)):
+    for path in book.paths:
+        for found in _TYPED.finditer(without_code(book.prose(path))):
             yield f"{path}: a verdict or a claim's anchor is typed by hand: {found[0]!r}"
 
 
-def chapter_parts(shelf: Shelf) -> Iterator[str]:
-    """Every chapter has its card, its sections, and, for an article, exercises with folded solutions."""
-    articles = {article["id"]: article for article in shelf.data("articles.yml") or []}
-    for path, page in shelf.pages.items():
-        prose = shelf.prose(path)
-        if path.stem in GUIDES:
+def chapter_parts(book: Book) -> Iterator[str]:
+    """Every chapter has a card, its sections, and exercises with folded solutions; a guide claims nothing."""
+    for path, page in book.pages.items():
+        prose = without_code(book.prose(path))
+        if path.stem in book.settings.chapters.guides:
             if page.card or page.claims or page.equations:
                 yield f"{path}: a guide has a card, a claim or a derivation; those belong in a chapter"
             continue
         if page.card is None:
             yield f"{path}: the chapter has no {{chapter-card}}"
         headings = re.findall(r"^## +(.+?)\s*$", prose, re.M)
-        for section in SECTIONS:
+        for section in book.settings.chapters.sections:
             if section not in headings:
                 yield f"{path}: the chapter has no section '## {section}'"
         if "{cite-chapter}" not in prose:
-            yield f"{path}: '## Cite this chapter' needs the directive {{cite-chapter}}"
+            yield f"{path}: the chapter does not say how to cite it: it needs the directive {{cite-chapter}}"
         exercises = re.findall(
             r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", prose, re.M
         )
@@ -202,22 +153,27 @@ def chapter_parts(shelf: Shelf) -> Iterator[str]:
         for label, options in solutions:
             if "dropdown" not in options:
                 yield f"{path}: the solution of {label} is not folded (:class: dropdown)"
-        if not page.card or not page.card.get("article"):
-            continue
-        if len(exercises) < ARTICLE_EXERCISES:
-            yield f"{path}: {len(exercises)} labelled exercises, fewer than {ARTICLE_EXERCISES}"
-        article = articles.get(page.card["article"])
-        if article is None:
-            yield f"{path}: article {page.card['article']} is not in articles.yml"
-            continue
-        for key in ("title_zh", "date", "link"):
-            if page.card[key] != article[key]:
-                yield f"{path}: the card's {key} is {page.card[key]!r}, articles.yml has {article[key]!r}"
+        if page.card and page.card.get(book.settings.sources.one):
+            yield from _on_a_source(book, path, page.card, len(exercises))
 
 
-def figures(shelf: Shelf) -> Iterator[str]:
+def _on_a_source(book: Book, path: Path, card: dict[str, Any], exercises: int) -> Iterator[str]:
+    """The chapter on a source has enough exercises, and says of it what the book's list of sources says."""
+    settings = book.settings.sources
+    if exercises < settings.exercises:
+        yield f"{path}: {exercises} labelled exercises, fewer than {settings.exercises}"
+    source = next((one for one in book.sources if one["id"] == card[settings.one]), None)
+    if source is None:
+        yield f"{path}: {settings.one} {card[settings.one]} is not in {settings.file}"
+        return
+    for key in filter(None, (settings.original or settings.title, "date", "link")):
+        if card[key] != source[key]:
+            yield f"{path}: the card's {key} is {card[key]!r}, {settings.file} has {source[key]!r}"
+
+
+def figures(book: Book) -> Iterator[str]:
     """Every figure has a text for those who cannot see it, a caption, and a name to link to."""
-    for path, index, cell in shelf.code_cells():
+    for path, index, cell in book.code_cells():
         if not any(
             mime.startswith("image/") for output in cell.get("outputs", []) for mime in output.get("data", {})
         ):
@@ -232,14 +188,11 @@ def figures(shelf: Shelf) -> Iterator[str]:
             yield f"{path}, cell {index}: the figure's name must be fig-..., not {figure.get('name')!r}"
 
 
-def claims(shelf: Shelf) -> Iterator[str]:
+def claims(book: Book) -> Iterator[str]:
     """Every claim listed for a chapter that is in the book has passed its check there, and nowhere else."""
-    listed: dict[str, str] = {}
-    for file in sorted((shelf.root / "book" / "claims").glob("*.toml")):
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-        listed.update({claim: content["chapter"] for claim in content["claims"]})
-    home = {claim["id"]: path.stem for path, page in shelf.pages.items() for claim in page.claims}
-    chapters = {path.stem for path in shelf.pages}
+    listed = book.listed_claims
+    home = {claim["id"]: path.stem for path, page in book.pages.items() for claim in page.claims}
+    chapters = {path.stem for path in book.pages}
     for claim, chapter in listed.items():
         if chapter in chapters and home.get(claim) is None:
             yield f"{claim} is listed for {chapter}, but no cell there checks it"
@@ -249,29 +202,21 @@ def claims(shelf: Shelf) -> Iterator[str]:
         yield f"{claim} is checked in {home[claim]} and not listed in book/claims/"
 
 
-def permalinks_of(shelf: Shelf) -> list[str]:
+def permalinks_of(book: Book) -> list[str]:
     """Every address inside the book that a reader may have cited, as ``page#anchor``, in reading order."""
-    return [f"{page.docname}#{anchor}" for page in shelf.pages.values() for anchor in _anchors(page)]
+    return [f"{page.docname}#{anchor}" for page in book.pages.values() for anchor in page.anchors]
 
 
-def _anchors(page: Page) -> list[str]:
-    return (
-        [claim["anchor"] for claim in page.claims]
-        + [f"equation-{equation['label']}" for equation in page.equations]
-        + page.figures
-    )
-
-
-def permalinks(shelf: Shelf) -> Iterator[str]:
+def permalinks(book: Book) -> Iterator[str]:
     """Names are unique over the book, and what was once published stays where it was."""
     owner: dict[str, str] = {}
-    for page in shelf.pages.values():
-        for anchor in _anchors(page):
+    for page in book.pages.values():
+        for anchor in page.anchors:
             if anchor in owner:
                 yield f"the name {anchor} is given twice: in {owner[anchor]} and in {page.docname}"
             owner[anchor] = page.docname
-    present = set(permalinks_of(shelf))
-    for line in published_permalinks(shelf.root):
+    present = set(permalinks_of(book))
+    for line in published_permalinks(book.root):
         if line not in present:
             yield f"the published permalink {line} has vanished"
 
@@ -286,20 +231,20 @@ def published_permalinks(root: Path) -> list[str]:
 def publish_permalinks(root: Path) -> list[str]:
     """Append to ``book/permalinks.txt`` the permalinks it does not have yet; return them."""
     known = published_permalinks(root)
-    new = [line for line in permalinks_of(Shelf.read(root)) if line not in set(known)]
+    new = [line for line in permalinks_of(Book(root)) if line not in set(known)]
     header = "# Permalinks of published editions. They may be added to, never removed.\n"
-    (root / "book" / "permalinks.txt").write_text(
-        header + "".join(f"{line}\n" for line in known + new), encoding="utf-8"
-    )
+    content = header + "".join(f"{line}\n" for line in known + new)
+    write_whole(root / "book" / "permalinks.txt", content.encode("utf-8"))
     return new
 
 
+_AGAIN = "run `python -m proofbook execute --in-place`"
 _MARKER = re.compile(r"^\s*#+\s*(NBVAL_[A-Z_]+|PYTEST_VALIDATE_[A-Z_]+)\s*$")
 
 
-def unchecked_cells(shelf: Shelf) -> Iterator[str]:
+def unchecked_cells(book: Book) -> Iterator[str]:
     """Every code cell is compared with its stored output, or says in words why not."""
-    for path, index, cell in shelf.code_cells():
+    for path, index, cell in book.code_cells():
         where = f"{path}, cell {index}"
         tags = cell.get("metadata", {}).get("tags", [])
         if any(tag.lower().startswith("nbval") for tag in tags):
@@ -317,30 +262,29 @@ def unchecked_cells(shelf: Shelf) -> Iterator[str]:
                 yield f"{where}: something was printed to stderr: {output['text'].strip().splitlines()[0]}"
 
 
-def stored_notebooks(shelf: Shelf) -> Iterator[str]:
+def stored_notebooks(book: Book) -> Iterator[str]:
     """Stored outputs come from one run of the whole notebook, and notebooks keep no editor's traces."""
-    import nbformat
-
-    if shelf.executed:
+    if book.executed:
         return
-    for path, notebook in shelf.notebooks.items():
+    nbformat = jupyter_format()
+    for path, notebook in book.notebooks.items():
         cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code" and cell["source"].strip()]
         # nbval compares nothing in a cell that was never run.
-        if [cell["execution_count"] for cell in cells] != list(range(1, len(cells) + 1)):
-            yield f"{path}: the outputs are not those of one whole run; run `make execute`"
+        if [cell.get("execution_count") for cell in cells] != list(range(1, len(cells) + 1)):
+            yield f"{path}: the outputs are not those of one whole run; {_AGAIN}"
         tidy = nbformat.from_dict(notebook)
         execute.normalize(tidy)
-        if nbformat.writes(tidy) != nbformat.writes(nbformat.from_dict(load(shelf.root / path))):
-            yield f"{path}: the file holds an editor's traces; run `make execute`"
+        if nbformat.writes(tidy) != nbformat.writes(nbformat.from_dict(load(book.root / path))):
+            yield f"{path}: the file holds an editor's traces; {_AGAIN}"
 
 
-def strays(shelf: Shelf) -> Iterator[str]:
+def strays(book: Book) -> Iterator[str]:
     """No page lies in the book without being part of it."""
-    for file in sorted((shelf.root / "book").rglob("*")):
-        relative = file.relative_to(shelf.root)
+    for file in sorted((book.root / "book").rglob("*")):
+        relative = file.relative_to(book.root)
         if (
             file.suffix in (".ipynb", ".md")
-            and relative not in shelf.paths
+            and relative not in book.paths
             and not any(part.startswith((".", "_")) for part in relative.parts)
         ):
             yield f"{relative} is not in _toc.yml"
@@ -360,13 +304,19 @@ CHECKS = (
 )
 
 
-def check_book(root: Path, *, executed: bool = False, checks: Iterable = CHECKS) -> list[str]:
-    """Every complaint of every check, in the order of `CHECKS`.
+def check_book(root: Path, *, executed: bool = False) -> list[str]:
+    """Every complaint of every check about the book in `root`.
 
-    With `executed` the outputs of the last run are looked at, otherwise the ones stored in the notebooks.
+    Args:
+        root: The top of the book's repository.
+        executed: Look at the outputs of the last run, not those stored in the notebooks.
     """
+    return complaints(Book(root, executed=executed))
+
+
+def complaints(book: Book, checks: Iterable[Callable[[Book], Iterator[str]]] = CHECKS) -> list[str]:
+    """Every complaint of every check, in the order of `CHECKS`; one line where the book cannot be read."""
     try:
-        shelf = Shelf.read(root, executed=executed)
+        return [complaint for check in checks for complaint in check(book)]
     except BookError as error:
         return [str(error)]
-    return [complaint for check in checks for complaint in check(shelf)]

@@ -1,71 +1,69 @@
-"""Read the book: its table of contents, its notebooks, and the records their outputs carry.
+"""Notebooks as plain JSON: their cells, and the records that their outputs carry.
 
-Everything here is plain JSON and YAML, so that asking what the book contains needs neither Jupyter nor torch.
+Asking what a book contains needs neither Jupyter nor what the chapters import.
 """
 
+import importlib
 import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-CLAIM_MIME = "application/vnd.proofbook.claim+json"
-EQUATION_MIME = "application/vnd.proofbook.equation+json"
-VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical", "open")
+from proofbook.names import CLAIM_MIME, EQUATION_MIME
+from proofbook.settings import Sources
+
+__all__ = [
+    "BookError",
+    "Notebook",
+    "Page",
+    "code_of",
+    "jupyter_format",
+    "load",
+    "parse",
+    "parse_card",
+    "read_page",
+]
+
+Notebook = dict[str, Any]
 
 
 class BookError(Exception):
     """Something in the book's files is not as it must be; the message says which file and what."""
 
 
-def pages(root: Path) -> list[Path]:
-    """Every page of ``_toc.yml``, in reading order, as paths relative to `root`.
+def load(path: Path) -> Notebook:
+    """One notebook as plain data, with every multi-line string joined.
 
-    An entry that names no file, or a file twice, raises: a chapter that silently drops out is worse than a
-    failed build.
+    Args:
+        path: The file.
+
+    Returns:
+        The notebook, of format 4, with its list of cells.
+
+    Raises:
+        BookError: the file cannot be read, or is no such notebook; the message names it.
     """
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    names: list[str] = []
-
-    def collect(node):
-        if isinstance(node, dict):
-            for key, value in node.items():
-                if key in ("root", "file"):
-                    names.append(value)
-                elif isinstance(value, list):
-                    collect(value)
-        elif isinstance(node, list):
-            for item in node:
-                collect(item)
-
-    collect(toc)
-    found = []
-    for name in names:
-        if names.count(name) > 1:
-            raise BookError(f"_toc.yml lists {name} twice")
-        for suffix in ("", ".ipynb", ".md"):
-            path = root / f"{name}{suffix}"
-            if path.is_file():
-                found.append(path.relative_to(root))
-                break
-        else:
-            raise BookError(f"_toc.yml lists {name}, but there is no {name}.ipynb and no {name}.md")
-    return found
-
-
-def notebook_paths(root: Path) -> list[Path]:
-    """The notebooks of ``_toc.yml`` in reading order, relative to `root`."""
-    return [page for page in pages(root) if page.suffix == ".ipynb"]
-
-
-def load(path: Path) -> dict:
-    """One notebook as plain data, with every multi-line string joined."""
     try:
-        notebook = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+    except OSError as error:
+        raise BookError(f"{path} cannot be read: {error.strerror}") from error
+    return parse(content, path)
+
+
+def parse(content: bytes, path: Path) -> Notebook:
+    """The notebook that a file's `content` is, as `load` gives it; `path` is for messages."""
+    try:
+        notebook: Notebook = json.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise BookError(f"{path} is not a notebook: it is not UTF-8 ({error.reason})") from error
     except json.JSONDecodeError as error:
         raise BookError(f"{path} is not a notebook: {error}") from error
-    for cell in notebook.get("cells", []):
+    if problem := _not_a_notebook(notebook):
+        raise BookError(f"{path} is not a notebook of format 4: {problem}")
+    for cell in notebook["cells"]:
         cell["source"] = _joined(cell["source"])
         for output in cell.get("outputs", []):
             if "text" in output:
@@ -76,8 +74,37 @@ def load(path: Path) -> dict:
     return notebook
 
 
-def _joined(text):
+def _not_a_notebook(notebook: Any) -> str | None:
+    """What keeps JSON from being a notebook that can be run and shown; None where nothing does."""
+    if not isinstance(notebook, dict):
+        return "it holds no mapping"
+    if notebook.get("nbformat") != 4:
+        return f"nbformat is {notebook.get('nbformat')!r}"
+    cells = notebook.get("cells")
+    if not isinstance(cells, list) or not cells:
+        return "it has no cells"
+    for number, cell in enumerate(cells):
+        if not isinstance(cell, dict) or not {"cell_type", "source"} <= set(cell):
+            return f"cell {number} has no cell_type or no source"
+        if not isinstance(cell["source"], (str, list)):
+            return f"the source of cell {number} is no text"
+        if not isinstance(cell.get("outputs", []), list) or not isinstance(cell.get("metadata", {}), dict):
+            return f"the outputs or the metadata of cell {number} have another form"
+    return None
+
+
+def _joined(text: Any) -> Any:
     return "".join(text) if isinstance(text, list) else text
+
+
+def jupyter_format() -> Any:
+    """Jupyter's own library of the format, for what is run or written: imported when asked for, untyped."""
+    return importlib.import_module("nbformat")
+
+
+def code_of(notebook: Notebook) -> list[dict[str, Any]]:
+    """The code cells of a notebook, in order."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
 @dataclass
@@ -86,20 +113,26 @@ class Page:
 
     docname: str
     title: str
-    card: dict | None
-    claims: list[dict] = field(default_factory=list)
-    equations: list[dict] = field(default_factory=list)
+    card: dict[str, Any] | None
+    claims: list[dict[str, Any]] = field(default_factory=list)
+    equations: list[dict[str, Any]] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
 
+    @property
+    def anchors(self) -> list[str]:
+        """The names on the page that a reader may link to."""
+        return (
+            [claim["anchor"] for claim in self.claims]
+            + [f"equation-{equation['label']}" for equation in self.equations]
+            + self.figures
+        )
 
-def read_page(path: Path, docname: str) -> Page:
-    """Card and records of one notebook."""
-    notebook = load(path)
+
+def read_page(notebook: Notebook, docname: str, sources: Sources | None = None) -> Page:
+    """Card and records of one notebook, which is the page `docname` of a book with such `sources`."""
     markdown = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    page = Page(docname, _title(markdown) or docname, _card(markdown, path))
-    for cell in notebook["cells"]:
-        if cell["cell_type"] != "code":
-            continue
+    page = Page(docname, _title(markdown) or docname, _card(markdown, docname, sources or Sources()))
+    for cell in code_of(notebook):
         name = cell.get("metadata", {}).get("mystnb", {}).get("figure", {}).get("name")
         if name:
             page.figures.append(name)
@@ -117,33 +150,44 @@ _CARD = re.compile(
 )
 
 
-def _card(markdown: list[str], path: Path) -> dict | None:
+def _card(markdown: list[str], where: str, sources: Sources) -> dict[str, Any] | None:
     for source in markdown:
         match = _CARD.search(source)
         if match:
-            return parse_card(match["body"], str(path))
+            return parse_card(match["body"], where, sources)
     return None
 
 
-CARD_KEYS = {"article", "title_zh", "title_en", "date", "link", "verdict", "can"}
-
-
-def parse_card(body: str, where: str) -> dict:
+def parse_card(body: str, where: str, sources: Sources | None = None) -> dict[str, Any]:
     """The YAML of a ``{chapter-card}``, checked: every key known, the ones a reader needs present.
+
+    Args:
+        body: The lines of the directive.
+        where: The page, for messages.
+        sources: What the book calls its sources; the card of a chapter on one names it, and its titles,
+            by these keys.
+
+    Returns:
+        The card; every value is a text, that of ``can`` a list of texts.
+
+    Raises:
+        BookError: it is no mapping, or has other keys than a card may have, or too few.
 
     >>> parse_card("verdict: One F explains all.\\ncan: [read entropy off F]", "spine")["can"]
     ['read entropy off F']
     """
+    sources = sources or Sources()
     try:
         card = yaml.safe_load(body)
     except yaml.YAMLError as error:
-        raise BookError(f"{where}: the chapter card is not YAML: {error}") from error
+        raise BookError(f"{where}: the chapter card is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(card, dict):
         raise BookError(f"{where}: the chapter card is not a mapping")
-    unknown = set(card) - CARD_KEYS
+    of_source = [*filter(None, [sources.original]), sources.title, "date", "link"]
+    unknown = set(card) - {sources.one, *of_source, "verdict", "can"}
     if unknown:
-        raise BookError(f"{where}: the chapter card has unknown keys {sorted(unknown)}")
-    required = ["verdict", "can"] + (["title_zh", "title_en", "date", "link"] if card.get("article") else [])
+        raise BookError(f"{where}: the chapter card has unknown keys {sorted(map(str, unknown))}")
+    required = ["verdict", "can"] + (of_source if card.get(sources.one) else [])
     missing = [key for key in required if not card.get(key)]
     if missing:
         raise BookError(f"{where}: the chapter card lacks {missing}")

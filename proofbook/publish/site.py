@@ -1,49 +1,63 @@
 """Assemble the pages and build the website from them."""
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import shutil
 import sys
 import warnings
+from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, TextIO
 
-import attnlib
-from proofbook.publish import execute
-from proofbook.publish.notebooks import BookError, notebook_paths
+from proofbook.files import read_json, write_whole
+from proofbook.publish import runs
+from proofbook.publish.book import RUNS_FILE, Book
+from proofbook.publish.execute import package_folders
+from proofbook.publish.notebooks import BookError
 
-RUNS_FILE = "book/_runs.json"
 SKIPPED = {".ipynb_checkpoints", "__pycache__"}
+FRAME = ("_config.yml", "_toc.yml", "pyproject.toml", "CITATION.cff")
+"""Files beside the book's folder that the build reads."""
+SHAPING = ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml", "book/proofbook.toml")
+"""Files that shape every page."""
+TOOLS = (
+    "jupyter-book",
+    "Sphinx",
+    "myst-nb",
+    "sphinx-book-theme",
+    "pydata-sphinx-theme",
+    "sphinx-design",
+    "sphinx-exercise",
+)
 
 
-def staged_files(root: Path, *, executed: bool) -> dict[str, bytes]:
+def staged_files(book: Book) -> dict[str, bytes]:
     """Every file the build reads, by path: the book's own, its notebooks with the outputs to show.
 
-    With `executed` the outputs are those of the last run under ``_build/executed`` and their durations go
-    along; without, they are the ones stored in the notebooks.
+    Of an executed book the outputs are those of the last run, and their durations go along.
+
+    Raises:
+        BookError: a notebook was not executed, or has changed since.
     """
-    files = {
-        name: (root / name).read_bytes()
-        for name in ("_config.yml", "_toc.yml", "pyproject.toml", "CITATION.cff")
-        if (root / name).is_file()
-    }
-    for path in sorted((root / "book").rglob("*")):
-        relative = path.relative_to(root)
+    notebooks = book.notebooks  # read also where they go as they are: Sphinx would not name what is none
+    files = {name: (book.root / name).read_bytes() for name in FRAME if (book.root / name).is_file()}
+    for path in sorted(book.folder.rglob("*")):
+        relative = path.relative_to(book.root)
         if path.is_file() and not SKIPPED.intersection(relative.parts) and relative.as_posix() != RUNS_FILE:
             files[relative.as_posix()] = path.read_bytes()
-    if executed:
-        runs = {}
-        for path in notebook_paths(root):
-            record = execute.run_record(root, path)
+    if book.executed:
+        ran = {}
+        for path, notebook in notebooks.items():
+            record = runs.run_record(book.root, path)
             if record is None:
-                raise BookError(
-                    f"{path} has not been executed; run `python -m proofbook.publish execute` first"
-                )
-            merged = execute.with_outputs(root, path)
-            files[path.as_posix()] = json.dumps(merged, ensure_ascii=False, indent=1).encode()
-            runs[path.with_suffix("").as_posix()] = {k: record[k] for k in ("seconds", "date", "versions")}
-        files[RUNS_FILE] = json.dumps(runs, indent=1).encode()
+                raise BookError(f"what the run of {path} left has vanished; execute it again")
+            files[path.as_posix()] = json.dumps(notebook, ensure_ascii=False, indent=1).encode()
+            ran[path.with_suffix("").as_posix()] = {k: record[k] for k in ("seconds", "date", "versions")}
+        files[RUNS_FILE] = json.dumps(ran, indent=1).encode()
     return files
 
 
@@ -55,8 +69,7 @@ def stage(files: dict[str, bytes], target: Path) -> None:
     for name, content in files.items():
         path = target / name
         if not path.is_file() or path.read_bytes() != content:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            write_whole(path, content)
 
 
 def _digest(files: dict[str, bytes]) -> str:
@@ -66,84 +79,114 @@ def _digest(files: dict[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _frame(files: dict[str, bytes]) -> str:
-    """What shapes the pages beside their files: configuration, styles, attnlib and versions.
+def _frame(book: Book, files: dict[str, bytes]) -> str:
+    """What shapes the pages beside their files: configuration, styles, the book's packages and versions.
 
-    The packages, because docstrings are a page and what they do tells current records from stale ones.
+    The packages, because their docstrings may be pages and they tell current records from stale ones.
     """
     shaping = {
         name: content
         for name, content in files.items()
-        if name in ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml")
-        or name.startswith("book/_static/")
+        if name in SHAPING or name.startswith("book/_static/")
     }
-    package = Path(attnlib.__file__).parent
-    for folder in (package, *(package.parent / name for name in ("benchmarks", "experiments"))):
-        for path in folder.rglob("*.py"):
-            shaping[path.relative_to(package.parent).as_posix()] = path.read_bytes()
-    shaping["versions"] = json.dumps(_stack()).encode()
+    for name, folder in package_folders(book).items():
+        for path in folder.rglob("*"):
+            if path.suffix in (".py", ".css"):
+                shaping[f"{name}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+    shaping["versions"] = json.dumps({name: version(name) for name in TOOLS}).encode()
     return _digest(shaping)
 
 
-def _stack() -> dict[str, str]:
-    from importlib.metadata import version
-
-    return {
-        name: version(name)
-        for name in (
-            "jupyter-book",
-            "Sphinx",
-            "myst-nb",
-            "sphinx-book-theme",
-            "pydata-sphinx-theme",
-            "sphinx-design",
-            "sphinx-exercise",
-        )
-    }
+def _fingerprint(folders: Iterable[Path]) -> str:
+    """What tells whether built files are as a build left them: their names, sizes and times."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                stat = path.stat()
+                digest.update(f"{path.relative_to(folder)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
-def _sphinx_state(root: Path) -> int | None:
-    """When Sphinx last built the ordinary site, by whatever command: `jupyter-book build .` writes it too."""
-    environment = root / "_build" / ".doctrees" / "environment.pickle"
-    return environment.stat().st_mtime_ns if environment.is_file() else None
+def build(
+    root: Path,
+    *,
+    executed: bool = True,
+    strict: bool = False,
+    out: TextIO = sys.stdout,
+    book: Book | None = None,
+) -> Path:
+    """Build the site.
 
+    What an earlier build left is used again as far as it is whole and still answers to the book.
 
-def build(root: Path, *, executed: bool = True, strict: bool = False, out=sys.stdout) -> Path:
-    """Build the site; return its front page.
+    Args:
+        root: The top of the book's repository.
+        executed: Show the outputs of the last run, not those stored in the notebooks.
+        strict: Build from nothing, apart from the ordinary build; any warning is an error.
+        out: Where to say what was built.
+        book: The book, if it was read already.
 
-    With `strict` it is built from nothing, apart from the ordinary build, and any warning is an error.
+    Returns:
+        The front page.
+
+    Raises:
+        BookError: it cannot be built.
+        OSError: a file cannot be written.
     """
+    book = book or Book(root, executed=executed)
     base = root / "_build" / ("strict" if strict else "")
-    source, html, state = (
-        base / "source",
-        base / "_build" / "html" if strict else base / "html",
-        base / "site.json",
-    )
-    files = staged_files(root, executed=executed)
-    now = {"pages": _digest(files), "frame": _frame(files)}
-    before = json.loads(state.read_text()) if state.is_file() else {}
+    # jupyter-book puts a folder _build of its own into the one that it is given
+    output = base if strict else root
+    html, doctrees = output / "_build" / "html", output / "_build" / ".doctrees"
+    source, state = base / "source", base / "site.json"
+    files = staged_files(book)
+    now = {"pages": _digest(files), "frame": _frame(book, files)}
+    before = read_json(state)
+    before = before if isinstance(before, dict) else {}
+    whole = before.get("built") == _fingerprint([html, doctrees])
     front = html / "index.html"
-    if not strict and before == {**now, "sphinx": _sphinx_state(root)} and front.is_file():
+    if not strict and whole and before == {**now, "built": before["built"]}:
         print(f"the site is up to date: {front}", file=out)
         return front
+    # Sphinx cannot see that its own extension or the theme has changed, nor that what it left is torn.
+    from_nothing = strict or not whole or before.get("frame") != now["frame"]
     if strict and base.is_dir():
         shutil.rmtree(base)
-    elif before.get("frame") != now["frame"]:
-        # Sphinx cannot see that its own extension or the theme has changed.
-        shutil.rmtree(root / "_build" / ".doctrees", ignore_errors=True)
     state.unlink(missing_ok=True)
     source.mkdir(parents=True, exist_ok=True)
     stage(files, source)
-    run_jupyter_book(source, base if strict else root, strict=strict)
-    state.write_text(json.dumps({**now, "sphinx": _sphinx_state(root)}))
+    if from_nothing:
+        _remove(html, doctrees)
+    run_jupyter_book(source, output, strict=strict)
+    built = _fingerprint([html, doctrees])
+    write_whole(state, json.dumps({**now, "built": built}).encode())
     print(f"the site is built: {front}", file=out)
     return front
 
 
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        else:
+            folder.unlink(missing_ok=True)
+
+
 def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> None:
-    """``jupyter-book build``, in this process; raises `BookError` when it fails."""
+    """``jupyter-book build``, in this process.
+
+    Args:
+        source: The folder of what is to be built.
+        output: The folder in whose folder ``_build`` the site is put.
+        strict: Any warning is an error.
+
+    Raises:
+        BookError: it fails; what Sphinx says of it is on stderr.
+        OSError: a file cannot be read or written, as on a full disk.
+    """
     import click
-    from jupyter_book.cli.main import main
+    from jupyter_book.cli.main import main  # type: ignore[import-untyped]  # it carries no types
     from sphinx.util.console import nocolor
 
     if not sys.stderr.isatty():
@@ -151,13 +194,30 @@ def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> Non
     arguments = ["build", str(source), "--path-output", str(output), "-q"]
     if strict:
         arguments += ["-W", "--keep-going", "-n"]
+    said = io.StringIO()
     try:
         with warnings.catch_warnings():
-            # A Sphinx extension looks at every object in memory and touches a deprecated name of torch.
-            warnings.filterwarnings("ignore", message=".*torch.distributed.reduce_op", category=FutureWarning)
-            with contextlib.redirect_stdout(io.StringIO()):  # its banners; what goes wrong is on stderr
+            # It looks at every object in memory and touches deprecated names of whatever is loaded.
+            warnings.filterwarnings("ignore", category=FutureWarning, module="sphinx_external_toc")
+            # its banners on stdout, its warnings and, for a full disk, a page of traceback on stderr
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
                 status = main(arguments, standalone_mode=False)
     except (click.ClickException, RuntimeError, SystemExit) as error:
-        raise BookError(f"the site was not built: {error}") from error
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno in _ENVIRONMENT:
+            raise cause from None
+        sys.stderr.write(said.getvalue())
+        raise BookError(f"the site was not built: {_reason(error)}") from error
+    sys.stderr.write(said.getvalue())
     if status:
         raise BookError(f"the site was not built: jupyter-book returned {status}")
+
+
+_ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EIO}
+
+
+def _reason(error: BaseException) -> str:
+    """Why jupyter-book gave up, in one line."""
+    cause: Any = error.__cause__ or error
+    lines = [line.strip(" =") for line in str(cause).splitlines()]
+    return next(filter(None, lines), type(cause).__name__)

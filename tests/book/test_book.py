@@ -11,23 +11,23 @@ from experiments.known_distances import RULES
 from experiments.tables import Comparison
 from proofbook.ledger.record import validate
 from proofbook.publish import benchmarks, lint
-from proofbook.publish.notebooks import notebook_paths
+from proofbook.publish.book import Book
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def shelf():
-    return lint.Shelf.read(ROOT)
+def book():
+    return Book(ROOT)
 
 
 @pytest.mark.parametrize("check", lint.CHECKS, ids=lambda check: check.__name__)
-def test_the_book_passes(shelf, check):
-    assert list(check(shelf)) == []
+def test_the_book_passes(book, check):
+    assert list(check(book)) == []
 
 
 def test_the_book_has_chapters():
-    assert notebook_paths(ROOT)
+    assert Book(ROOT).notebook_paths
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "book/recorded").glob("*.json")), ids=lambda path: path.name)

@@ -74,7 +74,7 @@ def shown(tmp_path_factory):
         device_name="A card",
         modified=True,
     )
-    run = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
+    run = [sys.executable, "-m", "proofbook", "--root", str(root), "build", "--stored", "--strict"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
     return read(root / "_build/strict/_build/html", "book/recorded-runs.html")

@@ -52,6 +52,8 @@ def book(tmp_path, monkeypatch):
     folder = tmp_path / "book" / "claims"
     folder.mkdir(parents=True)
     (folder / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One is $1$."\n8823-C2 = "Two."\n')
+    own = "[claims]\nid = '(?P<source>[0-9]{4})-C[0-9]+|[LMU][0-9]+'\n"
+    (tmp_path / "book" / "proofbook.toml").write_text(own)
     monkeypatch.chdir(tmp_path / "book")
     run.collect()
     yield folder
@@ -355,7 +357,7 @@ def test_claim_shows_and_records_the_same_thing(book):
         Evidence("counterexample", "without it"),
         condition="for $n>1$",
     )
-    assert made.article == "8823" and made.anchor == "claim-8823-c2"
+    assert made.source == "8823" and made.anchor == "claim-8823-c2"
     bundle = made._repr_mimebundle_()
     record = bundle[CLAIM_MIME]
     assert json.loads(json.dumps(record)) == record
@@ -372,7 +374,7 @@ def test_claim_shows_and_records_the_same_thing(book):
         bundle["text/markdown"].startswith(":::{admonition}")
         and ":name: claim-8823-c2" in bundle["text/markdown"]
     )
-    assert claim("U1", "holds", Evidence("proof", "derived")).article == ""
+    assert claim("U1", "holds", Evidence("proof", "derived")).source == ""
 
 
 def test_numbers_are_filed_under_the_claim_they_were_measured_for(book):

@@ -17,8 +17,10 @@ import attnlib.distributed
 import attnlib.errors
 import attnlib.theory
 from proofbook.publish.api import link_sources, mark_sources
+from proofbook.settings import Settings
 
 ROOT = Path(__file__).parents[3]
+CLAIMS = Settings.read(ROOT / "book").claims
 THEORY = [f"attnlib.theory.{module.name}" for module in pkgutil.iter_modules(attnlib.theory.__path__)]
 MODULES = [
     attnlib.scale,
@@ -109,7 +111,7 @@ def test_every_claim_that_a_docstring_rests_on_is_in_the_book():
     listed = {f"claim-{name}".lower() for file in files for name in tomllib.loads(file.read_text())["claims"]}
     asked = Asked()
     for thing in DOCUMENTED.values():
-        mark_sources(inspect.getdoc(thing).splitlines(), asked)
+        mark_sources(inspect.getdoc(thing).splitlines(), asked, CLAIMS)
     assert len(asked) > 40 and asked <= listed
 
 
@@ -132,7 +134,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("text, linked", SOURCES.items())
 def test_claims_are_linked_where_the_book_has_them(text, linked):
-    assert link_sources(text, {"claim-8823-c11", "claim-9595-c5", "claim-u14"}) == linked
+    assert link_sources(text, {"claim-8823-c11", "claim-9595-c5", "claim-u14"}, CLAIMS) == linked
 
 
 def test_a_source_ends_with_its_paragraph():
@@ -159,7 +161,7 @@ def html(tmp_path_factory):
     command = [
         sys.executable,
         "-m",
-        "proofbook.publish",
+        "proofbook",
         "--root",
         str(root),
         "build",

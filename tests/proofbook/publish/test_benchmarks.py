@@ -168,8 +168,8 @@ def test_the_normalisation_suite_measures_every_method():
 
 
 def test_every_benchmark_can_be_named():
-    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")} - {"__init__", "__main__", "harness"}
-    assert files == set(command.MODULES)
+    files = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
+    assert files - {"__init__", "__main__", "harness", "normalization_problems"} == set(command.MODULES)
 
 
 TOC = """
@@ -190,7 +190,7 @@ def page(tmp_path_factory):
     card = {"device": "cuda", "device_name": "A card", "modified": True}
     other = record(digest="0" * 64, made_on=card, quick=True)
     (recorded / "benchmarks-cuda.json").write_text(json.dumps(other))
-    run = [sys.executable, "-m", "proofbook.publish", "--root", str(root), "build", "--stored", "--strict"]
+    run = [sys.executable, "-m", "proofbook", "--root", str(root), "build", "--stored", "--strict"]
     done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
     html = root / "_build/strict/_build/html"

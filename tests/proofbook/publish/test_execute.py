@@ -8,7 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from proofbook.publish import execute
+from proofbook.publish import execute, runs
+from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError
 
 
@@ -27,13 +28,13 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def package(tmp_path):
-    """A stand-in for attnlib's sources."""
-    for name in ("rows.py", "derive/render.py", "publish/site.py"):
-        path = tmp_path / "library" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x = 1\n")
-    return tmp_path / "library"
+def packages(tmp_path):
+    """Stand-ins for the sources of a library and of proofbook."""
+    folders = {name: tmp_path / name for name in ("library", "proofbook")}
+    for name in ("library/rows.py", "library/publish/all.py", "proofbook/derive/render.py"):
+        rewrite(tmp_path / name, "x = 1\n")
+    rewrite(tmp_path / "proofbook/publish/site.py", "x = 1\n")
+    return folders
 
 
 ONE, TWO = Path("book/one.ipynb"), Path("book/two.ipynb")
@@ -53,10 +54,11 @@ def rewrite(file: Path, text: str = "x = 2\n"):
         (lambda root, lib: write_notebook(root / ONE, "1 + 1", "print('one')"), True),
         (lambda root, lib: write_notebook(root / TWO, "2"), False),
         (lambda root, lib: rewrite(lib / "rows.py"), True),
-        (lambda root, lib: rewrite(lib / "derive/render.py"), True),
+        (lambda root, lib: rewrite(root / "proofbook/derive/render.py"), True),
         (lambda root, lib: rewrite(lib / "new.py"), True),
         (lambda root, lib: (lib / "rows.py").rename(lib / "columns.py"), True),
-        (lambda root, lib: rewrite(lib / "publish/site.py"), False),
+        (lambda root, lib: rewrite(root / "proofbook/publish/site.py"), False),
+        (lambda root, lib: rewrite(lib / "publish/all.py"), True),
         (lambda root, lib: rewrite(root / "book/claims/one.toml", "chapter = 'one'"), True),
         (lambda root, lib: rewrite(root / "book/claims/two.toml", "chapter = 'two'"), False),
         (lambda root, lib: rewrite(root / "book/recorded/cpu.json", "{}"), True),
@@ -73,28 +75,29 @@ def rewrite(file: Path, text: str = "x = 2\n"):
         "new module",
         "renamed module",
         "book tooling",
+        "a library's own folder of that name",
         "own claims",
         "other claims",
         "recorded run",
         "data",
     ],
 )
-def test_what_makes_a_notebook_stale(root, package, change, stale):
-    before = execute.notebook_key(root, ONE, package)
-    change(root, package)
-    assert (execute.notebook_key(root, ONE, package) != before) == stale
+def test_what_makes_a_notebook_stale(root, packages, change, stale):
+    before = execute.notebook_key(root, ONE, packages)
+    change(root, packages["library"])
+    assert (execute.notebook_key(root, ONE, packages) != before) == stale
 
 
-def test_a_new_version_of_a_library_makes_every_notebook_stale(root, package, monkeypatch):
-    before = execute.notebook_key(root, ONE, package)
-    monkeypatch.setattr(execute, "versions", lambda: {"torch": "9.9"})
-    assert execute.notebook_key(root, ONE, package) != before
+def test_a_new_version_of_a_library_makes_every_notebook_stale(root, packages, monkeypatch):
+    before = execute.notebook_key(root, ONE, packages)
+    monkeypatch.setattr(execute, "versions", lambda names: {name: "9.9" for name in names})
+    assert execute.notebook_key(root, ONE, packages) != before
 
 
 def test_notebooks_run_once_and_then_only_when_they_change(root):
     first = execute.execute(root, out=io.StringIO())
     assert [(o.path, o.skipped, o.error) for o in first] == [(ONE, False, None), (TWO, False, None)]
-    merged = execute.with_outputs(root, TWO)
+    merged = runs.with_outputs(root, TWO)
     assert merged["cells"][1]["outputs"][0]["data"]["text/plain"] == "('1', 'book')"
 
     said = io.StringIO()
@@ -127,16 +130,17 @@ def test_a_failure_names_notebook_cell_and_traceback_and_the_others_still_run(ro
         from proofbook.publish.site import staged_files
 
         (root / "_config.yml").write_text("")
-        staged_files(root, executed=True)
+        staged_files(Book(root, executed=True))
 
 
 def test_a_failed_run_does_not_leave_the_result_of_an_earlier_one(root):
     execute.execute(root, only=["one"], out=io.StringIO())
     assert execute.is_current(root, ONE)
-    execute.executed_path(root, ONE).with_suffix(".run.json").write_text('{"key": "of something else"}')
+    runs.executed_path(root, ONE).with_suffix(".run.json").write_text('{"key": "of something else"}')
+    assert runs.run_record(root, ONE) is None
     write_notebook(root / ONE, "raise RuntimeError('no')")
     execute.execute(root, only=["one"], out=io.StringIO())
-    assert execute.run_record(root, ONE) is None
+    assert runs.run_record(root, ONE) is None
 
 
 def test_naming_a_notebook_that_is_not_there_is_an_error(root):

@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 
 from proofbook.publish import lint
-from proofbook.publish.notebooks import BookError, pages, parse_card, read_page
+from proofbook.publish.book import Book
+from proofbook.publish.notebooks import BookError, load, parse_card, read_page
+from proofbook.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 FIXTURE = ROOT / "tests/book/fixtures/mini"
 CHAPTER = "book/8823-attention-scale.ipynb"
+SOURCES = Settings.read(ROOT / "book").sources
 FRONT = ("index", "how-to-read", "notation", "ledger", "errata", "recorded-runs", "references")
 
 
@@ -20,7 +23,8 @@ def root(tmp_path):
     shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True)
     for name in FRONT:
         shutil.copy(ROOT / f"book/{name}.md", tmp_path / "book")
-    shutil.copy(ROOT / "book/articles.yml", tmp_path / "book")
+    for name in ("articles.yml", "proofbook.toml"):
+        shutil.copy(ROOT / "book" / name, tmp_path / "book")
     return tmp_path
 
 
@@ -57,7 +61,10 @@ def in_cell(part, change):
 
 def record_of(cell):
     return next(
-        output["data"][mime] for output in cell["outputs"] for mime in output["data"] if "vnd.proofbook" in mime
+        output["data"][mime]
+        for output in cell["outputs"]
+        for mime in output["data"]
+        if "vnd.proofbook" in mime
     )
 
 
@@ -65,17 +72,19 @@ def test_the_fixture_book_has_all_a_book_must_have(root):
     assert lint.check_book(root) == []
 
 
-def test_a_guide_needs_no_card_and_may_not_have_one(root, monkeypatch):
-    monkeypatch.setattr(lint, "GUIDES", ("8823-attention-scale",))
+def test_a_guide_needs_no_card_and_may_not_have_one(root):
+    settings = root / "book/proofbook.toml"
+    guides = 'guides = ["8823-attention-scale"]'
+    settings.write_text(settings.read_text().replace('guides = ["use-it-on-your-model"]', guides))
     complaint = f"{CHAPTER}: a guide has a card, a claim or a derivation; those belong in a chapter"
-    assert list(lint.chapter_parts(lint.Shelf.read(root))) == [complaint]
+    assert list(lint.chapter_parts(Book(root))) == [complaint]
 
     def make_a_guide(notebook):
         keep = [{"cell_type": "markdown", "metadata": {}, "id": "title", "source": "# A guide"}]
         notebook["cells"] = keep
 
     edit(root, make_a_guide)
-    assert list(lint.chapter_parts(lint.Shelf.read(root))) == []
+    assert list(lint.chapter_parts(Book(root))) == []
 
 
 FAULTS = {
@@ -249,7 +258,7 @@ def test_an_entry_of_the_table_of_contents_without_a_page_is_found(root):
         "_toc.yml lists book/ledger, but there is no book/ledger.ipynb and no book/ledger.md"
     ]
     with pytest.raises(BookError):
-        pages(root)
+        Book(root).paths
 
 
 @pytest.mark.parametrize(
@@ -265,11 +274,11 @@ def test_an_entry_of_the_table_of_contents_without_a_page_is_found(root):
 )
 def test_a_broken_card_is_refused(body, complaint):
     with pytest.raises(BookError, match=complaint):
-        parse_card(body, "here")
+        parse_card(body, "here", SOURCES)
 
 
 def test_a_page_gives_up_its_records():
-    page = read_page(FIXTURE / CHAPTER, "book/8823-attention-scale")
+    page = read_page(load(FIXTURE / CHAPTER), "book/8823-attention-scale", SOURCES)
     assert page.title == "8823: Attention's scale" and page.card["article"] == "8823"
     assert [claim["verdict"] for claim in page.claims] == [
         "holds",

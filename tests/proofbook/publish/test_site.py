@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import types
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from built_site import ROOT, lay_out, read
 
 from proofbook.publish import site
 from proofbook.publish.address import Address, read_address, theme_options
+from proofbook.publish.book import Book
 from proofbook.publish.citation import chapter_citation, read_edition
 from proofbook.publish.notebooks import BookError
 from proofbook.publish.sphinx_ext import Errata, RecordedRuns
@@ -23,7 +25,7 @@ def build(root: Path) -> Path:
     command = [
         sys.executable,
         "-m",
-        "proofbook.publish",
+        "proofbook",
         "--root",
         str(root),
         "build",
@@ -78,11 +80,22 @@ def test_the_errata_leave_out_what_stands(html):
     assert "Correction." in errata and "Condition." in errata
 
 
+def of_the_book(directive):
+    """A directive of the real book, without a page around it."""
+    made = directive.__new__(directive)
+    made.options = {}
+    app = types.SimpleNamespace(proofbook_book=Book(ROOT))
+    made.state = types.SimpleNamespace(
+        document=types.SimpleNamespace(settings=types.SimpleNamespace(env=types.SimpleNamespace(app=app)))
+    )
+    return made
+
+
 @pytest.mark.parametrize("article, listed", [("8823", True), ("", False)])
 def test_a_hypothesis_of_the_book_that_failed_is_no_erratum(article, listed):
-    directive = Errata.__new__(Errata)
-    directive.options = {}
-    assert directive.wanted({"verdict": "false", "article": article}) is listed
+    directive = of_the_book(Errata)
+    claim_id = f"{article}-C1" if article else "U1"
+    assert directive.wanted({"verdict": "false", "id": claim_id}) is listed
 
 
 def test_the_landing_page_counts_from_the_records(html):
@@ -274,7 +287,7 @@ def test_a_warning_fails_the_strict_build(tmp_path):
 
 def test_a_book_that_was_not_executed_is_not_built(tmp_path):
     with pytest.raises(BookError, match="has not been executed"):
-        site.staged_files(lay_out(tmp_path), executed=True)
+        site.staged_files(Book(lay_out(tmp_path), executed=True))
 
 
 @pytest.mark.parametrize(

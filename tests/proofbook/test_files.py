@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import proofbook
-from proofbook.ledger.files import write_whole
+from proofbook.files import write_whole
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_a_kill_leaves_the_old_file(tmp_path):
     write_whole(path, b"old")
     code = (
         "import os, sys, pathlib\n"
-        "from proofbook.ledger.files import write_whole\n"
+        "from proofbook.files import write_whole\n"
         "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
         "write_whole(pathlib.Path(sys.argv[1]), b'new')\n"
     )

@@ -1,0 +1,105 @@
+"""What the commands of ``python -m proofbook`` do; each returns its exit status."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from proofbook.files import alone
+from proofbook.publish import execute as executing
+from proofbook.publish import lint as linting
+from proofbook.publish import site, template
+from proofbook.publish.book import Book
+from proofbook.publish.execute import Inputs, Outcome
+from proofbook.publish.runs import SourceChanged
+
+ROUNDS = 3
+"""How often a whole book is begun again that changes while it is made."""
+
+
+def _lock(root: Path) -> Path:
+    return root / "_build" / "lock"
+
+
+def new(folder: Path, *, title: str, author: str) -> int:
+    """Make a book from the template."""
+    template.write(folder, title=title, author=author)
+    print(f"a book is in {folder}; its README.md says what to do next")
+    return 0
+
+
+def execute(*, root: Path, jobs: int | None, force: bool, only: list[str], in_place: bool) -> int:
+    """Run the notebooks that are out of date, and perhaps store their outputs."""
+    with alone(_lock(root)):
+        outcomes = executing.execute(root, jobs=jobs, force=force, only=only)
+        if in_place:
+            for outcome in outcomes:
+                if not outcome.error and executing.store_outputs(root, outcome.path):
+                    print(f"  stored the outputs of {outcome.path}")
+    return _failed(outcomes, "")
+
+
+def build(*, root: Path, stored: bool, strict: bool) -> int:
+    """Build the website."""
+    with alone(_lock(root)):
+        site.build(root, executed=not stored, strict=strict)
+    return 0
+
+
+def lint(*, root: Path, executed: bool) -> int:
+    """Say what the book lacks."""
+    return _complain(linting.check_book(root, executed=executed))
+
+
+def permalinks(*, root: Path) -> int:
+    """Take the present permalinks up among the published ones."""
+    print(f"{len(linting.publish_permalinks(root))} permalinks added to book/permalinks.txt")
+    return 0
+
+
+def book(*, root: Path, jobs: int | None) -> int:
+    """Execute, check and build, all of them the same book: one that changes meanwhile is begun again."""
+    with alone(_lock(root)):
+        for _ in range(ROUNDS):
+            outcomes = executing.execute(root, jobs=jobs)
+            if status := _failed(outcomes, "; the site was not built"):
+                return status
+            made = Book(root, executed=True)
+            if changed := _changed(made):
+                print(f"{', '.join(map(str, changed))} changed meanwhile; once more", flush=True)
+                continue
+            if status := _complain(linting.complaints(made)):
+                print("the site was not built")
+                return status
+            site.build(root, book=made)
+            return 0
+    print("error: the book never stayed as it was while it was made; the site was not built", file=sys.stderr)
+    return 1
+
+
+def _changed(made: Book) -> list[Path]:
+    """The notebooks whose last run does not answer to what they, or what they read, are now."""
+    try:
+        notebooks = made.notebooks
+    except SourceChanged:
+        notebooks = {}
+    inputs = Inputs(made)
+    return [
+        path
+        for path in made.notebook_paths
+        if path not in notebooks or not executing.is_current(made.root, path, inputs)
+    ]
+
+
+def _failed(outcomes: Iterable[Outcome], consequence: str) -> int:
+    outcomes = list(outcomes)
+    failed = [str(outcome.path) for outcome in outcomes if outcome.error]
+    if failed:
+        print(f"\n{len(failed)} of {len(outcomes)} notebooks failed{consequence}: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _complain(problems: list[str]) -> int:
+    for problem in problems:
+        print(problem)
+    print(f"{len(problems)} problems" if problems else "the book has all a book must have")
+    return 1 if problems else 0

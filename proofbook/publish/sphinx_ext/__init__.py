@@ -1,0 +1,43 @@
+"""The Sphinx side of the book: directives filled from the notebooks' records, a site that stands alone.
+
+The directives (`DIRECTIVES`) print nothing that was typed for them: what they show is read, at build time,
+from the outputs the notebooks carry, from the recorded runs, from CITATION.cff and from the book's address.
+"""
+
+from typing import Any
+
+from docutils.parsers.rst import Directive
+from sphinx.application import Sphinx
+
+from proofbook.publish.sphinx_ext import assets, freshness, reference
+from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
+from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
+from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
+from proofbook.publish.sphinx_ext.records import Benchmarks, RecordedRuns
+
+__all__ = ["DIRECTIVES", "setup"]
+
+DIRECTIVES: dict[str, type[Directive]] = {
+    "chapter-card": ChapterCard,
+    "sources": SourceList,
+    "claim-counts": ClaimCounts,
+    "ledger": ClaimList,
+    "errata": Errata,
+    "quoted-claims": QuotedClaims,
+    "verdict-legend": VerdictLegend,
+    "recorded-runs": RecordedRuns,
+    "benchmarks": Benchmarks,
+    "cite-chapter": CiteChapter,
+    "run-anywhere": RunAnywhere,
+    "run-on": RunOn,
+}
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives, and what gets the site ready."""
+    for name, directive in DIRECTIVES.items():
+        app.add_directive(name, directive)
+    assets.connect(app)
+    freshness.connect(app)
+    reference.connect(app)
+    return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

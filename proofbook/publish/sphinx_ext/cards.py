@@ -1,0 +1,83 @@
+"""What a chapter opens with, and the list of what the book works from."""
+
+from typing import Any
+
+from docutils import nodes
+
+from proofbook.publish.notebooks import parse_card
+from proofbook.publish.sphinx_ext.base import BookDirective, badge, duration, shown_name
+from proofbook.publish.sphinx_ext.claims import counted, tally
+
+
+class ChapterCard(BookDirective):
+    """What the chapter is about, what its reader will be able to do, and how its claims came out."""
+
+    def run(self) -> list[nodes.Node]:
+        self.depend(self.env.docname)
+        settings = self.book.settings.sources
+        card = parse_card("\n".join(self.content), self.env.docname, settings)
+        page = self.book.page(self.env.docname)
+        box = nodes.container(classes=["chapter-card"])
+        if source := card.get(settings.one):
+            named = nodes.Text(f"{settings.one.capitalize()} {source} · {card['date']} · ")
+            link = self.link_outside(card["link"], card[settings.original or settings.title])
+            box += nodes.paragraph("", "", named, *link, classes=["card-source"])
+            if settings.original:
+                box += nodes.paragraph("", card[settings.title], classes=["card-title"])
+        box += self.paragraph(card["verdict"], "card-verdict")
+        box += nodes.paragraph("", "After this chapter you can", classes=["card-can"])
+        skills = [nodes.paragraph("", "", *self.inline(item)) for item in card["can"]]
+        box += nodes.bullet_list("", *[nodes.list_item("", skill) for skill in skills])
+        box += self.verdicts(page.claims if page else [])
+        if ran := self.run_time():
+            box += nodes.paragraph("", ran, classes=["card-run"])
+        return [box]
+
+    def verdicts(self, claims: list[dict[str, Any]]) -> list[nodes.Node]:
+        """A line for each verdict that occurs, with links to the claims that have it."""
+        lines: list[nodes.Node] = []
+        for verdict, number in counted(claims):
+            line = nodes.paragraph(classes=["card-claims"])
+            line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
+            for claim in claims:
+                if claim["verdict"] == verdict:
+                    line += [self.link_to_claim(claim, claim["id"].split("-")[-1]), nodes.Text(" ")]
+            lines.append(line)
+        return lines
+
+    def run_time(self) -> str | None:
+        """How long the chapter ran for this build, else, for stored outputs, in a run on record; or None."""
+        run = self.book.runs.get(self.env.docname)
+        if run:
+            shown = self.book.settings.outputs.show or ("python",)
+            versions = [f"{shown_name(name)} {run['versions'].get(name, 'absent')}" for name in shown]
+            seconds = duration(run["seconds"])
+            return f"Every line below ran in {seconds} when this page was built, with {', '.join(versions)}."
+        name = self.env.docname.rsplit("/", 1)[-1]
+        for recorded in self.book.recorded:
+            for chapter in recorded["chapters"]:
+                if chapter["chapter"] == name:
+                    device = recorded["environment"]["device_name"]
+                    return f"The checks of this page ran in {duration(chapter['seconds'])} on {device}."
+        return None
+
+
+class SourceList(BookDirective):
+    """What the book works from, the chapter on each, and how its claims came out."""
+
+    def run(self) -> list[nodes.Node]:
+        self.depend()
+        settings = self.book.settings.sources
+        rows = []
+        for source in self.book.sources:
+            pages = self.book.pages.values()
+            page = next((p for p in pages if p.card and p.card.get(settings.one) == source["id"]), None)
+            title = source[settings.title]
+            name = self.link_to_page(page.docname, page.title) if page else nodes.inline("", title)
+            link = self.link_outside(source["link"], source[settings.original or settings.title])
+            original = nodes.paragraph("", "", *link, nodes.Text(f", {source['date']}"))
+            original["classes"].append("source-original")
+            claims = [c for c in page.claims if self.book.source_of(c) == source["id"]] if page else []
+            counts = tally(claims) or nodes.inline("", "in preparation", classes=["in-preparation"])
+            rows.append([source["id"], [nodes.paragraph("", "", name), original], counts])
+        return [self.table([settings.one.capitalize(), "Chapter", "Its claims"], rows, "sources")]
