@@ -1,4 +1,4 @@
-"""Check a reader's formula with the same strategies that proved the chapter's own."""
+"""Check a reader's formula by the same means as the chapter's own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import sympy as sp
 
+from proofbook.derive import proving, strategies
 from proofbook.derive.domain import Domain
 from proofbook.derive.errors import Refuted, Undecided
-from proofbook.derive.proving import settle
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,15 @@ def check_answer(answer: sp.Expr, target: sp.Expr, domain: Domain) -> Answer:
     >>> check_answer(x**2, x**2 + x, Domain({x: (1, 2)}))
     Not yet: 1.0 is not 2.0 at x = 1.0
     """
+    left, right = sp.sympify(answer), sp.sympify(target)
     try:
-        verified = settle(
-            "=", sp.sympify(answer), sp.sympify(target), domain, evidence=None, seed="answer", digits=50
-        )
+        try:
+            verified = proving.settle(
+                "=", left, right, domain, regime=None, evidence=None, seed="answer", digits=50, skip=()
+            )
+        except Undecided:
+            # a reader need not convince the kernel: what evidence there is says whether to look again
+            verified = strategies.equality(left, right, domain, seed="answer")
     except (Refuted, Undecided) as error:
         return Answer(False, str(error))
     return Answer(True, verified.detail)

@@ -217,7 +217,7 @@ def unfold(expression: sp.Expr, *, derivatives: bool = True) -> sp.Expr:
 
     Args:
         expression: a formula with names in it.
-        derivatives: whether SymPy carries out the derivatives of what was named; otherwise they stay as typed.
+        derivatives: whether SymPy carries out the derivatives of what was named; if not, they stay as typed.
 
     Raises:
         Undecided: SymPy fails to carry out a derivative.

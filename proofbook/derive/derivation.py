@@ -11,7 +11,7 @@ import sympy as sp
 
 from proofbook.derive import proving, strategies
 from proofbook.derive.domain import Domain
-from proofbook.derive.errors import DerivationError, EmptyStep
+from proofbook.derive.errors import DerivationError
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.render import Row, bundle
@@ -144,8 +144,6 @@ class Derivation:
         before = self.steps[k - 1].expression if k else self.start
         seed = f"{self.label}/{k}"
         try:
-            if latex(before) == latex(step.expression):
-                raise EmptyStep("both lines print alike: show what the step does, or leave it out")
             return proving.settle(
                 step.relation,
                 before,

@@ -1,8 +1,8 @@
 """What a step rests on: a proof by the kernel or, where it was asked for by name, evidence.
 
-Every step is attacked first, at points of its domain and as it was typed: nothing is taken from what SymPy makes
-of an integral, a sum, a limit or a derivative. Then the kernel tries to prove it for the whole domain. What it
-cannot prove is undecided, and stops the book, unless the author says ``evidence(step, because=...)``.
+Every step is attacked first, at points of its domain and as it was typed: nothing is taken from what SymPy
+makes of an integral, a sum, a limit or a derivative. Then the kernel tries to prove it for the whole domain. What
+it cannot prove is undecided, and stops the book, unless the author says ``evidence(step, because=...)``.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import sympy as sp
 
 from proofbook.derive import strategies
 from proofbook.derive.domain import Domain, Point, Simplex
-from proofbook.derive.errors import Refuted, Undecided
+from proofbook.derive.errors import EmptyStep, Refuted, Undecided
 from proofbook.derive.instantiate import NotConcrete, at_size
 from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
-from proofbook.derive.numeric import POINT_DIGITS, describe
+from proofbook.derive.latex import latex
+from proofbook.derive.numeric import POINT_DIGITS, describe, distinguish
 from proofbook.derive.second_route import NoValue, Value, compare, needed, value
 from proofbook.derive.strategies import DIGITS, PROVED, Regime, Verified
 
@@ -55,10 +56,13 @@ def settle(
         A proof, or the evidence that was asked for.
 
     Raises:
+        EmptyStep: both sides print alike.
         Refuted: it fails at a point, which the error names.
         Undecided: there is no proof, and no evidence was asked for or none was found.
         ValueError: evidence was asked for what the kernel proves.
     """
+    if latex(left) == latex(right):
+        raise EmptyStep("both lines print alike: show what the step does, or leave it out")
     told = 0
     if regime is None:
         told = _attack(relation, left, right, domain, seed)
@@ -139,10 +143,10 @@ def _attack(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, seed: 
             continue
         told += 1
         if not _holds(relation, one, other):
-            with mp.workdps(30):
-                shown = mp.nstr(one.number, 12), mp.nstr(other.number, 12)
+            shown = distinguish(one.number, other.number)
+            verb = f"is not {shown[1]}" if relation == "=" else f"{relation} {shown[1]} fails"
             raise Refuted(
-                f"{shown[0]} {relation} {shown[1]} fails at {describe(point, n, at)}",
+                f"{shown[0]} {verb} at {describe(point, n, at)}",
                 point=point,
                 left=one.number,
                 right=other.number,

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from proofbook.derive.kernel import algebra
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, poly
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant
 from proofbook.derive.kernel.errors import NotProved
 
 Sign = frozenset[int]

@@ -9,7 +9,7 @@ from typing import Any
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Atom, Poly, constant, walk
+from proofbook.derive.kernel.algebra import Poly, constant, walk
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import exponential, is_zero, substitute

@@ -25,7 +25,14 @@ from proofbook.derive.kernel.algebra import (
     walk,
 )
 from proofbook.derive.kernel.calculus import differentiate
-from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, NONPOSITIVE, POSITIVE, WANTED, Context, Interval
+from proofbook.derive.kernel.context import (
+    NEGATIVE,
+    NONNEGATIVE,
+    POSITIVE,
+    WANTED,
+    Context,
+    Interval,
+)
 from proofbook.derive.kernel.equality import Certificate, discharge, over_settings, setting_data
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
@@ -41,7 +48,7 @@ from proofbook.derive.kernel.forms import (
     substitute,
     tidy,
 )
-from proofbook.derive.kernel.lemmas import all_positive, instances, sums_of
+from proofbook.derive.kernel.lemmas import instances, sums_of
 from proofbook.derive.kernel.sampling import Point, fails_somewhere, points
 from proofbook.derive.kernel.satisfiability import Question, cleared, gather
 from proofbook.derive.kernel.setting import Setting, context_of

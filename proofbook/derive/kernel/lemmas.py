@@ -15,19 +15,15 @@ from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, monomial
 from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
-    as_mono,
     as_poly,
     as_tuple,
     close_sum,
     contains,
-    exponential,
     log_of_positive,
     logarithm,
     open_extremum,
     open_sum,
-    power,
     substitute,
-    tidy,
 )
 
 Instance = tuple[Poly, str, str]  # value, its relation to zero, the lemma
@@ -125,7 +121,13 @@ def _extrema(ctx: Context, goal: Poly, atom: Atom, indices: list[Atom]) -> Itera
         if ctx.inside[other] == high:
             value = substitute(ctx, body, {index: poly(other)})
             yield poly(atom) - value, ">=", "each term is at most the maximum"
-            beside = Poly({Mono(x for x in m if x[0] != atom): c for m, c in goal.terms.items() if (atom, 1) in m.powers})
+            beside = Poly(
+                {
+                    Mono(x for x in m if x[0] != atom): c
+                    for m, c in goal.terms.items()
+                    if (atom, 1) in m.powers
+                }
+            )
             if len(beside.terms) == 1 and ctx.sign(beside) <= NONNEGATIVE:
                 yield beside * (poly(atom) - value), ">=", "each term is at most the maximum"
             if ctx.sign(body) == POSITIVE:

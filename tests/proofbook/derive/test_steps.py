@@ -51,6 +51,9 @@ from proofbook.derive import (
 )
 from proofbook.derive.numeric import PointEvaluator
 
+# What is tested here is the evidence; test_proving.py is about proofs.
+pytestmark = pytest.mark.usefixtures("evidence_alone")
+
 n = size()
 i, j, k = indices("i j k")
 s = vector("s")

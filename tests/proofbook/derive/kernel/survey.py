@@ -9,13 +9,11 @@ hold would be missing, so the number of steps found is printed.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
 import re
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +78,8 @@ class _Recorder:
     def last(self):
         return self.steps[-1].expression
 
-    def lambdify(self, arguments, backend="numpy"):
-        return derive.lambdify(self.last, arguments, self.domain, backend)
+    def lambdify(self, arguments, namespace="numpy"):
+        return derive.lambdify(self.last, arguments, self.domain, namespace)
 
 
 def _stored_strategies(notebook: dict) -> dict[str, list[str]]:
