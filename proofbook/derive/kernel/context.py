@@ -1,7 +1,8 @@
 """What is known where a statement is claimed: ranges, hypotheses, and the signs that follow from them.
 
-A sign is the set of those of -1, 0, 1 that a quantity may have somewhere in the domain; the answer may be too large a
-set, never too small. Facts are kept with their strictness: 0 is left out only where a bound is strict.
+A sign is the set of those of -1, 0, 1 that a quantity may have somewhere in the domain; the answer may be too
+large a set, never too small. Facts are kept with their strictness: 0 is left out only where a bound is
+strict.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from proofbook.derive.kernel import algebra
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, poly
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant
 from proofbook.derive.kernel.errors import NotProved
 
 Sign = frozenset[int]
@@ -72,7 +73,7 @@ UNBOUNDED = Interval()
 
 @dataclass(frozen=True)
 class Condition:
-    """``value relation 0``, needed for the reason given; ``typed`` if what is typed has no value otherwise."""
+    """``value relation 0``, needed for the reason given; ``typed`` if a formula has no value otherwise."""
 
     value: Poly
     relation: str
@@ -84,11 +85,11 @@ class Condition:
 class Context:
     """The facts of a domain, in the kernel's own terms, and the conditions met on the way.
 
-    ``scalars`` bounds each symbol; ``entries`` bounds each entry of a vector; ``simplex`` names the vectors whose
-    entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says which index
-    runs over 1 .. size: the free ones, and those opened on the way. ``moving`` are the variables of the derivatives
-    being taken: fresh atoms, or the names of vectors. ``signed`` are sums as they were typed whose terms have one
-    sign, which expanding them may hide.
+    ``scalars`` bounds each symbol; ``entries`` bounds each entry of a vector; ``simplex`` names the vectors
+    whose entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says
+    which index runs over 1 .. size: the free ones, and those opened on the way. ``moving`` are the variables
+    of the derivatives being taken: fresh atoms, or the names of vectors. ``signed`` are sums as they were
+    typed whose terms have one sign, which expanding them may hide.
     """
 
     scalars: dict[Atom, Interval] = field(default_factory=dict)
@@ -306,7 +307,7 @@ class Context:
         return total
 
     def _by_comparison(self, p: Poly) -> Sign:
-        """c (log a - log b) has the sign of c (a - b), and a - b, for positive a and b, that of log a - log b."""
+        """log a - log b has the sign of a - b, and a - b, for positive a and b, that of log a - log b."""
         from proofbook.derive.kernel.lemmas import all_positive, log_of_term
 
         (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])
@@ -314,7 +315,7 @@ class Context:
             return ANY
         self._comparing += 1
         try:
-            if c == -d and all(len(m) == 1 and m.powers[0] == (m.powers[0][0], 1) for m in (one, other)):
+            if c == -d and all(len(m) == 1 and m.powers[0][1] == 1 for m in (one, other)):
                 a, b = one.powers[0][0], other.powers[0][0]
                 if a.kind == "log" and b.kind == "log":
                     return self._sign_at(_as_poly(a.args[0]) - _as_poly(b.args[0]))
@@ -422,7 +423,7 @@ def _sum(a: Sign, b: Sign) -> Sign:
 
 
 def _power(sign: Sign, e: Fraction) -> Sign:
-    """The sign of a power. A negative exponent stands where the base is not 0, a broken one where it is not < 0."""
+    """The sign of a power: of a base that is not 0 if e < 0, and not negative if e is broken."""
     if e < 0:
         sign -= ZERO
     if e.denominator > 1:

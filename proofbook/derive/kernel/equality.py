@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from math import lcm
 from typing import Any
 
-import sympy as sp
+import sympy as sp  # type: ignore[import-untyped]
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Atom, Poly, constant, walk
+from proofbook.derive.kernel.algebra import Poly, constant, walk
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import exponential, is_zero, substitute
@@ -106,7 +106,8 @@ def discharge(ctx: Context, excluded: Excluded = ()) -> list[dict[str, str]]:
 def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iterator[End]:
     """Closed ends of ranges at which a condition of what is typed fails for all values of the rest.
 
-    There the formula has no value, whatever the other variables are, so the statement does not speak of that end.
+    There the formula has no value, whatever the other variables are, so the statement does not speak of that
+    end.
     """
     if not condition.typed:
         return
@@ -136,8 +137,8 @@ def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iter
 def undefined_on_the_edge(condition: Condition, ctx: Context) -> bool:
     """Whether a condition of what is typed can fail on the edge of the ranges only.
 
-    A domain holds the ends of its ranges wherever the formulas have a value there. So if the condition is proved
-    with all ends left out, the points at which it fails are ends, and no part of the domain.
+    A domain holds the ends of its ranges wherever the formulas have a value there. So if the condition is
+    proved with all ends left out, the points at which it fails are ends, and no part of the domain.
     """
     if not condition.typed or any(a.kind in ("idx", "var", "free") for a in walk(condition.value)):
         return False

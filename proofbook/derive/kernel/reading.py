@@ -1,8 +1,8 @@
 """From a SymPy tree to the normal form. The tree is read, node by node; nothing of SymPy is asked to compute.
 
-What stands in the tree must have a value: a denominator, a logarithm's argument and what is below a root each leave a
-condition with the context. A node without a rule here (most integrals, a limit, a Piecewise, an infinite sum) has no
-normal form, and what holds one is not proved.
+What stands in the tree must have a value: a denominator, a logarithm's argument and what is below a root each
+leave a condition with the context. A node without a rule here (most integrals, a limit, a Piecewise, an
+infinite sum) has no normal form, and what holds one is not proved.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 
-import sympy as sp
-from sympy.core.function import AppliedUndef
+import sympy as sp  # type: ignore[import-untyped]
+from sympy.core.function import AppliedUndef  # type: ignore[import-untyped]
 
 from proofbook.derive.definition import definition_of
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly
@@ -152,7 +152,7 @@ class Reader:
         return symbol, int(low), self.read(high, env)
 
     def _sum(self, e: sp.Expr, env: Environment) -> Poly:
-        """Innermost sum first in SymPy's order of limits; the ends of an inner sum may not hold an outer index."""
+        """Sums in SymPy's order of limits, the innermost first."""
         body, *limits = e.args
         return self._sum_over(body, limits, env)
 

@@ -1,8 +1,9 @@
 """From a ``Domain`` to the facts the kernel may use.
 
-The box of a domain is where a statement is sampled; what is proved should be said for more. So a statement is tried
-first on the widest domain with the same signs ("wide": a range above zero becomes all positive numbers, one with both
-signs all real numbers) and then on the box as it is typed, ends included. The relations in ``where`` always hold.
+The box of a domain is where a statement is sampled; what is proved should be said for more. So a statement is
+tried first on the widest domain with the same signs ("wide": a range above zero becomes all positive numbers,
+one with both signs all real numbers) and then on the box as it is typed, ends included. The relations in
+``where`` always hold.
 
 A ladder stands for every size from ``least`` on, 1 unless more is said.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-import sympy as sp
+import sympy as sp  # type: ignore[import-untyped]
 
 from proofbook.derive.domain import Domain, Integers, Ladder, Simplex
 from proofbook.derive.kernel.algebra import Atom, Poly, poly
@@ -139,7 +140,7 @@ def _check_names(domain: Domain, expressions: tuple[sp.Expr, ...]) -> None:
             raise NotProved(f"{index} is declared to be more than an index")
 
 
-def _check_declared(key: object, kind: object) -> None:
+def _check_declared(key: sp.Basic, kind: object) -> None:
     """SymPy has simplified by what a symbol is declared to be, so the domain must imply it."""
     symbols = [key.label, key[sp.Symbol("_", integer=True)]] if isinstance(key, sp.IndexedBase) else [key]
     for symbol in symbols:

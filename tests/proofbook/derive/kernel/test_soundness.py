@@ -39,7 +39,7 @@ from proofbook.derive import (
 from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
 
 n, m = size("n"), size("m")
-i, j, k, l = indices("i j k l")
+i, j, k, el = indices("i j k l")
 s, v, x, p = vector("s"), vector("v"), vector("x", positive=True), vector("p", positive=True)
 a, b, c, t, z = sp.symbols("a b c t z", real=True)
 lam, y = sp.Symbol("lambda", real=True), sp.Symbol("y", positive=True)
@@ -48,7 +48,7 @@ REAL = {a: (-3, 3), b: (-3, 3), c: (-3, 3), t: (-3, 3), z: (-3, 3)}
 LINE = Domain(REAL)
 UP = Domain({a: (1, 3), b: (1, 3), c: (1, 3), t: (1, 3), z: (1, 3)})
 ROW = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)})
-EACH = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)}, each=(k, l))
+EACH = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)}, each=(k, el))
 SHARES = Domain({p: simplex(), s: (-2, 2), n: ladder(2, 3)})
 SIZES = Domain({x: (Rational(1, 10), 3), a: (-3, 3), n: ladder(2, 3)})
 
@@ -123,9 +123,14 @@ FALSE = {
     "sum of a product": (total(s[i] * v[i]), "=", total(s[i]) * total(v[i]), ROW),
     "sum of a square": (total(s[i] ** 2), "=", total(s[i]) ** 2, ROW),
     "an index that is not the one": (total(s[i] * v[k]), "=", total(s[k] * v[i]), EACH),
-    "two free indices": (s[k] * v[l], "=", s[l] * v[k], EACH),
-    "delta between free indices": (KroneckerDelta(k, l), "=", 0, EACH),
-    "delta collapsed on the wrong index": (total(KroneckerDelta(i, k) * s[i] * v[l]), "=", s[l] * v[k], EACH),
+    "two free indices": (s[k] * v[el], "=", s[el] * v[k], EACH),
+    "delta between free indices": (KroneckerDelta(k, el), "=", 0, EACH),
+    "delta collapsed on the wrong index": (
+        total(KroneckerDelta(i, k) * s[i] * v[el]),
+        "=",
+        s[el] * v[k],
+        EACH,
+    ),
     "delta out of range": (
         total(KroneckerDelta(i, sp.Symbol("m0", integer=True)) * s[i]),
         "=",
@@ -192,7 +197,7 @@ FALSE = {
         Domain({a: (-1, 1), b: (0, 1)}),
     ),
     "derivative by an entry": (Derivative(log(Z), s[k]), "=", exp(lam * s[k]) / Z, EACH),
-    "derivative of another entry": (Derivative(s[l] ** 2, s[k]), "=", 0, EACH),
+    "derivative of another entry": (Derivative(s[el] ** 2, s[k]), "=", 0, EACH),
     "derivative of a maximum": (Derivative(MaxOver(s[i], (i, 1, n)), s[k]), "=", 1, EACH),
     "derivative of a ramp at 0": (Derivative(Max(a, 0), a), "=", 0, Domain({a: (-1, 0)})),
     "product rule": (Derivative(a * exp(a), a), "=", exp(a), LINE),
@@ -278,7 +283,7 @@ TRUE = {
         Sum(Sum(Abs(v[i] - s[j]), (j, 1, n)), (i, 1, n)),
         ROW,
     ),
-    "delta": (total(KroneckerDelta(i, k) * s[i] * v[l]), "=", s[k] * v[l], EACH),
+    "delta": (total(KroneckerDelta(i, k) * s[i] * v[el]), "=", s[k] * v[el], EACH),
     "simplex": (total(p[i] * (1 - p[i])), "=", 1 - total(p[i] ** 2), SHARES),
     "geometric sum": (
         total(a**i),
@@ -290,7 +295,12 @@ TRUE = {
     "variance": (total((s[i] - mean_of_s) ** 2) / n, "=", total(s[i] ** 2) / n - mean_of_s**2, ROW),
     "softmax": (total(exp(lam * s[i]) / Z), "=", 1, ROW),
     "gradient": (Derivative(log(Z), s[k]), "=", lam * exp(lam * s[k]) / Z, EACH),
-    "derivative of another entry": (Derivative(s[l] ** 2, s[k]), "=", 2 * s[l] * KroneckerDelta(k, l), EACH),
+    "derivative of another entry": (
+        Derivative(s[el] ** 2, s[k]),
+        "=",
+        2 * s[el] * KroneckerDelta(k, el),
+        EACH,
+    ),
     "max for lambda >= 0": (
         MaxOver(exp(lam * s[i]), (i, 1, n)),
         "=",
@@ -371,6 +381,6 @@ def test_an_end_without_a_value_is_left_out_and_named():
 
 
 def test_a_power_of_zero_has_a_value():
-    """0^b is 0 for b > 0: an end at which a power is taken belongs to the domain, and splitting it needs more."""
+    """0^b is 0 for b > 0: the end 0 of a belongs to the domain, and there the two sides are equal or not."""
     domain = Domain({a: (0, 1), b: (1, 2)})
     assert not proves(a**b * log(a + 1), "<", log(a + 1), domain)
