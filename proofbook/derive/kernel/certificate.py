@@ -17,7 +17,8 @@ def check(certificate: Certificate, left: sp.Expr, right: sp.Expr, domain: Domai
     entry of the certificate must be what comes out. So a changed side, relation, domain, condition or fact is
     noticed.
     """
-    least = certificate.get("setting", {}).get("least size", 1)
+    setting = certificate.get("setting")
+    least = setting.get("least size", 1) if isinstance(setting, dict) else 1
     if certificate.get("kind") == "equality":
         again = prove_equality(left, right, domain, least)
     elif certificate.get("kind") == "inequality":

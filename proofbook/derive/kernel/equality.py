@@ -9,10 +9,10 @@ from typing import Any
 import sympy as sp  # type: ignore[import-untyped]
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Poly, constant, walk
+from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly, walk
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import exponential, is_zero, substitute
+from proofbook.derive.kernel.forms import as_poly, exponential, is_zero, substitute
 from proofbook.derive.kernel.setting import End, Excluded, Setting, context_of
 
 Certificate = dict[str, Any]
@@ -114,7 +114,7 @@ def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iter
     atoms = {a for a in walk(condition.value) if a.kind in ("sym", "entry")}
     for atom in sorted(atoms, key=lambda a: a.key):
         name = str(atom.args[0])
-        if name in ctx.simplex or atom == ctx.size:
+        if name in ctx.simplex or atom == ctx.size or not _stands_for_all(ctx, atom):
             continue
         bounds = ctx.interval(atom)
         for end, at, strict in (
@@ -132,6 +132,14 @@ def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iter
             del ctx.conditions[earlier:]
             if fails:
                 yield (name, end)
+
+
+def _stands_for_all(ctx: Context, atom: Atom) -> bool:
+    """Whether an entry is one with the index of a sum over all: a free index leaves the others."""
+    if atom.kind != "entry" or ctx.size is None:
+        return atom.kind == "sym"
+    index = as_poly(atom.args[1]).atom
+    return index is not None and index.kind == "idx" and ctx.inside.get(index) == poly(ctx.size)
 
 
 def undefined_on_the_edge(condition: Condition, ctx: Context) -> bool:

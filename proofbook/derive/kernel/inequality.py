@@ -289,6 +289,8 @@ def _mean_for_maximum(search: Search, ctx: Context, p: Poly, strict: bool, depth
             continue
         index, high, body = open_extremum(ctx, atom)
         for weight in _weights(ctx, p, index, high):
+            if not ctx.sign(weight) <= NONNEGATIVE:
+                continue
             mean = close_sum(ctx, index, high, weight * body)
             if search.shown(ctx, rest + factor * mean, strict, depth):
                 return True

@@ -221,7 +221,9 @@ def _popoviciu(ctx: Context, sums: list[Atom], extrema: list[Atom]) -> Iterator[
     """
     for above in extrema:
         index, high, f = open_extremum(ctx, above)
-        below = [e for e in extrema if as_poly(e.args[1]) == -as_poly(above.args[1])]
+        below = [
+            e for e in extrema if e.args[0] == above.args[0] and as_poly(e.args[1]) == -as_poly(above.args[1])
+        ]
         for weight in sums:
             ((own, own_high),), w = open_sum(ctx, weight)
             if not below or own_high != high or not ctx.sign(w) <= NONNEGATIVE:

@@ -90,7 +90,8 @@ def _interval(name: str, kind: object, setting: Setting) -> Interval:
     if isinstance(kind, Integers):
         low, high = sp.Integer(kind.low), sp.Integer(kind.high)
     elif isinstance(kind, tuple):
-        low, high = (sp.nsimplify(x) if isinstance(x, float) else sp.sympify(x) for x in kind)
+        # a decimal is the number it is written as
+        low, high = (sp.Rational(str(x)) if isinstance(x, (float, sp.Float)) else sp.sympify(x) for x in kind)
     else:
         raise NotProved(f"no rule takes {kind} for a range")
     if not (low.is_Rational and high.is_Rational):

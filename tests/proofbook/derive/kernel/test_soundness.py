@@ -49,6 +49,7 @@ LINE = Domain(REAL)
 UP = Domain({a: (1, 3), b: (1, 3), c: (1, 3), t: (1, 3), z: (1, 3)})
 ROW = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)})
 EACH = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)}, each=(k, el))
+UPPER = Domain({s: (Rational(1, 10), 1), n: ladder(2, 3)}, each=(k,))
 SHARES = Domain({p: simplex(), s: (-2, 2), n: ladder(2, 3)})
 SIZES = Domain({x: (Rational(1, 10), 3), a: (-3, 3), n: ladder(2, 3)})
 
@@ -384,3 +385,22 @@ def test_a_power_of_zero_has_a_value():
     """0^b is 0 for b > 0: the end 0 of a belongs to the domain, and there the two sides are equal or not."""
     domain = Domain({a: (0, 1), b: (1, 2)})
     assert not proves(a**b * log(a + 1), "<", log(a + 1), domain)
+
+
+def test_an_end_is_left_out_for_the_entry_that_has_no_value_there_only():
+    """log s[k] has no value at s[k] = 0; where another entry is 0 the statement is still made."""
+    closed = Domain({s: (0, 1), n: ladder(2, 3)}, each=(k, el))
+    assert not proves(log(s[k]) + sign(s[el]), "=", log(s[k]) + 1, closed)
+    assert proves(log(s[k]) + sign(s[k]), "=", log(s[k]) + 1, UPPER)
+
+
+def test_what_a_sum_from_2_leaves_out_may_have_no_value():
+    """sum_(i>=2) log s_i has a value where s_1 = 0, so that point is not left out of the domain."""
+    closed = Domain({s: (0, 1), n: ladder(2, 3)})
+    tail = total(log(s[i]), i, 2)
+    assert not proves(sign(s[1]) + tail, "=", 1 + tail, closed)
+
+
+def test_a_decimal_that_hides_digits_is_refused():
+    assert proves(sp.Float("0.1") * a, "=", a / 10, LINE)
+    assert not proves(sp.Float("0.1000000000000000000000001", 30) * a, "=", a / 10, LINE)
