@@ -202,6 +202,14 @@ class Context:
         return self._sign_of_atom(atom)
 
     def _sign_of_atom(self, atom: Atom) -> Sign:
+        sign = self._sign_by_kind(atom)
+        if len(sign) > 1:
+            for value, relation in self.hypotheses:
+                if value.atom == atom:
+                    sign &= WANTED[relation]
+        return sign
+
+    def _sign_by_kind(self, atom: Atom) -> Sign:
         kind = atom.kind
         if kind in ("exp", "prime"):
             return POSITIVE
@@ -313,6 +321,8 @@ class Context:
         (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])
         if not c > 0 > d:
             return ANY
+        if c == -d and self._is_sum_and_term(one, other):
+            return POSITIVE
         self._comparing += 1
         try:
             if c == -d and all(len(m) == 1 and m.powers[0][1] == 1 for m in (one, other)):
@@ -325,6 +335,24 @@ class Context:
             return ANY
         finally:
             self._comparing -= 1
+
+    def _is_sum_and_term(self, one: Mono, other: Mono) -> bool:
+        """Whether ``one`` sums two or more positive terms, of which ``other`` is one: the rest is positive."""
+        from proofbook.derive.kernel.forms import rename_mono
+
+        if len(one) != 1 or one.powers[0][0].kind != "sum" or one.powers[0][1] != 1:
+            return False
+        highs, body, level = one.powers[0][0].args
+        assert isinstance(highs, tuple) and isinstance(body, Mono)
+        if len(highs) != 1 or self._sign_of_mono(body) != POSITIVE:
+            return False
+        high = _as_poly(highs[0])
+        if not self._sign_at(high - constant(2)) <= NONNEGATIVE:
+            return False
+        own = Atom("bound", level, 0)
+        return any(
+            end == high and rename_mono(body, {own: index}) == other for index, end in self.inside.items()
+        )
 
     def _as_multiple(self, p: Poly, value: Poly, sign: Sign) -> Sign:
         """The sign of a multiple of something whose sign is known."""

@@ -68,7 +68,9 @@ def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple
         kind, name = domain.ranges[base], str(base.label)
         if isinstance(kind, Simplex):
             simplex.add(name)
-            ctx.entries[name] = Interval(Fraction(0), Fraction(1), low_strict=True)
+            # an entry of 1 leaves nothing for a second one
+            alone = setting.least < 2
+            ctx.entries[name] = Interval(Fraction(0), Fraction(1), low_strict=True, high_strict=not alone)
         else:
             ctx.entries[name] = _interval(name, kind, setting)
     for index in domain.each:

@@ -404,3 +404,16 @@ def test_what_a_sum_from_2_leaves_out_may_have_no_value():
 def test_a_decimal_that_hides_digits_is_refused():
     assert proves(sp.Float("0.1") * a, "=", a / 10, LINE)
     assert not proves(sp.Float("0.1000000000000000000000001", 30) * a, "=", a / 10, LINE)
+
+
+def test_what_holds_from_two_entries_on_is_proved_for_these_only():
+    """With one entry p = 1: the quotient has no value there."""
+    shares = Domain({p: simplex(), n: ladder(2, 3)}, each=(k,))
+    with pytest.raises(NotProved):
+        prove_inequality("<", p[k], sp.Integer(1), shares)
+    assert prove_inequality("<", p[k], sp.Integer(1), shares, least=2)["setting"]["least size"] == 2
+    with pytest.raises(NotProved):
+        prove_inequality("<", exp(s[k]), total(exp(s[i])), EACH)
+    assert prove_inequality("<", exp(s[k]), total(exp(s[i])), EACH, least=2)
+    with pytest.raises(NotProved):
+        prove_inequality("<", s[k], total(s[i]), EACH, least=2)
