@@ -337,7 +337,7 @@ class Context:
             self._comparing -= 1
 
     def _is_sum_and_term(self, one: Mono, other: Mono) -> bool:
-        """Whether ``one`` sums two or more positive terms, of which ``other`` is one: the rest is positive."""
+        """Whether ``one`` is a sum of positive terms, two or more, and ``other`` is one of them."""
         from proofbook.derive.kernel.forms import rename_mono
 
         if len(one) != 1 or one.powers[0][0].kind != "sum" or one.powers[0][1] != 1:
