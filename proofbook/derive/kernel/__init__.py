@@ -1,8 +1,9 @@
 """A small checker: it proves equalities and inequalities by rules of its own, or says that it has no proof.
 
-``prove_equality`` and ``prove_inequality`` read both sides of a statement node by node (``reading``), put them into a
-normal form (``algebra``, ``forms``, ``calculus``) under the facts of the domain (``setting``, ``context``), and return
-a certificate; ``check`` finds the proof again. SymPy only holds the trees: none of its simplifiers is called.
+``prove_equality`` and ``prove_inequality`` read both sides of a statement node by node (``reading``), put
+them into a normal form (``algebra``, ``forms``, ``calculus``) under the facts of the domain (``setting``,
+``context``), and return a certificate; ``check`` finds the proof again. SymPy only holds the trees: none of
+its simplifiers is called.
 """
 
 from proofbook.derive.kernel.certificate import check

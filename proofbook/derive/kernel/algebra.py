@@ -1,13 +1,15 @@
 """Polynomials over Q in named atoms: the numbers the kernel computes with.
 
-A ``Poly`` is a finite sum of coefficients times monomials; a monomial is a product of powers of atoms. An atom is a
-real quantity of which only its name is known here: a symbol, an entry of a vector, e to a monomial, a logarithm, a
-closed sum. Two atoms are the same quantity if they have the same name (``key``); the converse need not hold, so a
-difference that vanishes as a polynomial is zero, and one that does not vanish proves nothing.
+A ``Poly`` is a finite sum of coefficients times monomials; a monomial is a product of powers of atoms. An
+atom is a real quantity of which only its name is known here: a symbol, an entry of a vector, e to a monomial,
+a logarithm, a closed sum. Two atoms are the same quantity if they have the same name (``key``); the converse
+need not hold, so a difference that vanishes as a polynomial is zero, and one that does not vanish proves
+nothing.
 
-Exponents are rational. A negative one stands only where the atom is known not to be zero and a broken one only where
-it is known not to be negative: whoever makes such a power (``forms.py``) leaves the condition behind. Under these
-conditions the rules used here (adding exponents, and the reductions of ``_reduced``) hold for real numbers.
+Exponents are rational. A negative one stands only where the atom is known not to be zero and a broken one
+only where it is known not to be negative: whoever makes such a power (``forms.py``) leaves the condition
+behind. Under these conditions the rules used here (adding exponents, and the reductions of ``_reduced``) hold
+for real numbers.
 """
 
 from __future__ import annotations
@@ -206,8 +208,8 @@ def monomial(mono: Mono, coefficient: Fraction | int = 1) -> Poly:
 def _reduced(mono: Mono) -> Poly:
     """A monomial with what its atoms are taken into account, each rule an identity of real numbers.
 
-    ``prime(p)^e``: the whole part of e goes into the coefficient. ``group(P)^k`` with a whole k > 0 is P multiplied
-    out. ``abs(P)^2k`` is P^2k. ``delta^k`` is delta, which is 0 or 1, for k > 0.
+    ``prime(p)^e``: the whole part of e goes into the coefficient. ``group(P)^k`` with a whole k > 0 is P
+    multiplied out. ``abs(P)^2k`` is P^2k. ``delta^k`` is delta, which is 0 or 1, for k > 0.
     """
     if not any(a.kind in ("prime", "group", "abs", "delta") for a, _ in mono):
         return Poly({mono: Fraction(1)})
@@ -268,8 +270,8 @@ class Ring:
     """A passage to python-flint's exact polynomials and back.
 
     Every atom a becomes a generator g with a = g^d, where 1/d is the finest exponent of a that occurs: on the
-    non-negative numbers, where broken exponents live, this is a change of variable. Negative exponents are taken
-    out in front as one monomial.
+    non-negative numbers, where broken exponents live, this is a change of variable. Negative exponents are
+    taken out in front as one monomial.
     """
 
     def __init__(self, polys: Iterable[Poly], first: Callable[[Atom], bool] = lambda atom: False):

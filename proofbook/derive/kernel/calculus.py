@@ -1,8 +1,9 @@
 """Derivatives of normal forms, by the rules of calculus and no others.
 
-A derivative is taken in a variable about which only open facts are known: strict bounds of the domain hold in a
-neighbourhood of every point, closed ends do not. So every condition met is open as well (a logarithm's argument is
-positive, a denominator is not zero), and where it holds at a point it holds around it: the rules apply there.
+A derivative is taken in a variable about which only open facts are known: strict bounds of the domain hold in
+a neighbourhood of every point, closed ends do not. So every condition met is open as well (a logarithm's
+argument is positive, a denominator is not zero), and where it holds at a point it holds around it: the rules
+apply there.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sympy as sp
+import sympy as sp  # type: ignore[import-untyped]
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.equality import Certificate, prove_equality
@@ -13,10 +13,12 @@ from proofbook.derive.kernel.inequality import prove_inequality
 def check(certificate: Certificate, left: sp.Expr, right: sp.Expr, domain: Domain) -> None:
     """Raise ``NotProved`` unless ``certificate`` is the one that this statement earns.
 
-    The normal forms, the conditions and the facts given to z3 are computed anew from the statement; every entry of
-    the certificate must be what comes out. So a changed side, relation, domain, condition or fact is noticed.
+    The normal forms, the conditions and the facts given to z3 are computed anew from the statement; every
+    entry of the certificate must be what comes out. So a changed side, relation, domain, condition or fact is
+    noticed.
     """
-    least = certificate.get("setting", {}).get("least size", 1)
+    setting = certificate.get("setting")
+    least = setting.get("least size", 1) if isinstance(setting, dict) else 1
     if certificate.get("kind") == "equality":
         again = prove_equality(left, right, domain, least)
     elif certificate.get("kind") == "inequality":

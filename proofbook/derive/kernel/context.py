@@ -1,7 +1,8 @@
 """What is known where a statement is claimed: ranges, hypotheses, and the signs that follow from them.
 
-A sign is the set of those of -1, 0, 1 that a quantity may have somewhere in the domain; the answer may be too large a
-set, never too small. Facts are kept with their strictness: 0 is left out only where a bound is strict.
+A sign is the set of those of -1, 0, 1 that a quantity may have somewhere in the domain; the answer may be too
+large a set, never too small. Facts are kept with their strictness: 0 is left out only where a bound is
+strict.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ UNBOUNDED = Interval()
 
 @dataclass(frozen=True)
 class Condition:
-    """``value relation 0``, needed for the reason given; ``typed`` if what is typed has no value otherwise."""
+    """``value relation 0``, needed for the reason given; ``typed`` if a formula has no value otherwise."""
 
     value: Poly
     relation: str
@@ -84,11 +85,11 @@ class Condition:
 class Context:
     """The facts of a domain, in the kernel's own terms, and the conditions met on the way.
 
-    ``scalars`` bounds each symbol; ``entries`` bounds each entry of a vector; ``simplex`` names the vectors whose
-    entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says which index
-    runs over 1 .. size: the free ones, and those opened on the way. ``moving`` are the variables of the derivatives
-    being taken: fresh atoms, or the names of vectors. ``signed`` are sums as they were typed whose terms have one
-    sign, which expanding them may hide.
+    ``scalars`` bounds each symbol; ``entries`` bounds each entry of a vector; ``simplex`` names the vectors
+    whose entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says
+    which index runs over 1 .. size: the free ones, and those opened on the way. ``moving`` are the variables
+    of the derivatives being taken: fresh atoms, or the names of vectors. ``signed`` are sums as they were
+    typed whose terms have one sign, which expanding them may hide.
     """
 
     scalars: dict[Atom, Interval] = field(default_factory=dict)
@@ -201,6 +202,14 @@ class Context:
         return self._sign_of_atom(atom)
 
     def _sign_of_atom(self, atom: Atom) -> Sign:
+        sign = self._sign_by_kind(atom)
+        if len(sign) > 1:
+            for value, relation in self.hypotheses:
+                if value.atom == atom:
+                    sign &= WANTED[relation]
+        return sign
+
+    def _sign_by_kind(self, atom: Atom) -> Sign:
         kind = atom.kind
         if kind in ("exp", "prime"):
             return POSITIVE
@@ -306,15 +315,17 @@ class Context:
         return total
 
     def _by_comparison(self, p: Poly) -> Sign:
-        """c (log a - log b) has the sign of c (a - b), and a - b, for positive a and b, that of log a - log b."""
+        """log a - log b has the sign of a - b, and a - b, for positive a and b, that of log a - log b."""
         from proofbook.derive.kernel.lemmas import all_positive, log_of_term
 
         (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])
         if not c > 0 > d:
             return ANY
+        if c == -d and self._is_sum_and_term(one, other):
+            return POSITIVE
         self._comparing += 1
         try:
-            if c == -d and all(len(m) == 1 and m.powers[0] == (m.powers[0][0], 1) for m in (one, other)):
+            if c == -d and all(len(m) == 1 and m.powers[0][1] == 1 for m in (one, other)):
                 a, b = one.powers[0][0], other.powers[0][0]
                 if a.kind == "log" and b.kind == "log":
                     return self._sign_at(_as_poly(a.args[0]) - _as_poly(b.args[0]))
@@ -324,6 +335,24 @@ class Context:
             return ANY
         finally:
             self._comparing -= 1
+
+    def _is_sum_and_term(self, one: Mono, other: Mono) -> bool:
+        """Whether ``one`` is a sum of positive terms, two or more, and ``other`` is one of them."""
+        from proofbook.derive.kernel.forms import rename_mono
+
+        if len(one) != 1 or one.powers[0][0].kind != "sum" or one.powers[0][1] != 1:
+            return False
+        highs, body, level = one.powers[0][0].args
+        assert isinstance(highs, tuple) and isinstance(body, Mono)
+        if len(highs) != 1 or self._sign_of_mono(body) != POSITIVE:
+            return False
+        high = _as_poly(highs[0])
+        if not self._sign_at(high - constant(2)) <= NONNEGATIVE:
+            return False
+        own = Atom("bound", level, 0)
+        return any(
+            end == high and rename_mono(body, {own: index}) == other for index, end in self.inside.items()
+        )
 
     def _as_multiple(self, p: Poly, value: Poly, sign: Sign) -> Sign:
         """The sign of a multiple of something whose sign is known."""
@@ -422,7 +451,7 @@ def _sum(a: Sign, b: Sign) -> Sign:
 
 
 def _power(sign: Sign, e: Fraction) -> Sign:
-    """The sign of a power. A negative exponent stands where the base is not 0, a broken one where it is not < 0."""
+    """The sign of a power: of a base that is not 0 if e < 0, and not negative if e is broken."""
     if e < 0:
         sign -= ZERO
     if e.denominator > 1:

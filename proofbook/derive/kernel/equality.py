@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from math import lcm
 from typing import Any
 
-import sympy as sp
+import sympy as sp  # type: ignore[import-untyped]
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Poly, constant, walk
+from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly, walk
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import exponential, is_zero, substitute
+from proofbook.derive.kernel.forms import as_poly, exponential, is_zero, substitute
 from proofbook.derive.kernel.setting import End, Excluded, Setting, context_of
 
 Certificate = dict[str, Any]
@@ -106,14 +106,15 @@ def discharge(ctx: Context, excluded: Excluded = ()) -> list[dict[str, str]]:
 def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iterator[End]:
     """Closed ends of ranges at which a condition of what is typed fails for all values of the rest.
 
-    There the formula has no value, whatever the other variables are, so the statement does not speak of that end.
+    There the formula has no value, whatever the other variables are, so the statement does not speak of that
+    end.
     """
     if not condition.typed:
         return
     atoms = {a for a in walk(condition.value) if a.kind in ("sym", "entry")}
     for atom in sorted(atoms, key=lambda a: a.key):
         name = str(atom.args[0])
-        if name in ctx.simplex or atom == ctx.size:
+        if name in ctx.simplex or atom == ctx.size or not _stands_for_all(ctx, atom):
             continue
         bounds = ctx.interval(atom)
         for end, at, strict in (
@@ -133,11 +134,19 @@ def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iter
                 yield (name, end)
 
 
+def _stands_for_all(ctx: Context, atom: Atom) -> bool:
+    """Whether an entry is one with the index of a sum over all: a free index leaves the others."""
+    if atom.kind != "entry" or ctx.size is None:
+        return atom.kind == "sym"
+    index = as_poly(atom.args[1]).atom
+    return index is not None and index.kind == "idx" and ctx.inside.get(index) == poly(ctx.size)
+
+
 def undefined_on_the_edge(condition: Condition, ctx: Context) -> bool:
     """Whether a condition of what is typed can fail on the edge of the ranges only.
 
-    A domain holds the ends of its ranges wherever the formulas have a value there. So if the condition is proved
-    with all ends left out, the points at which it fails are ends, and no part of the domain.
+    A domain holds the ends of its ranges wherever the formulas have a value there. So if the condition is
+    proved with all ends left out, the points at which it fails are ends, and no part of the domain.
     """
     if not condition.typed or any(a.kind in ("idx", "var", "free") for a in walk(condition.value)):
         return False

@@ -1,8 +1,8 @@
 """The normal form: how logarithms, powers, sums and maxima become polynomials in atoms.
 
-Every function here returns a ``Poly`` that is equal to what it was asked for at every point of the domain at which
-the conditions it leaves with the context hold. Which of several equal forms is returned matters for finding proofs,
-not for their soundness.
+Every function here returns a ``Poly`` that is equal to what it was asked for at every point of the domain at
+which the conditions it leaves with the context hold. Which of several equal forms is returned matters for
+finding proofs, not for their soundness.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ ONLY_PRIMES_BELOW = 10**6
 def common(ctx: Context, p: Poly) -> tuple[Poly, dict[Atom, int]]:
     """Write ``p`` as numerator over groups, in lowest terms as far as whole groups cancel.
 
-    A group is a polynomial P that is known not to be zero, written as an atom so that it can stand below a fraction
-    line. Its exponent e is split into a whole part, which is multiplied out or goes below the line, and a part in
-    [0, 1) that stays: P^e = P^floor(e) P^(e - floor(e)).
+    A group is a polynomial P that is known not to be zero, written as an atom so that it can stand below a
+    fraction line. Its exponent e is split into a whole part, which is multiplied out or goes below the line,
+    and a part in [0, 1) that stays: P^e = P^floor(e) P^(e - floor(e)).
     """
     floors: dict[Atom, int] = {}
     for mono in p.terms:
@@ -185,8 +185,8 @@ def number_power(value: Fraction, exponent: Fraction) -> Poly:
 def power(ctx: Context, p: Poly, exponent: Fraction, typed: bool = True) -> Poly:
     """``p`` to a constant rational power.
 
-    A negative power needs p != 0, a broken one p >= 0. A broken power of a product is split only over factors that
-    are proved not negative, since (ab)^e = a^e b^e needs it; an even power below a root gives a modulus.
+    A negative power needs p != 0, a broken one p >= 0. A broken power of a product is split only over factors
+    that are proved not negative, since (ab)^e = a^e b^e needs it; an even power below a root gives a modulus.
     """
     if exponent == 0:
         return constant(1)
@@ -249,8 +249,8 @@ def base_power(base: Poly, exponent: Fraction) -> Poly:
 def logarithm(ctx: Context, p: Poly, typed: bool = True) -> Poly:
     """log p, which needs p > 0.
 
-    The logarithm of a product is split only over factors that are proved positive. What is left of the product is
-    then positive with the whole, and keeps one logarithm of its own.
+    The logarithm of a product is split only over factors that are proved positive. What is left of the
+    product is then positive with the whole, and keeps one logarithm of its own.
     """
     ctx.need(p, ">", "the argument of a logarithm is positive", typed)
     if not p:
@@ -295,7 +295,7 @@ def log_of_positive(base: Poly) -> Poly:
 
 
 def exponential(ctx: Context, p: Poly) -> Poly:
-    """e to p: the product over the terms c m of p of (e^m)^c; e^(c log a) is a^c, as log a says that a > 0."""
+    """e to p: the product of (e^m)^c over the terms c m of p; e^(c log a) is a^c, since a > 0."""
     result, powers = constant(1), []
     for mono, c in tidy(ctx, p).terms.items():
         if len(mono) == 1 and mono.powers[0][1] == 1 and mono.powers[0][0].kind == "log":
@@ -308,8 +308,8 @@ def exponential(ctx: Context, p: Poly) -> Poly:
 def real_power(ctx: Context, base: Poly, exponent: Poly) -> Poly:
     """base^exponent = e^(exponent log base) for an exponent that is not a constant; the rule needs base > 0.
 
-    The power itself has a value at 0 as well unless the exponent is negative: then, and only then, a base of 0 is no
-    point of the statement.
+    The power itself has a value at 0 as well unless the exponent is negative: then, and only then, a base of
+    0 is no point of the statement.
     """
     number = exponent.number
     if number is not None:
@@ -354,9 +354,9 @@ def maximum(ctx: Context, parts: Iterable[Poly]) -> Poly:
 def extremum(ctx: Context, index: Atom, high: Poly, body: Poly, largest: bool) -> Poly:
     """The largest or smallest ``body`` over 1 .. high, which is not empty.
 
-    What does not depend on the index is taken out: max(f + c) = max f + c, and max(c f) = c max f for c >= 0, which
-    becomes c min f for c <= 0. Increasing functions pass: max e^f = e^(max f), max f^c = (max f)^c for f, c > 0.
-    min f = -max(-f).
+    What does not depend on the index is taken out: max(f + c) = max f + c, and max(c f) = c max f for c >= 0,
+    which becomes c min f for c <= 0. Increasing functions pass: max e^f = e^(max f), max f^c = (max f)^c for
+    f, c > 0. min f = -max(-f).
     """
     need_range(ctx, high, nonempty=True)
     body = tidy(ctx, body, lambda a: contains(a, index))
@@ -416,7 +416,7 @@ def common_factor(p: Poly, index: Atom) -> Mono:
 
 
 def need_range(ctx: Context, high: Poly, nonempty: bool = False) -> None:
-    """The upper end of a sum is a natural number: otherwise neither its count nor its terms are what they seem."""
+    """The upper end of a sum is a natural number: else neither its count nor its terms are what they seem."""
     for mono, c in high.terms.items():
         if c.denominator != 1 or any(a not in ctx.whole or e.denominator != 1 or e < 0 for a, e in mono):
             raise NotProved(f"the upper end {high} of a range is not known to be a whole number")
@@ -428,8 +428,8 @@ def need_range(ctx: Context, high: Poly, nonempty: bool = False) -> None:
 def close_sum(ctx: Context, index: Atom, high: Poly, body: Poly) -> Poly:
     """The sum of ``body`` over index = 1 .. high.
 
-    Linear: term by term, and what does not hold the index goes outside. A term that holds nothing else counts the
-    range; Kronecker's delta picks one term; the entries of a probability vector sum to one.
+    Linear: term by term, and what does not hold the index goes outside. A term that holds nothing else counts
+    the range; Kronecker's delta picks one term; the entries of a probability vector sum to one.
     """
     need_range(ctx, high)
     total = constant(0)
@@ -472,7 +472,7 @@ def _sum_of_mono(ctx: Context, indices: list[Atom], highs: list[Poly], mono: Mon
 
 def _pick(ctx: Context, index: Atom, high: Poly, mono: Mono, delta: Atom) -> Poly:
     """sum_i delta_ik f(i) = f(k), if k lies in the range of i."""
-    (other,) = [as_poly(a) for a in delta.args if not contains(a, index)] or [None]
+    other = next((as_poly(a) for a in delta.args if not contains(a, index)), None)
     itself = [as_poly(a) for a in delta.args if as_poly(a).atom == index]
     if other is None or not itself:
         raise NotProved("Kronecker's delta of something else than two indices")
@@ -490,7 +490,7 @@ def in_range(ctx: Context, index: Poly, high: Poly) -> bool:
 
 
 def _known_sum(ctx: Context, index: Atom, high: Poly, mono: Mono) -> Poly | None:
-    """Sums with a value of their own: sum p = 1 on the simplex, sum i^k, sum r^i for r != 1, sum sign(k - i)."""
+    """Sums with a value of their own: sum p = 1 on the simplex, i^k, r^i for r != 1, sign(k - i)."""
     size = None if ctx.size is None else poly(ctx.size)
     if len(mono) == 1:
         ((atom, e),) = mono.powers
@@ -609,7 +609,7 @@ def sign_of(ctx: Context, p: Poly) -> Poly:
 
 
 def function(name: str, args: tuple[Poly, ...], orders: tuple[int, ...] | None = None) -> Poly:
-    """A function about which nothing is known but that equal arguments give equal values, or a derivative of it."""
+    """A function of which is known that equal arguments give equal values, or a derivative of it."""
     return poly(Atom("fn", name, args, orders or (0,) * len(args)))
 
 

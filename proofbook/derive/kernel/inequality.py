@@ -1,7 +1,7 @@
-"""Inequalities: a difference is shown not to be negative, by its sign, by lemmas and z3, or by moves to a simpler one.
+"""Inequalities: a difference is shown not to be negative, by its sign, by lemmas and z3, or by a simpler one.
 
-Every move replaces a goal ``p >= 0`` (or ``p > 0``) by one that implies it. Which moves are tried, and in which order,
-is a search; it is bounded by depth and by the number of goals.
+Every move replaces a goal ``p >= 0`` (or ``p > 0``) by one that implies it. Which moves are tried, and in
+which order, is a search; it is bounded by depth and by the number of goals.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-import sympy as sp
+import sympy as sp  # type: ignore[import-untyped]
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.algebra import (
@@ -60,7 +60,7 @@ MOST_GOALS = 60
 def prove_inequality(
     relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, least: int = 1
 ) -> Certificate:
-    """A certificate that ``left relation right`` everywhere on ``domain``; raises ``NotProved`` with a reason."""
+    """A certificate that ``left relation right`` on ``domain``; raises ``NotProved`` with a reason."""
     if relation not in ("<=", "<", ">=", ">"):
         raise ValueError(f"relation must be one of <=, <, >=, >, got {relation!r}")
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
@@ -121,7 +121,7 @@ class Search:
     samples: dict[int, tuple[Context, list[Point]]] = field(default_factory=dict)
 
     def shown(self, ctx: Context, p: Poly, strict: bool, depth: int, simple: bool = False) -> bool:
-        """Whether ``p >= 0`` (``> 0`` if strict) is proved; ``simple`` goals try only the moves that are cheap."""
+        """Whether ``p >= 0`` (``> 0`` if strict) is proved; ``simple`` goals try the cheap moves only."""
         if ctx.sign(p) <= (POSITIVE if strict else NONNEGATIVE):
             return self._by("sign", p)
         try:
@@ -160,10 +160,10 @@ class Search:
 
 
 def _stripped(ctx: Context, p: Poly, strict: bool) -> Poly:
-    """p times a positive quantity, or without a factor of all its terms, so that what is left implies the goal.
+    """p times a positive quantity, or without a factor of all terms, so that what is left implies the goal.
 
-    A positive factor is always left out. One that is not negative is left out of ``p >= 0`` only, and so is an even
-    power.
+    A positive factor is always left out. One that is not negative is left out of ``p >= 0`` only, and so is
+    an even power.
     """
     q = cleared(ctx, p)
     if not q:
@@ -196,7 +196,7 @@ def _by_lemmas(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) 
     gather(question, goal)
     known = set(question.variables)
     for fact, relation, why in sorted(found, key=lambda f: len(f[0].atoms() - known)):
-        if len(question.variables | dict.fromkeys(fact.atoms())) <= 12:
+        if len({*question.variables, *fact.atoms()}) <= 12:
             question.say(fact, relation, why)
     for atom in sorted(set(question.variables) - known, key=lambda a: a.key):
         sign = ctx.sign_of_atom(atom)
@@ -206,8 +206,7 @@ def _by_lemmas(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) 
                 break
     if not question.refuted(goal, "<=" if strict else "<"):
         return False
-    for fact in question.said:
-        search.trail.append(("fact", fact))
+    search.trail += [("fact", said) for said in question.said]
     return True
 
 
@@ -282,7 +281,7 @@ def _mean_for_maximum(search: Search, ctx: Context, p: Poly, strict: bool, depth
     for atom in sorted((a for a in p.atoms() if a.kind == "extremum"), key=lambda a: a.key):
         factor, rest = constant(0), constant(0)
         for mono, c in p.terms.items():
-            if (atom, 1) in mono.powers:
+            if (atom, Fraction(1)) in mono.powers:
                 factor = factor + Poly({Mono(x for x in mono if x[0] != atom): c})
             else:
                 rest = rest + Poly({mono: c})
@@ -290,6 +289,8 @@ def _mean_for_maximum(search: Search, ctx: Context, p: Poly, strict: bool, depth
             continue
         index, high, body = open_extremum(ctx, atom)
         for weight in _weights(ctx, p, index, high):
+            if not ctx.sign(weight) <= NONNEGATIVE:
+                continue
             mean = close_sum(ctx, index, high, weight * body)
             if search.shown(ctx, rest + factor * mean, strict, depth):
                 return True
@@ -306,9 +307,9 @@ def _outer(atom: Atom, name: Atom) -> bool:
 def _termwise(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
     """A sum of terms that are not negative is not negative.
 
-    All sums are written over one index. What stands outside of them is spread over the terms by weights that add
-    up to one (1/n, a probability vector, f / sum f), and differences of two weights, which add up to zero, may be
-    added. With ``strict`` every term is positive and there is one.
+    All sums are written over one index. What stands outside of them is spread over the terms by weights that
+    add up to one (1/n, a probability vector, f / sum f), and differences of two weights, which add up to
+    zero, may be added. With ``strict`` every term is positive and there is one.
     """
     return any(_termwise_over(search, ctx, p, strict, depth, last) for last in (False, True))
 
@@ -391,7 +392,7 @@ def _weights(ctx: Context, p: Poly, index: Atom, high: Poly) -> list[Poly]:
 def _tangent(
     search: Search, ctx: Context, body: Poly, index: Atom, high: Poly, strict: bool, depth: int
 ) -> bool:
-    """Jensen: with m the mean of x, sum f(x_i) >= 0 if f(x) - f'(m)(x - m) >= 0, as the x_i - m add up to zero."""
+    """Jensen: sum f(x_i) >= 0 if f(x) - f'(m)(x - m) >= 0 for the mean m: the x_i - m add up to zero."""
     entries = {a for a in walk(body) if a.kind == "entry" and contains(a, index)}
     if len(entries) != 1:
         return False

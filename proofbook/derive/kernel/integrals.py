@@ -1,7 +1,8 @@
 """Two families of integrals, by their closed forms: Gaussian moments, and Gamma integrals on the half-line.
 
-Everything is proved before a formula is used: the integrand is a sum of terms of the family, and the constants that
-make each term converge have the sign that they need. Where one term has no rule the integral is not read at all.
+Everything is proved before a formula is used: the integrand is a sum of terms of the family, and the
+constants that make each term converge have the sign that they need. Where one term has no rule the integral
+is not read at all.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ MOST_MOMENT = 12
 
 
 def gaussian(ctx: Context, x: Atom, integrand: Poly, low: Poly | None, high: Poly | None) -> Poly:
-    """The integral over x from low to high, None for an infinite end, of polynomials times e^(-A x^2 + B x + C), A > 0.
+    """The integral of polynomials times e^(-A x^2 + B x + C), A > 0; None is an infinite end.
 
-    With w = x - B/2A the exponent is -A w^2 + B^2/4A + C. The moments of e^(-A w^2) follow by parts from the first
-    two; over the whole line the odd ones vanish.
+    With w = x - B/2A the exponent is -A w^2 + B^2/4A + C. The moments of e^(-A w^2) follow by parts from the
+    first two; over the whole line the odd ones vanish.
     """
     total = constant(0)
     for mono, c in tidy(ctx, integrand).terms.items():

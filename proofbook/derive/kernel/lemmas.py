@@ -1,8 +1,8 @@
 """Scalar lemmas and lemmas about sums and maxima, as instances over the atoms of one inequality.
 
-Each is a true statement about real numbers wherever its hypotheses hold, and these are checked here before the
-instance is handed out. An instance is a polynomial and its relation to zero, kept as weak as it was proved: ``>=``
-never becomes ``>``.
+Each is a true statement about real numbers wherever its hypotheses hold, and these are checked here before
+the instance is handed out. An instance is a polynomial and its relation to zero, kept as weak as it was
+proved: ``>=`` never becomes ``>``.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, monomial, poly
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, contains, monomial, poly
 from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
     as_poly,
     as_tuple,
     close_sum,
-    contains,
     log_of_positive,
     logarithm,
     open_extremum,
@@ -71,7 +70,7 @@ def sums_of(goal: Poly) -> list[Atom]:
 
 
 def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
-    """log u <= u - 1 for u > 0: for the positive terms of the goal and for the products its logarithms add up to."""
+    """log u <= u - 1 for positive terms of the goal and for the products its logarithms add up to."""
     products: dict[str, Mono] = {}
     for mono in goal.terms:
         if mono.powers and all_positive(ctx, mono) and any(a.kind == "exp" for a, _ in mono):
@@ -125,7 +124,7 @@ def _extrema(ctx: Context, goal: Poly, atom: Atom, indices: list[Atom]) -> Itera
                 {
                     Mono(x for x in m if x[0] != atom): c
                     for m, c in goal.terms.items()
-                    if (atom, 1) in m.powers
+                    if (atom, Fraction(1)) in m.powers
                 }
             )
             if len(beside.terms) == 1 and ctx.sign(beside) <= NONNEGATIVE:
@@ -160,8 +159,8 @@ def _squares(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
 def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
     """For positive f and r >= 1: log sum f^r <= r log sum f, and log(sum f^r / n) >= r log(sum f / n).
 
-    The first: with y = f / sum f <= 1, y^r <= y. The second is Jensen's inequality for the r-th power. For r <= 1
-    both turn round.
+    The first: with y = f / sum f <= 1, y^r <= y. The second is Jensen's inequality for the r-th power. For r
+    <= 1 both turn round.
     """
     known: list[tuple[Poly, Poly, Poly]] = []  # log of the sum, log of the summand, the end
     index = None
@@ -201,7 +200,7 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
 
 def ratio_of(a: Poly, b: Poly) -> Poly | None:
     """a / b, if it is a monomial: the terms of ``a`` are those of ``b`` times one factor."""
-    (first, c), (second, d) = min(a.terms.items(), key=_by_name), min(b.terms.items(), key=_by_name)
+    first, c = min(a.terms.items(), key=_by_name)
     for mono, e in b.terms.items():
         factor = first.times(mono.power(Fraction(-1)))
         candidate = Poly({factor: c / e})
@@ -217,11 +216,14 @@ def _by_name(term: tuple[Mono, Fraction]) -> str:
 def _popoviciu(ctx: Context, sums: list[Atom], extrema: list[Atom]) -> Iterator[Instance]:
     """W sum w f^2 - (sum w f)^2 <= W^2 (M - m)^2 / 4 for w >= 0 with sum W, and m <= f <= M.
 
-    With c = (M + m)/2: (f - c)^2 <= (M - m)^2/4, and W sum w (f - c)^2 = W sum w f^2 - (sum w f)^2 + (sum w f - c W)^2.
+    With c = (M + m)/2: (f - c)^2 <= (M - m)^2/4, and W sum w (f - c)^2 = W sum w f^2 - (sum w f)^2 + (sum w f
+    - c W)^2.
     """
     for above in extrema:
         index, high, f = open_extremum(ctx, above)
-        below = [e for e in extrema if as_poly(e.args[1]) == -as_poly(above.args[1])]
+        below = [
+            e for e in extrema if e.args[0] == above.args[0] and as_poly(e.args[1]) == -as_poly(above.args[1])
+        ]
         for weight in sums:
             ((own, own_high),), w = open_sum(ctx, weight)
             if not below or own_high != high or not ctx.sign(w) <= NONNEGATIVE:

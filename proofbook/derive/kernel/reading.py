@@ -1,17 +1,18 @@
 """From a SymPy tree to the normal form. The tree is read, node by node; nothing of SymPy is asked to compute.
 
-What stands in the tree must have a value: a denominator, a logarithm's argument and what is below a root each leave a
-condition with the context. A node without a rule here (most integrals, a limit, a Piecewise, an infinite sum) has no
-normal form, and what holds one is not proved.
+What stands in the tree must have a value: a denominator, a logarithm's argument and what is below a root each
+leave a condition with the context. A node without a rule here (most integrals, a limit, a Piecewise, an
+infinite sum) has no normal form, and what holds one is not proved.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
-import sympy as sp
-from sympy.core.function import AppliedUndef
+import sympy as sp  # type: ignore[import-untyped]
+from sympy.core.function import AppliedUndef  # type: ignore[import-untyped]
 
 from proofbook.derive.definition import Quantity
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly
@@ -61,9 +62,13 @@ class Reader:
             self._depth -= 1
 
     def _read(self, e: sp.Expr, env: Environment) -> Poly:
-        if isinstance(e, (sp.Rational, sp.Float)):
-            # a decimal is the number it is written as
-            return constant(Fraction(int(e.p), int(e.q)) if isinstance(e, sp.Rational) else Fraction(str(e)))
+        if isinstance(e, sp.Rational):
+            return constant(Fraction(int(e.p), int(e.q)))
+        if isinstance(e, sp.Float):
+            # a decimal is the number it is written as, if all of it is shown
+            if sp.Float(str(e)) != e:
+                raise NotProved(f"{e} has more digits than it shows")
+            return constant(Fraction(str(e)))
         if isinstance(e, sp.Symbol):
             if e in env:
                 return env[e]
@@ -152,7 +157,7 @@ class Reader:
         return symbol, int(low), self.read(high, env)
 
     def _sum(self, e: sp.Expr, env: Environment) -> Poly:
-        """Innermost sum first in SymPy's order of limits; the ends of an inner sum may not hold an outer index."""
+        """Sums in SymPy's order of limits, the innermost first."""
         body, *limits = e.args
         return self._sum_over(body, limits, env)
 
@@ -180,10 +185,13 @@ class Reader:
         # f is defined at 1 .. low - 1 as well: reading it there leaves its conditions
         if not ctx.sign(high - constant(low - 1)) <= NONNEGATIVE:
             raise NotProved(f"the range {low} .. {high} is not known to begin before it ends")
+        earlier = len(ctx.conditions)
         index = ctx.index(high)
         total = close_sum(ctx, index, high, inner(poly(index)))
         for k in range(1, low):
             total = total - inner(constant(k))
+        # at 1 .. low - 1 nothing is typed: where f has no value there, the sum may have one
+        ctx.conditions[earlier:] = [replace(c, typed=False) for c in ctx.conditions[earlier:]]
         return total
 
     def _product(self, e: sp.Expr, env: Environment) -> Poly:

@@ -1,9 +1,9 @@
-"""Polynomial inequalities by z3: a statement holds if its negation is unsatisfiable together with known facts.
+"""Polynomial inequalities by z3: a statement holds if its negation and known facts are unsatisfiable.
 
-Atoms become real variables. What is asserted of them are facts that hold at every point of the domain (signs and
-bounds of atoms, hypotheses, instances of the lemmas named below), with denominators cleared by squares, so that no
-division is left. The facts alone are shown to be satisfiable first: from a contradiction anything would follow.
-``unknown`` decides nothing, and work is bounded by z3's own count of steps, not by the clock.
+Atoms become real variables. What is asserted of them are facts that hold at every point of the domain (signs
+and bounds of atoms, hypotheses, instances of the lemmas named below), with denominators cleared by squares,
+so that no division is left. The facts alone are shown to be satisfiable first: from a contradiction anything
+would follow. ``unknown`` decides nothing, and work is bounded by z3's own count of steps, not by the clock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import lcm
 
-import z3
+import z3  # type: ignore[import-untyped]
 
 from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, poly
 from proofbook.derive.kernel.context import (
@@ -84,7 +84,7 @@ class Question:
     def refuted(self, p: Poly, relation: str) -> bool:
         """Whether the facts leave no room for ``p relation 0``."""
         extra = _relate(self.term(p), relation)
-        return self._check([*self.facts, extra]) == z3.unsat and self._check(self.facts) == z3.sat
+        return bool(self._check([*self.facts, extra]) == z3.unsat and self._check(self.facts) == z3.sat)
 
     def _check(self, assertions: list[z3.BoolRef]) -> z3.CheckSatResult:
         solver = z3.SolverFor("QF_NRA")

@@ -1,8 +1,9 @@
 """From a ``Domain`` to the facts the kernel may use.
 
-The box of a domain is where a statement is sampled; what is proved should be said for more. So a statement is tried
-first on the widest domain with the same signs ("wide": a range above zero becomes all positive numbers, one with both
-signs all real numbers) and then on the box as it is typed, ends included. The relations in ``where`` always hold.
+The box of a domain is where a statement is sampled; what is proved should be said for more. So a statement is
+tried first on the widest domain with the same signs ("wide": a range above zero becomes all positive numbers,
+one with both signs all real numbers) and then on the box as it is typed, ends included. The relations in
+``where`` always hold.
 
 A ladder stands for every size from ``least`` on, 1 unless more is said.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-import sympy as sp
+import sympy as sp  # type: ignore[import-untyped]
 
 from proofbook.derive.domain import Domain, Integers, Ladder, Simplex
 from proofbook.derive.kernel.algebra import Atom, Poly, poly
@@ -67,7 +68,9 @@ def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple
         kind, name = domain.ranges[base], str(base.label)
         if isinstance(kind, Simplex):
             simplex.add(name)
-            ctx.entries[name] = Interval(Fraction(0), Fraction(1), low_strict=True)
+            # an entry of 1 leaves nothing for a second one
+            alone = setting.least < 2
+            ctx.entries[name] = Interval(Fraction(0), Fraction(1), low_strict=True, high_strict=not alone)
         else:
             ctx.entries[name] = _interval(name, kind, setting)
     for index in domain.each:
@@ -89,7 +92,8 @@ def _interval(name: str, kind: object, setting: Setting) -> Interval:
     if isinstance(kind, Integers):
         low, high = sp.Integer(kind.low), sp.Integer(kind.high)
     elif isinstance(kind, tuple):
-        low, high = (sp.nsimplify(x) if isinstance(x, float) else sp.sympify(x) for x in kind)
+        # a decimal is the number it is written as
+        low, high = (sp.Rational(str(x)) if isinstance(x, (float, sp.Float)) else sp.sympify(x) for x in kind)
     else:
         raise NotProved(f"no rule takes {kind} for a range")
     if not (low.is_Rational and high.is_Rational):
@@ -139,7 +143,7 @@ def _check_names(domain: Domain, expressions: tuple[sp.Expr, ...]) -> None:
             raise NotProved(f"{index} is declared to be more than an index")
 
 
-def _check_declared(key: object, kind: object) -> None:
+def _check_declared(key: sp.Basic, kind: object) -> None:
     """SymPy has simplified by what a symbol is declared to be, so the domain must imply it."""
     symbols = [key.label, key[sp.Symbol("_", integer=True)]] if isinstance(key, sp.IndexedBase) else [key]
     for symbol in symbols:

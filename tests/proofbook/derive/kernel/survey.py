@@ -1,10 +1,10 @@
 """A tool for whoever works on the kernel: every displayed step of the book, and what the kernel says of it.
 
-    python tests/proofbook/derive/kernel/survey.py [--only LABEL] [--mark symbolic] [--mutants]
+    python tests/proofbook/derive/kernel/survey.py [PART-OF-A-LABEL]
 
-The derivation cells of each notebook are run with ``Derivation`` replaced by a recorder that verifies nothing, so
-collecting all steps takes seconds. Cells that need more than that (a model, a record, a plot) may fail; a step they
-hold would be missing, so the number of steps found is printed.
+The derivation cells of each notebook are run with ``Derivation`` replaced by a recorder that verifies
+nothing, so collecting all steps takes seconds. Cells that need more than that (a model, a record, a plot) may
+fail; a step they hold would be missing, so the number of steps found is printed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import io
 import json
 import re
 import sys
+import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from proofbook import derive  # noqa: E402
 from proofbook.derive.domain import Domain  # noqa: E402
+from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality  # noqa: E402
 from proofbook.derive.render import EQUATION_MIME  # noqa: E402
 
 
@@ -124,8 +127,28 @@ def collect(only: str | None = None) -> list[BookStep]:
     return [s for s in _Recorder.found if only is None or only in s.name]
 
 
+def survey(only: str | None) -> None:
+    """Print what the kernel says of each step, and a table by what the step rests on today."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for step in collect(only):
+        began = time.process_time()
+        try:
+            if step.relation == "~":
+                raise NotProved("an approximation: the kernel has no rule for it")
+            if step.relation == "=":
+                certificate = prove_equality(step.before, step.after, step.domain)
+            else:
+                certificate = prove_inequality(step.relation, step.before, step.after, step.domain)
+            said, result = f"{certificate['rule']} ({certificate['setting']['domain']})", "proved"
+        except NotProved as error:
+            said, result = str(error)[:160], "open"
+        counts[step.mark, result] += 1
+        print(f"{step.name:34} {step.relation:2} {step.mark:10} {result:6}", end=" ")
+        print(f"{time.process_time() - began:5.1f} s  {said}", flush=True)
+    print("\nrests today on    proved   open")
+    for mark in sorted({mark for mark, _ in counts}):
+        print(f"{mark:16} {counts[mark, 'proved']:7} {counts[mark, 'open']:6}")
+
+
 if __name__ == "__main__":
-    steps = collect()
-    print(len(steps), len({s.label for s in steps}))
-    for s in steps:
-        print(s.name, s.relation, s.mark)
+    survey(sys.argv[1] if len(sys.argv) > 1 else None)

@@ -39,7 +39,7 @@ from proofbook.derive import (
 from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
 
 n, m = size("n"), size("m")
-i, j, k, l = indices("i j k l")
+i, j, k, el = indices("i j k l")
 s, v, x, p = vector("s"), vector("v"), vector("x", positive=True), vector("p", positive=True)
 a, b, c, t, z = sp.symbols("a b c t z", real=True)
 lam, y = sp.Symbol("lambda", real=True), sp.Symbol("y", positive=True)
@@ -48,7 +48,8 @@ REAL = {a: (-3, 3), b: (-3, 3), c: (-3, 3), t: (-3, 3), z: (-3, 3)}
 LINE = Domain(REAL)
 UP = Domain({a: (1, 3), b: (1, 3), c: (1, 3), t: (1, 3), z: (1, 3)})
 ROW = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)})
-EACH = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)}, each=(k, l))
+EACH = Domain({lam: (-3, 3), s: (-2, 2), v: (-2, 2), n: ladder(2, 3)}, each=(k, el))
+UPPER = Domain({s: (Rational(1, 10), 1), n: ladder(2, 3)}, each=(k,))
 SHARES = Domain({p: simplex(), s: (-2, 2), n: ladder(2, 3)})
 SIZES = Domain({x: (Rational(1, 10), 3), a: (-3, 3), n: ladder(2, 3)})
 
@@ -123,9 +124,14 @@ FALSE = {
     "sum of a product": (total(s[i] * v[i]), "=", total(s[i]) * total(v[i]), ROW),
     "sum of a square": (total(s[i] ** 2), "=", total(s[i]) ** 2, ROW),
     "an index that is not the one": (total(s[i] * v[k]), "=", total(s[k] * v[i]), EACH),
-    "two free indices": (s[k] * v[l], "=", s[l] * v[k], EACH),
-    "delta between free indices": (KroneckerDelta(k, l), "=", 0, EACH),
-    "delta collapsed on the wrong index": (total(KroneckerDelta(i, k) * s[i] * v[l]), "=", s[l] * v[k], EACH),
+    "two free indices": (s[k] * v[el], "=", s[el] * v[k], EACH),
+    "delta between free indices": (KroneckerDelta(k, el), "=", 0, EACH),
+    "delta collapsed on the wrong index": (
+        total(KroneckerDelta(i, k) * s[i] * v[el]),
+        "=",
+        s[el] * v[k],
+        EACH,
+    ),
     "delta out of range": (
         total(KroneckerDelta(i, sp.Symbol("m0", integer=True)) * s[i]),
         "=",
@@ -192,7 +198,7 @@ FALSE = {
         Domain({a: (-1, 1), b: (0, 1)}),
     ),
     "derivative by an entry": (Derivative(log(Z), s[k]), "=", exp(lam * s[k]) / Z, EACH),
-    "derivative of another entry": (Derivative(s[l] ** 2, s[k]), "=", 0, EACH),
+    "derivative of another entry": (Derivative(s[el] ** 2, s[k]), "=", 0, EACH),
     "derivative of a maximum": (Derivative(MaxOver(s[i], (i, 1, n)), s[k]), "=", 1, EACH),
     "derivative of a ramp at 0": (Derivative(Max(a, 0), a), "=", 0, Domain({a: (-1, 0)})),
     "product rule": (Derivative(a * exp(a), a), "=", exp(a), LINE),
@@ -278,7 +284,7 @@ TRUE = {
         Sum(Sum(Abs(v[i] - s[j]), (j, 1, n)), (i, 1, n)),
         ROW,
     ),
-    "delta": (total(KroneckerDelta(i, k) * s[i] * v[l]), "=", s[k] * v[l], EACH),
+    "delta": (total(KroneckerDelta(i, k) * s[i] * v[el]), "=", s[k] * v[el], EACH),
     "simplex": (total(p[i] * (1 - p[i])), "=", 1 - total(p[i] ** 2), SHARES),
     "geometric sum": (
         total(a**i),
@@ -290,7 +296,12 @@ TRUE = {
     "variance": (total((s[i] - mean_of_s) ** 2) / n, "=", total(s[i] ** 2) / n - mean_of_s**2, ROW),
     "softmax": (total(exp(lam * s[i]) / Z), "=", 1, ROW),
     "gradient": (Derivative(log(Z), s[k]), "=", lam * exp(lam * s[k]) / Z, EACH),
-    "derivative of another entry": (Derivative(s[l] ** 2, s[k]), "=", 2 * s[l] * KroneckerDelta(k, l), EACH),
+    "derivative of another entry": (
+        Derivative(s[el] ** 2, s[k]),
+        "=",
+        2 * s[el] * KroneckerDelta(k, el),
+        EACH,
+    ),
     "max for lambda >= 0": (
         MaxOver(exp(lam * s[i]), (i, 1, n)),
         "=",
@@ -371,6 +382,38 @@ def test_an_end_without_a_value_is_left_out_and_named():
 
 
 def test_a_power_of_zero_has_a_value():
-    """0^b is 0 for b > 0: an end at which a power is taken belongs to the domain, and splitting it needs more."""
+    """0^b is 0 for b > 0: the end 0 of a belongs to the domain, and there the two sides are equal or not."""
     domain = Domain({a: (0, 1), b: (1, 2)})
     assert not proves(a**b * log(a + 1), "<", log(a + 1), domain)
+
+
+def test_an_end_is_left_out_for_the_entry_that_has_no_value_there_only():
+    """log s[k] has no value at s[k] = 0; where another entry is 0 the statement is still made."""
+    closed = Domain({s: (0, 1), n: ladder(2, 3)}, each=(k, el))
+    assert not proves(log(s[k]) + sign(s[el]), "=", log(s[k]) + 1, closed)
+    assert proves(log(s[k]) + sign(s[k]), "=", log(s[k]) + 1, UPPER)
+
+
+def test_what_a_sum_from_2_leaves_out_may_have_no_value():
+    """sum_(i>=2) log s_i has a value where s_1 = 0, so that point is not left out of the domain."""
+    closed = Domain({s: (0, 1), n: ladder(2, 3)})
+    tail = total(log(s[i]), i, 2)
+    assert not proves(sign(s[1]) + tail, "=", 1 + tail, closed)
+
+
+def test_a_decimal_that_hides_digits_is_refused():
+    assert proves(sp.Float("0.1") * a, "=", a / 10, LINE)
+    assert not proves(sp.Float("0.1000000000000000000000001", 30) * a, "=", a / 10, LINE)
+
+
+def test_what_holds_from_two_entries_on_is_proved_for_these_only():
+    """With one entry p = 1: the quotient has no value there."""
+    shares = Domain({p: simplex(), n: ladder(2, 3)}, each=(k,))
+    with pytest.raises(NotProved):
+        prove_inequality("<", p[k], sp.Integer(1), shares)
+    assert prove_inequality("<", p[k], sp.Integer(1), shares, least=2)["setting"]["least size"] == 2
+    with pytest.raises(NotProved):
+        prove_inequality("<", exp(s[k]), total(exp(s[i])), EACH)
+    assert prove_inequality("<", exp(s[k]), total(exp(s[i])), EACH, least=2)
+    with pytest.raises(NotProved):
+        prove_inequality("<", s[k], total(s[i]), EACH, least=2)
