@@ -1,8 +1,8 @@
 """What a step rests on: a proof by the kernel or, where it was asked for by name, evidence.
 
 Every step is attacked first, at points of its domain and as it was typed: nothing is taken from what SymPy
-makes of an integral, a sum, a limit or a derivative. Then the kernel tries to prove it for the whole domain. What
-it cannot prove is undecided, and stops the book, unless the author says ``evidence(step, because=...)``.
+makes of an integral, a sum, a limit or a derivative. Then the kernel tries to prove it for the whole domain.
+What it cannot prove is undecided, and stops the book, unless the author says ``evidence(step, because=...)``.
 """
 
 from __future__ import annotations

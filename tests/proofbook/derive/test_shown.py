@@ -234,10 +234,11 @@ for d in (
     F,
     Derivation("eq-a", -Sum(p(i) * log(p(i)), (i, 1, n)), eq(F(lam) - lam * F(lam).diff(lam), "entropy"),
                le(log(n), "at most uniform"), domain=rows),
-    Derivation("eq-b", sp.Max(a, b) + a * b, eq((a + b + abs(a - b)) / 2 + b * a, "cases"),
+    Derivation("eq-b", sp.Max(a, b) + a * b,
+               evidence(eq((a + b + abs(a - b)) / 2 + b * a, "cases"), because="no rule for cases"),
                domain=Domain({a: (-1, 1), b: (-1, 1)})),
-    Derivation("eq-c", 1 / (1 + a), evidence(approx(1 / a, "far out", regime=Regime(a, (100, 1000, 10000), -2)),
-               because="an approximation"),
+    Derivation("eq-c", 1 / (1 + a),
+               evidence(approx(1 / a, "far out", regime=Regime(a, (100, 1000, 10000), -2)), because="no bound"),
                domain=Domain({a: (1, 10**5)})),
 ):
     print(d._repr_mimebundle_())
