@@ -20,11 +20,12 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from proofbook.derive.derivation import Derivation
 from proofbook.ledger import run
 
-SUPPORTING = ("proof", "ladder", "digits", "bound", "checked", "measured")
+SUPPORTING = ("proof", "algebra", "ladder", "digits", "bound", "checked", "measured")
 KINDS = SUPPORTING + ("asymptotic", "counterexample", "source")
 
 _KIND_OF_STRATEGY = {
-    "symbolic": "proof",
+    "proved": "proof",
+    "symbolic": "algebra",
     "n-ladder": "ladder",
     "digits": "digits",
     "bound": "bound",

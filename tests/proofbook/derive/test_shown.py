@@ -238,7 +238,7 @@ for d in (
                evidence(eq((a + b + abs(a - b)) / 2 + b * a, "cases"), because="no rule for cases"),
                domain=Domain({a: (-1, 1), b: (-1, 1)})),
     Derivation("eq-c", 1 / (1 + a),
-               evidence(approx(1 / a, "far out", regime=Regime(a, (100, 1000, 10000), -2)), because="no bound"),
+               evidence(approx(1 / a, "far out", regime=Regime(a, (100, 1000, 10000), -2)), because="…"),
                domain=Domain({a: (1, 10**5)})),
 ):
     print(d._repr_mimebundle_())

@@ -304,7 +304,7 @@ def test_proof_counts_as_what_its_weakest_step_rests_on():
 
 def allowed(verdict, kinds, condition, correction):
     """The rules in words of their own: a second opinion on ``claims._objection``."""
-    firm = bool(kinds & {"proof", "ladder", "digits", "bound", "checked", "measured"})
+    firm = bool(kinds & {"proof", "algebra", "ladder", "digits", "bound", "checked", "measured"})
     refuted = "counterexample" in kinds
     return {
         "holds": firm and not refuted and not condition and not correction,
