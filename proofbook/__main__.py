@@ -52,6 +52,12 @@ def parser() -> argparse.ArgumentParser:
     lint = commands.add_parser("lint", help="check what a book must have")
     lint.add_argument("--executed", action="store_true", help="look at the last run, not the stored outputs")
 
+    status = commands.add_parser("status", help="count what is proved, by rule, and what is evidence")
+    status.add_argument(
+        "--executed", action="store_true", help="look at the last run, not the stored outputs"
+    )
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+
     commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt")
     book = commands.add_parser("book", help="execute, check and build")
     for command in (execute, book):

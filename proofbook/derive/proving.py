@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import mpmath as mp
 import sympy as sp
@@ -168,7 +169,7 @@ def _holds(relation: str, one: Value, other: Value) -> bool:
 
 def _places(
     left: sp.Expr, right: sp.Expr, domain: Domain, seed: str
-) -> Iterator[tuple[int, dict, tuple[sp.Expr, ...], Point]]:
+) -> Iterator[tuple[int, dict[Any, Any], tuple[sp.Expr, ...], Point]]:
     """Sizes, values of free indices, both sides there, and random points."""
     for instance in domain.instances():
         n, at = instance["n"], instance["at"]
@@ -182,7 +183,7 @@ def _places(
                 yield n, at, sides, domain.sample(rng, n)
 
 
-def _numbers(domain: Domain, point: Point, n: int) -> dict:
+def _numbers(domain: Domain, point: Point, n: int) -> dict[Any, Any]:
     """A number for every plain symbol, the last entry of a probability vector what is left of one."""
     numbers = {symbol: point[symbol] for symbol in domain.scalars}
     for base in domain.vectors:

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterable
+from json import dumps as as_json
 from pathlib import Path
 
 from proofbook.files import alone
 from proofbook.publish import execute as executing
 from proofbook.publish import lint as linting
-from proofbook.publish import site, template
+from proofbook.publish import proofs, site, template
 from proofbook.publish.book import Book
 from proofbook.publish.execute import Inputs, Outcome
 from proofbook.publish.runs import SourceChanged
@@ -48,6 +49,20 @@ def build(*, root: Path, stored: bool, strict: bool) -> int:
 def lint(*, root: Path, executed: bool) -> int:
     """Say what the book lacks."""
     return _complain(linting.check_book(root, executed=executed))
+
+
+def status(*, root: Path, executed: bool, json: bool) -> int:
+    """Say how many displayed steps are proved, by which rules, and what the others rest on."""
+    found = proofs.status(Book(root, executed=executed))
+    if json:
+        print(as_json(found, indent=1))
+        return 0
+    print(f"{found['proved']} of {found['steps']} displayed steps are proved")
+    for heading in ("by_rule", "evidence"):
+        print(f"{heading.replace('_', ' ')}:")
+        for name, count in found[heading].items():
+            print(f"  {count:4} {name}")
+    return 0
 
 
 def permalinks(*, root: Path) -> int:

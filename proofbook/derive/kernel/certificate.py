@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sympy as sp  # type: ignore[import-untyped]
+import sympy as sp
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.equality import Certificate, prove_equality

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from math import lcm
 from typing import Any
 
-import sympy as sp  # type: ignore[import-untyped]
+import sympy as sp
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly, walk

@@ -10,7 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-import sympy as sp  # type: ignore[import-untyped]
+import sympy as sp
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.algebra import (

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-import sympy as sp  # type: ignore[import-untyped]
-from sympy.core.function import AppliedUndef  # type: ignore[import-untyped]
+import sympy as sp
+from sympy.core.function import AppliedUndef 
 
 from proofbook.derive.definition import Quantity
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly

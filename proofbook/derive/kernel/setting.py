@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-import sympy as sp  # type: ignore[import-untyped]
+import sympy as sp
 
 from proofbook.derive.domain import Domain, Integers, Ladder, Simplex
 from proofbook.derive.kernel.algebra import Atom, Poly, poly

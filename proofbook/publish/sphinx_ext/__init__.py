@@ -13,6 +13,7 @@ from proofbook.publish.sphinx_ext import assets, freshness, reference
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
 from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
 from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
+from proofbook.publish.sphinx_ext.proofs import EvidenceList, ProofCounts
 from proofbook.publish.sphinx_ext.records import Benchmarks, RecordedRuns
 
 __all__ = ["DIRECTIVES", "setup"]
@@ -25,6 +26,8 @@ DIRECTIVES: dict[str, type[Directive]] = {
     "errata": Errata,
     "quoted-claims": QuotedClaims,
     "verdict-legend": VerdictLegend,
+    "proof-counts": ProofCounts,
+    "evidence": EvidenceList,
     "recorded-runs": RecordedRuns,
     "benchmarks": Benchmarks,
     "cite-chapter": CiteChapter,

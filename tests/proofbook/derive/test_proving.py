@@ -112,3 +112,4 @@ def test_a_reader_is_told_right_where_evidence_suffices():
     area = sp.Integral(sp.cos(x), (x, 0, a))
     assert check_answer(sp.sin(a), area, Domain({a: (1, 2)})).right
     assert not check_answer(sp.cos(a), area, Domain({a: (1, 2)})).right
+    assert check_answer(sp.sin(a), sp.sin(a), Domain({a: (1, 2)})).right

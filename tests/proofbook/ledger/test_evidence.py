@@ -16,7 +16,7 @@ import torch
 
 import proofbook
 from proofbook import ledger
-from proofbook.derive import Derivation, Domain, Regime, approx, define, eq, le
+from proofbook.derive import Derivation, Domain, Regime, approx, define, eq, evidence, le
 from proofbook.ledger import (
     VERDICTS,
     Evidence,
@@ -41,7 +41,7 @@ from proofbook.ledger import (
 from proofbook.ledger.claims import CLAIM_MIME
 from proofbook.ledger.evidence import KINDS
 
-x = sp.Symbol("x", real=True)
+x, y = sp.symbols("x y", real=True)
 UNIT = Domain({x: (1, 2)})
 NAN, INF = math.nan, math.inf
 
@@ -286,20 +286,28 @@ def test_measured_prints_the_bound_and_keeps_the_number_for_the_record():
 
 
 def test_proof_counts_as_what_its_weakest_step_rests_on():
-    exact = Derivation("eq-test", x * x, eq(x**2, "same"), domain=UNIT)
-    bound = Derivation("eq-test", x * x, eq(x**2, "same"), le(x**2 + 1, "one is positive"), domain=UNIT)
-    computed = Derivation("eq-test", x * x, eq(x**2, "same", skip=("symbolic",)), domain=UNIT)
-    rate = Derivation(
-        "eq-test", 1 / x, approx(1 / (x + 1), "far", regime=Regime(x, (100, 1000, 10000), -2)), domain=UNIT
+    area = sp.Integral(sp.exp(y), (y, 0, x))
+    far = Regime(x, (100, 1000, 10000), -2)
+    exact = Derivation("eq-test", x * (x + 1), eq(x**2 + x, "multiply out"), domain=UNIT)
+    both = Derivation(
+        "eq-test",
+        x * (x + 1),
+        eq(x**2 + x, "multiply out"),
+        le(x**2 + x + 1, "one is positive"),
+        domain=UNIT,
     )
-    assert [proved(d).kind for d in (exact, bound, computed, rate)] == [
+    computed = Derivation("eq-test", area, evidence(eq(sp.exp(x) - 1, "add up"), because="…"), domain=UNIT)
+    rate = Derivation(
+        "eq-test", 1 / x, evidence(approx(1 / (x + 1), "far", regime=far), because="…"), domain=UNIT
+    )
+    assert [proved(d).kind for d in (exact, both, computed, rate)] == [
         "proof",
-        "bound",
+        "proof",
         "digits",
         "asymptotic",
     ]
-    assert "{eq}`eq-test`" in proved(exact).text and "simplifies to zero" in proved(exact).text
-    assert proved(bound, "in words").text == "in words: {eq}`eq-test`, weakest step: bound"
+    assert "{eq}`eq-test`" in proved(exact).text and "every value of its domain" in proved(exact).text
+    assert proved(both, "in words").text == "in words: {eq}`eq-test`, weakest step: proof"
 
 
 def allowed(verdict, kinds, condition, correction):
