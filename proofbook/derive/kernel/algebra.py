@@ -16,12 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from math import lcm
+from math import gcd, lcm
 from typing import Union
 
 import flint
 
 from proofbook.derive.kernel.errors import NotProved
+
+ONLY_PRIMES_BELOW = 10**6
 
 Part = Union[str, int, Fraction, "Atom", "Poly", "Mono", tuple["Part", ...]]
 MOST_TERMS = 4000  # of one polynomial; more is beyond the budget, whatever the machine
@@ -344,3 +346,97 @@ def factors(p: Poly) -> tuple[Fraction, Mono, list[tuple[Poly, int]]]:
     if check != q:
         raise NotProved("a factorisation does not multiply out")
     return c, mono, rest
+
+
+def primitive(p: Poly) -> tuple[Fraction, Poly]:
+    """A coefficient and a polynomial with coprime whole coefficients, the first of them positive."""
+    denominator = lcm(*(c.denominator for c in p.terms.values()))
+    content = Fraction(gcd(*(int(c * denominator) for c in p.terms.values())), denominator)
+    if min(p.terms.items(), key=lambda t: t[0].key)[1] < 0:
+        content = -content
+    return content, p.scaled(1 / content)
+
+
+def primes(value: int) -> dict[int, int]:
+    """Prime factors of a positive whole number; what has none below a bound is taken as it is."""
+    found: dict[int, int] = {}
+    p = 2
+    while p * p <= value and p < ONLY_PRIMES_BELOW:
+        while value % p == 0:
+            found[p] = found.get(p, 0) + 1
+            value //= p
+        p += 1
+    if value > 1:
+        found[value] = found.get(value, 0) + 1
+    return found
+
+
+def log_of_number(value: Fraction) -> Poly:
+    total = constant(0)
+    for number, sign in ((value.numerator, 1), (value.denominator, -1)):
+        for p, k in primes(number).items():
+            total = total + poly(Atom("log", constant(p))).scaled(k * sign)
+    return total
+
+
+def log_of_positive(base: Poly) -> Poly:
+    """The logarithm of an atom or polynomial that is known to be positive."""
+    atom = base.atom
+    if atom is not None and atom.kind == "exp":
+        return monomial(as_mono(atom.args[0]))
+    if base.number is not None:
+        return log_of_number(base.number)
+    return poly(Atom("log", base))
+
+
+def rename(p: Poly, names: dict[Atom, Atom]) -> Poly:
+    """Write other names for atoms that are nothing but names, everywhere inside. Nothing is computed anew."""
+    return Poly({rename_mono(m, names): c for m, c in p.terms.items()})
+
+
+def rename_mono(mono: Mono, names: dict[Atom, Atom]) -> Mono:
+    return Mono((_rename(a, names), e) for a, e in mono)
+
+
+def _rename(atom: Atom, names: dict[Atom, Atom]) -> Atom:
+    if atom in names:
+        return names[atom]
+    if not any(a in names for a in walk(atom)):
+        return atom
+    return Atom(atom.kind, *(_rename_part(part, names) for part in atom.args))
+
+
+def _rename_part(part: Part, names: dict[Atom, Atom]) -> Part:
+    if isinstance(part, Atom):
+        return _rename(part, names)
+    if isinstance(part, Poly):
+        return rename(part, names)
+    if isinstance(part, Mono):
+        return rename_mono(part, names)
+    if isinstance(part, tuple):
+        return tuple(_rename_part(p, names) for p in part)
+    return part
+
+
+def as_poly(part: Part) -> Poly:
+    assert isinstance(part, Poly)
+    return part
+
+
+def as_mono(part: Part) -> Mono:
+    assert isinstance(part, Mono)
+    return part
+
+
+def as_tuple(part: Part) -> tuple[Part, ...]:
+    assert isinstance(part, tuple)
+    return part
+
+
+def log_of_term(mono: Mono) -> Poly:
+    """The logarithm of a positive monomial."""
+    total = constant(0)
+    for atom, e in mono:
+        base = as_poly(atom.args[0]) if atom.kind == "group" else poly(atom)
+        total = total + log_of_positive(base).scaled(e)
+    return total

@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, contains, monomial, poly, walk
-from proofbook.derive.kernel.context import Context
-from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import (
+from proofbook.derive.kernel.algebra import (
+    Atom,
+    Mono,
+    Poly,
     as_mono,
     as_poly,
     as_tuple,
-    bessel,
-    close_sum,
-    delta,
-    exponential,
-    function,
-    open_sum,
-    power,
+    constant,
+    contains,
+    monomial,
+    poly,
+    walk,
 )
+from proofbook.derive.kernel.context import Context
+from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.forms import bessel, close_sum, delta, exponential, function, open_sum, power
 
 
 def differentiate(ctx: Context, p: Poly, by: Atom) -> Poly:

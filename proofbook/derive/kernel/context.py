@@ -8,13 +8,13 @@ strict.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
 from proofbook.derive.kernel import algebra
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, log_of_term, primitive, rename_mono
 from proofbook.derive.kernel.errors import NotProved
 
 Sign = frozenset[int]
@@ -103,6 +103,7 @@ class Context:
     signed: list[tuple[Poly, Sign]] = field(default_factory=list)
     moving: frozenset[Atom | str] = frozenset()
     oracle: bool = True
+    ask: Callable[["Context", Poly, Sign], Sign] | None = None
     _signs: dict[str, Sign] = field(default_factory=dict)
     _names: Iterator[int] = field(default_factory=lambda: itertools.count(1))  # shared by variants
     _deciding: int = 0
@@ -197,6 +198,10 @@ class Context:
     def _moves(self, atom: Atom) -> bool:
         return atom in self.moving or atom.kind == "entry" and str(atom.args[0]) in self.moving
 
+    def all_positive(self, mono: Mono) -> bool:
+        """Whether every atom of a monomial is positive at every point of the domain."""
+        return all(self.sign_at_points(a) == POSITIVE for a, _ in mono)
+
     def sign_at_points(self, atom: Atom) -> Sign:
         """The signs an atom has at points of the domain, also while a derivative is taken."""
         return self._sign_of_atom(atom)
@@ -286,12 +291,10 @@ class Context:
             sign &= self._by_factors(p)
         if len(sign) > 1 and len(p.terms) == 2 and self._comparing < 4:
             sign &= self._by_comparison(p)
-        if len(sign) > 1 and self.oracle and self._deciding < 2:
-            from proofbook.derive.kernel.satisfiability import sign_by_z3
-
+        if len(sign) > 1 and self.ask is not None and self.oracle and self._deciding < 2:
             self._deciding += 1
             try:
-                sign = sign_by_z3(self, p, sign)
+                sign = self.ask(self, p, sign)
             finally:
                 self._deciding -= 1
         return sign
@@ -316,7 +319,6 @@ class Context:
 
     def _by_comparison(self, p: Poly) -> Sign:
         """log a - log b has the sign of a - b, and a - b, for positive a and b, that of log a - log b."""
-        from proofbook.derive.kernel.lemmas import all_positive, log_of_term
 
         (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])
         if not c > 0 > d:
@@ -329,16 +331,15 @@ class Context:
                 a, b = one.powers[0][0], other.powers[0][0]
                 if a.kind == "log" and b.kind == "log":
                     return self._sign_at(_as_poly(a.args[0]) - _as_poly(b.args[0]))
-            if c == -d and all_positive(self, one) and all_positive(self, other):
+            if c == -d and self.all_positive(one) and self.all_positive(other):
                 if any(a.kind == "exp" for m in (one, other) for a, _ in m):
-                    return self._sign_at(log_of_term(self, one) - log_of_term(self, other))
+                    return self._sign_at(log_of_term(one) - log_of_term(other))
             return ANY
         finally:
             self._comparing -= 1
 
     def _is_sum_and_term(self, one: Mono, other: Mono) -> bool:
         """Whether ``one`` is a sum of positive terms, two or more, and ``other`` is one of them."""
-        from proofbook.derive.kernel.forms import rename_mono
 
         if len(one) != 1 or one.powers[0][0].kind != "sum" or one.powers[0][1] != 1:
             return False
@@ -389,8 +390,6 @@ class Context:
 
         c (log a - log b) has the sign of c (a - b), and a - b, for positive a and b, that of log a - log b.
         """
-        from proofbook.derive.kernel.forms import primitive
-        from proofbook.derive.kernel.lemmas import all_positive, log_of_term
 
         content, p = primitive(p)
         turn = 1 if content > 0 else -1
@@ -404,9 +403,9 @@ class Context:
             a, b = (_as_poly(log.args[0]) for log in logs)
             again, standard = self._standard(a - b)
             return turn * again, standard
-        if all_positive(self, one) and all_positive(self, other):
+        if self.all_positive(one) and self.all_positive(other):
             if any(a.kind == "exp" for m in (one, other) for a, _ in m):
-                coefficient, mono, rest = algebra.factors(log_of_term(self, one) - log_of_term(self, other))
+                coefficient, mono, rest = algebra.factors(log_of_term(one) - log_of_term(other))
                 signs = [self._sign_of_mono(mono), POSITIVE if coefficient > 0 else NEGATIVE]
                 left = []
                 for factor, e in rest:

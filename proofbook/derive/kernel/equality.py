@@ -9,10 +9,10 @@ from typing import Any
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly, walk
+from proofbook.derive.kernel.algebra import Atom, Poly, as_poly, constant, poly, walk
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import as_poly, exponential, is_zero, substitute
+from proofbook.derive.kernel.forms import exponential, is_zero, substitute
 from proofbook.derive.kernel.setting import End, Excluded, Setting, context_of
 
 Certificate = dict[str, Any]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from fractions import Fraction
-from math import gcd, lcm
 
 from proofbook.derive.kernel import algebra
 from proofbook.derive.kernel.algebra import (
@@ -20,10 +19,19 @@ from proofbook.derive.kernel.algebra import (
     Part,
     Poly,
     Ring,
+    as_mono,
+    as_poly,
+    as_tuple,
     constant,
     contains,
+    log_of_number,
+    log_of_positive,
     monomial,
     poly,
+    primes,
+    primitive,
+    rename,
+    rename_mono,
     unexpanded,
     walk,
 )
@@ -32,7 +40,6 @@ from proofbook.derive.kernel.errors import NotProved
 
 MOST_POWER = 12  # a whole power of a polynomial with several terms is multiplied out up to here
 MOST_FACTORED = 400  # terms of a polynomial that is factored
-ONLY_PRIMES_BELOW = 10**6
 
 
 # --- fractions
@@ -150,29 +157,6 @@ def split(ctx: Context, p: Poly) -> tuple[Fraction, list[tuple[Poly, Fraction]]]
     return c, oriented
 
 
-def primitive(p: Poly) -> tuple[Fraction, Poly]:
-    """A coefficient and a polynomial with coprime whole coefficients, the first of them positive."""
-    denominator = lcm(*(c.denominator for c in p.terms.values()))
-    content = Fraction(gcd(*(int(c * denominator) for c in p.terms.values())), denominator)
-    if min(p.terms.items(), key=lambda t: t[0].key)[1] < 0:
-        content = -content
-    return content, p.scaled(1 / content)
-
-
-def primes(value: int) -> dict[int, int]:
-    """Prime factors of a positive whole number; what has none below a bound is taken as it is."""
-    found: dict[int, int] = {}
-    p = 2
-    while p * p <= value and p < ONLY_PRIMES_BELOW:
-        while value % p == 0:
-            found[p] = found.get(p, 0) + 1
-            value //= p
-        p += 1
-    if value > 1:
-        found[value] = found.get(value, 0) + 1
-    return found
-
-
 def number_power(value: Fraction, exponent: Fraction) -> Poly:
     """A rational power of a positive rational number."""
     result = constant(1)
@@ -274,24 +258,6 @@ def logarithm(ctx: Context, p: Poly, typed: bool = True) -> Poly:
     if number < 0:
         raise NotProved("the logarithm of a negative number")
     return total
-
-
-def log_of_number(value: Fraction) -> Poly:
-    total = constant(0)
-    for number, sign in ((value.numerator, 1), (value.denominator, -1)):
-        for p, k in primes(number).items():
-            total = total + poly(Atom("log", constant(p))).scaled(k * sign)
-    return total
-
-
-def log_of_positive(base: Poly) -> Poly:
-    """The logarithm of an atom or polynomial that is known to be positive."""
-    atom = base.atom
-    if atom is not None and atom.kind == "exp":
-        return monomial(as_mono(atom.args[0]))
-    if base.number is not None:
-        return log_of_number(base.number)
-    return poly(Atom("log", base))
 
 
 def exponential(ctx: Context, p: Poly) -> Poly:
@@ -555,35 +521,6 @@ def _level(atom: Atom) -> int:
     return level
 
 
-def rename(p: Poly, names: dict[Atom, Atom]) -> Poly:
-    """Write other names for atoms that are nothing but names, everywhere inside. Nothing is computed anew."""
-    return Poly({rename_mono(m, names): c for m, c in p.terms.items()})
-
-
-def rename_mono(mono: Mono, names: dict[Atom, Atom]) -> Mono:
-    return Mono((_rename(a, names), e) for a, e in mono)
-
-
-def _rename(atom: Atom, names: dict[Atom, Atom]) -> Atom:
-    if atom in names:
-        return names[atom]
-    if not any(a in names for a in walk(atom)):
-        return atom
-    return Atom(atom.kind, *(_rename_part(part, names) for part in atom.args))
-
-
-def _rename_part(part: Part, names: dict[Atom, Atom]) -> Part:
-    if isinstance(part, Atom):
-        return _rename(part, names)
-    if isinstance(part, Poly):
-        return rename(part, names)
-    if isinstance(part, Mono):
-        return rename_mono(part, names)
-    if isinstance(part, tuple):
-        return tuple(_rename_part(p, names) for p in part)
-    return part
-
-
 # --- other functions, and substitution
 
 
@@ -684,18 +621,3 @@ def _substituted(ctx: Context, atom: Atom, values: dict[Atom, Poly]) -> Poly:
     if kind == "delta":
         return delta(ctx, new[0], new[1])
     raise NotProved(f"no rule substitutes into {kind}")
-
-
-def as_poly(part: Part) -> Poly:
-    assert isinstance(part, Poly)
-    return part
-
-
-def as_mono(part: Part) -> Mono:
-    assert isinstance(part, Mono)
-    return part
-
-
-def as_tuple(part: Part) -> tuple[Part, ...]:
-    assert isinstance(part, tuple)
-    return part

@@ -17,6 +17,8 @@ from proofbook.derive.kernel.algebra import (
     Atom,
     Mono,
     Poly,
+    as_poly,
+    as_tuple,
     constant,
     contains,
     monomial,
@@ -36,8 +38,6 @@ from proofbook.derive.kernel.context import (
 from proofbook.derive.kernel.equality import Certificate, discharge, over_settings, setting_data
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
-    as_poly,
-    as_tuple,
     close_sum,
     exponential,
     is_zero,

@@ -10,10 +10,21 @@ from __future__ import annotations
 from fractions import Fraction
 from math import comb
 
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, contains, monomial, poly, unexpanded
+from proofbook.derive.kernel.algebra import (
+    Atom,
+    Mono,
+    Poly,
+    as_mono,
+    as_poly,
+    constant,
+    contains,
+    monomial,
+    poly,
+    unexpanded,
+)
 from proofbook.derive.kernel.context import POSITIVE, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import as_mono, as_poly, exponential, function, logarithm, odd, power, tidy
+from proofbook.derive.kernel.forms import exponential, function, logarithm, odd, power, tidy
 
 MOST_MOMENT = 12
 

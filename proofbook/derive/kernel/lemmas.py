@@ -11,34 +11,24 @@ import itertools
 from collections.abc import Iterator
 from fractions import Fraction
 
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, contains, monomial, poly
-from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context
-from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import (
+from proofbook.derive.kernel.algebra import (
+    Atom,
+    Mono,
+    Poly,
     as_poly,
     as_tuple,
-    close_sum,
+    constant,
+    contains,
     log_of_positive,
-    logarithm,
-    open_extremum,
-    open_sum,
-    substitute,
+    log_of_term,
+    monomial,
+    poly,
 )
+from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context
+from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.forms import close_sum, logarithm, open_extremum, open_sum, substitute
 
 Instance = tuple[Poly, str, str]  # value, its relation to zero, the lemma
-
-
-def log_of_term(ctx: Context, mono: Mono) -> Poly:
-    """The logarithm of a positive monomial."""
-    total = constant(0)
-    for atom, e in mono:
-        base = as_poly(atom.args[0]) if atom.kind == "group" else poly(atom)
-        total = total + log_of_positive(base).scaled(e)
-    return total
-
-
-def all_positive(ctx: Context, mono: Mono) -> bool:
-    return all(ctx.sign_at_points(a) == POSITIVE for a, _ in mono)
 
 
 def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
@@ -73,7 +63,7 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
     """log u <= u - 1 for positive terms of the goal and for the products its logarithms add up to."""
     products: dict[str, Mono] = {}
     for mono in goal.terms:
-        if mono.powers and all_positive(ctx, mono) and any(a.kind == "exp" for a, _ in mono):
+        if mono.powers and ctx.all_positive(mono) and any(a.kind == "exp" for a, _ in mono):
             products[mono.key] = mono
     exps = sorted(products.values(), key=lambda m: m.key)
     for one, other in itertools.permutations(exps[:4], 2):
@@ -99,13 +89,13 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
         products.setdefault(product.key, product)
         # scaled so that u stands over the cofactor as another term of the goal does
         for mono in goal.terms:
-            if all_positive(ctx, mono) and all_positive(ctx, rest) and mono != rest:
+            if ctx.all_positive(mono) and ctx.all_positive(rest) and mono != rest:
                 ratio = mono.times(rest.power(Fraction(-1)))
                 if ratio.powers and any(a in dict(ratio.powers) for a, _ in product):
                     products.setdefault(ratio.key, ratio)
     for product in list(products.values())[:16]:
         try:
-            u, log_u = monomial(product), log_of_term(ctx, product)
+            u, log_u = monomial(product), log_of_term(product)
             yield u - constant(1) - log_u, ">=", "log u <= u - 1"
             inverse = monomial(product.power(Fraction(-1)))
             yield inverse - constant(1) + log_u, ">=", "log u >= 1 - 1/u"
@@ -167,11 +157,11 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
     for atom in sums:
         ((own, high),), body = open_sum(ctx, atom)
         ((mono, _),) = body.terms.items()
-        if not all_positive(ctx, mono):
+        if not ctx.all_positive(mono):
             continue
         index = index or own
         known.append(
-            (log_of_positive(poly(atom)), substitute(ctx, log_of_term(ctx, mono), {own: poly(index)}), high)
+            (log_of_positive(poly(atom)), substitute(ctx, log_of_term(mono), {own: poly(index)}), high)
         )
     if index is None or ctx.size is None:
         return

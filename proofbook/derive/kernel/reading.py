@@ -12,7 +12,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import sympy as sp
-from sympy.core.function import AppliedUndef 
+from sympy.core.function import AppliedUndef
 
 from proofbook.derive.definition import Quantity
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly

@@ -9,9 +9,8 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, walk
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, as_mono, as_poly, as_tuple, walk
 from proofbook.derive.kernel.context import WANTED, Context, Interval
-from proofbook.derive.kernel.forms import as_mono, as_poly, as_tuple
 
 POINTS = 10
 SIZES = (2, 3, 5)

@@ -13,7 +13,7 @@ from math import lcm
 
 import z3  # type: ignore[import-untyped]
 
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, poly
+from proofbook.derive.kernel.algebra import Atom, Mono, Poly, as_mono, as_poly, constant, poly
 from proofbook.derive.kernel.context import (
     NEGATIVE,
     POSITIVE,
@@ -22,7 +22,7 @@ from proofbook.derive.kernel.context import (
     Sign,
 )
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import as_mono, as_poly, common
+from proofbook.derive.kernel.forms import common
 
 STEPS = 200_000
 MOST_ATOMS = 14

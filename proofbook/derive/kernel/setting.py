@@ -20,6 +20,7 @@ from proofbook.derive.kernel.algebra import Atom, Poly, poly
 from proofbook.derive.kernel.context import UNBOUNDED, Context, Interval
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.reading import Reader
+from proofbook.derive.kernel.satisfiability import sign_by_z3
 
 End = tuple[str, str]  # a scalar or vector, and "low" or "high"
 Excluded = tuple[tuple[Poly, str], ...]  # relations to zero; where one fails a formula has no value
@@ -46,7 +47,7 @@ class Setting:
 def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple[Context, Reader]:
     """The facts of a domain, and a reader for the expressions that speak of it."""
     _check_names(domain, expressions)
-    ctx = Context()
+    ctx = Context(ask=sign_by_z3)
     symbols: dict[sp.Symbol, Atom] = {}
     whole = set()
     size = domain.size
