@@ -24,6 +24,8 @@ from proofbook.derive.over import Over
 Point = Mapping[sp.Symbol, Any]
 
 COARSE, FINE = 30, 50  # digits carried by the two computations
+NESTED = 15, 20  # the same where an integral stands in another: every digit costs its square
+_NODES = 200_000  # at which integrands may be computed; what takes more has no value here
 _ENCLOSED = 12  # digits that a ball must certify before its middle stands for an integral
 _EVALUATIONS = (
     4000  # of an integrand in balls; one with a root at a kink takes many more and is left to quadrature
@@ -61,7 +63,7 @@ def value(expression: sp.Expr, point: Point) -> Value:
     1.0
     """
     found = []
-    for digits in (COARSE, FINE):
+    for digits in NESTED if _nested(expression) else (COARSE, FINE):
         with mp.workdps(digits):
             found.append(_real(_Evaluator(digits).of(expression, dict(point)), expression))
     with mp.workdps(FINE):
@@ -72,6 +74,14 @@ def value(expression: sp.Expr, point: Point) -> Value:
                 f"two computations of {expression} give {mp.nstr(coarse, 12)} and {mp.nstr(fine, 12)}"
             )
         return Value(fine, spread)
+
+
+def _nested(expression: sp.Expr) -> bool:
+    """Whether an integral stands in another, or runs over more than one variable."""
+    return any(
+        len(integral.limits) > 1 or integral.function.has(sp.Integral)
+        for integral in expression.atoms(sp.Integral)
+    )
 
 
 def compare(left: Value, right: Value) -> bool | None:
@@ -174,6 +184,7 @@ class _Evaluator:
 
     def __init__(self, digits: int):
         self.digits = digits
+        self.nodes = 0
 
     def of(self, e: Any, at: dict[Any, Any]) -> Any:
         """The value of ``e`` where the symbols have the values ``at``."""
@@ -284,6 +295,9 @@ class _Evaluator:
                 return enclosed
 
         def integrand(t: Any) -> Any:
+            self.nodes += 1
+            if self.nodes > _NODES:
+                raise NoValue(f"beyond the budget: {_NODES} nodes for {body}")
             there = at | {x: t}
             return self._integral(body, inner, there) if inner else self.of(body, there)
 
@@ -499,10 +513,11 @@ def _enclosed_integral(body: Any, x: sp.Symbol, low: Any, high: Any, at: dict[An
             symbol: flint.acb(flint.arb(mp.nstr(number, mp.mp.dps + 10))) for symbol, number in at.items()
         }
         start, end = (_ball(e, fixed, False) for e in (low, high))
+        _ball(body, fixed | {x: start}, False)  # an error inside Arb's own loop would not come out as itself
         ball = flint.acb.integral(
             lambda z, analytic: _ball(body, fixed | {x: z}, analytic), start, end, eval_limit=_EVALUATIONS
         )
-    except (_NoBall, TypeError, ValueError, ZeroDivisionError, AttributeError):
+    except (_NoBall, SystemError, TypeError, ValueError, ZeroDivisionError, AttributeError):
         return None
     finally:
         flint.ctx.dps = before

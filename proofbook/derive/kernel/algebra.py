@@ -108,7 +108,7 @@ class Poly:
         if self._key is None:
             self._key = (
                 "+".join(
-                    f"{c}*{m.key}" if m.key else str(c)
+                    f"{_digits(c)}*{m.key}" if m.key else _digits(c)
                     for m, c in sorted(self.terms.items(), key=lambda t: t[0].key)
                 )
                 or "0"
@@ -201,6 +201,14 @@ def constant(value: int | Fraction) -> Poly:
 def poly(atom: Atom, exponent: Fraction | int = 1) -> Poly:
     """A power of one atom."""
     return _reduced(Mono([(atom, Fraction(exponent))]))
+
+
+def _digits(c: Fraction) -> str:
+    """A coefficient in decimal, as far as Python writes one out."""
+    try:
+        return str(c)
+    except ValueError as error:
+        raise NotProved("beyond the budget: a coefficient of thousands of digits") from error
 
 
 def monomial(mono: Mono, coefficient: Fraction | int = 1) -> Poly:

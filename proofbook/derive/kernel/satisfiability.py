@@ -27,6 +27,7 @@ from proofbook.derive.kernel.forms import common
 STEPS = 200_000
 MOST_ATOMS = 14
 MOST_TERMS = 80
+MOST_DEGREE = 40
 
 
 class Question:
@@ -67,6 +68,8 @@ class Question:
                 variable, k = self.variable(atom), e * self.finest[atom]
                 if k.denominator != 1 or k < 0:
                     raise NotProved(f"{p} is no polynomial in the roots chosen")
+                if k > MOST_DEGREE:
+                    raise NotProved(f"beyond the budget: power {k} of {atom} in an inequality")
                 for _ in range(int(k)):
                     product = product * variable
             total = total + product
@@ -76,7 +79,8 @@ class Question:
         """Assert a fact; one whose exponents do not fit the chosen roots is left out."""
         for mono in p.terms:
             for atom, e in mono:
-                if e < 0 or (e * self.finest.get(atom, 1)).denominator != 1:
+                k = e * self.finest.get(atom, 1)
+                if k < 0 or k.denominator != 1 or k > MOST_DEGREE:
                     return
         self.facts.append(_relate(self.term(p), relation))
         self.said.append(f"{p} {relation} 0: {why}")
