@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from proofbook.publish.notebooks import load, notebook_paths
+from proofbook.publish.book import Book
+from proofbook.publish.notebooks import load
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = notebook_paths(ROOT)
+NOTEBOOKS = Book(ROOT).notebook_paths
 LONGEST = 40  # lines
 
 
