@@ -62,7 +62,7 @@ def test_its_derivations_and_verdicts_are_real(root):
         for page in book.pages.values()
         for equation in page.equations
     }
-    assert len(strategies) == 5 and strategies["eq-cubes"] == ["symbolic", "symbolic"]
+    assert len(strategies) == 5 and strategies["eq-cubes"] == ["proved", "proved"]
 
 
 @pytest.fixture(scope="module")
