@@ -30,7 +30,7 @@ def check_answer(answer: sp.Expr, target: sp.Expr, domain: Domain) -> Answer:
     >>> check_answer(x * (x + 1), x**2 + x, Domain({x: (-2, 2)}))
     Right: proved for every value of its domain, by normal form
     >>> check_answer(x**2, x**2 + x, Domain({x: (1, 2)}))
-    Not yet: 1.0 is not 2.0 at x = 1.0
+    Not yet: 3.17676799631 is not 4.95911700711 at x = 1.78235
     """
     left, right = sp.sympify(answer), sp.sympify(target)
     try:

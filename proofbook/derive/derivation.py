@@ -125,7 +125,7 @@ class Derivation:
         >>> Derivation("eq-wrong", (x + 1)**2, eq(x**2 + x + 1, "multiply out"), domain=Domain({x: (1, 3)}))
         Traceback (most recent call last):
         ...
-        proofbook.derive.errors.Refuted: eq-wrong, step 1 (multiply out): 4.0 is not 3.0 at x = 1.0
+        proofbook.derive.errors.Refuted: eq-wrong, step 1 (multiply out): 6.34685031678 is not 4.82755471746 at x = 1.5193
     """
 
     def __init__(self, label: str, start: sp.Expr, *steps: Step, domain: Domain, digits: int = 50):
