@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 FIXTURE = ROOT / "tests/book/fixtures/mini"
 CHAPTER = "book/8823-attention-scale.ipynb"
 SOURCES = Settings.read(ROOT / "book").sources
-FRONT = ("index", "how-to-read", "notation", "ledger", "errata", "recorded-runs", "references")
+FRONT = ("index", "how-to-read", "notation", "proofs", "ledger", "errata", "recorded-runs", "references")
 
 
 @pytest.fixture
