@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import site
+import subprocess
 import sys
 import threading
 import time
@@ -301,7 +302,8 @@ class _Run:
         start = time.perf_counter()
         try:
             # the kernel manager is ours, to end the kernel even where nbclient is stopped before it would
-            await client.async_execute(env=self._environment(), cleanup_kc=True)
+            # what a kernel writes on its own error stream is about the kernel, such as that it was interrupted
+            await client.async_execute(env=self._environment(), cleanup_kc=True, stderr=subprocess.DEVNULL)
         except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
             if self.stopped:
                 raise asyncio.CancelledError from None
