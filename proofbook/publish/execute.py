@@ -302,7 +302,7 @@ class _Run:
         start = time.perf_counter()
         try:
             # the kernel manager is ours, to end the kernel even where nbclient is stopped before it would
-            # what a kernel writes on its own error stream is about the kernel, such as that it was interrupted
+            # what a kernel writes on its own error stream is of itself, such as that it was interrupted
             await client.async_execute(env=self._environment(), cleanup_kc=True, stderr=subprocess.DEVNULL)
         except (CellExecutionError, CellTimeoutError, DeadKernelError, RuntimeError) as error:
             if self.stopped:
