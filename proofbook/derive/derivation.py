@@ -14,6 +14,7 @@ from proofbook.derive.domain import Domain
 from proofbook.derive.errors import DerivationError
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
+from proofbook.derive.remainder import Within
 from proofbook.derive.render import Row, bundle
 from proofbook.derive.strategies import Regime, Verified
 
@@ -22,7 +23,10 @@ RELATIONS = ("=", "<=", ">=", "<", ">", "~")
 
 @dataclass(frozen=True)
 class Step:
-    """One line: how the new expression relates to the line before it, and why."""
+    """One line: how the new expression relates to the line before it, and why.
+
+    ``within`` bounds the error of an approximation, from below and from above.
+    """
 
     relation: str
     expression: sp.Expr
@@ -30,13 +34,20 @@ class Step:
     regime: Regime | None = None
     skip: tuple[str, ...] = field(default=())
     evidence: str | None = None
+    within: Within | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expression", _formula(self.expression))
         if self.relation not in RELATIONS:
             raise ValueError(f"relation must be one of {RELATIONS}, got {self.relation!r}")
-        if (self.relation == "~") != (self.regime is not None):
-            raise ValueError("an approximation needs a regime, and only an approximation has one")
+        if (self.relation == "~") != (self.regime is not None or self.within is not None):
+            raise ValueError(
+                "an approximation needs a bound of its error or a regime, and only an approximation has one"
+            )
+        if self.within is not None and self.evidence is not None:
+            raise ValueError(
+                "a bound of the error is proved; evidence for an approximation has a regime only"
+            )
         if not self.because.strip():
             raise ValueError("every step says its reason")
         if self.evidence is not None and not self.evidence.strip():
@@ -82,9 +93,34 @@ def gt(expression: Any, because: str) -> Step:
     return Step(">", expression, because)
 
 
-def approx(expression: Any, because: str, *, regime: Regime) -> Step:
-    """The line before approaches ``expression`` in ``regime``, at the rate stated there."""
-    return Step("~", expression, because, regime=regime)
+def approx(
+    expression: Any,
+    because: str,
+    *,
+    within: Any | tuple[Any, Any] | None = None,
+    regime: Regime | None = None,
+) -> Step:
+    """The line before is ``expression`` up to an error whose bound is stated, and proved on the whole domain.
+
+    The error is the line before minus ``expression``. Its bound must say more than what it stands beside: it
+    has to be smaller than every term of ``expression``, at the end of the regime if there is one and
+    otherwise at one of the points of the domain that are tried.
+
+    Args:
+        expression: the new line.
+        because: the reason shown beside it.
+        within: a formula that the error never exceeds in size; or two, ``(below, above)``, with
+            ``-below <= error <= above``.
+        regime: where the error is measured besides, as an illustration; its rate must hold. Without
+            ``within`` nothing is proved, and the step has to be asked for as ``evidence``.
+    """
+    bounds = None
+    if within is not None:
+        pair = within if isinstance(within, tuple) else (within, within)
+        if len(pair) != 2:
+            raise ValueError(f"within is a formula or a pair of them, got {within!r}")
+        bounds = Within(_formula(pair[0]), _formula(pair[1]))
+    return Step("~", expression, because, regime=regime, within=bounds)
 
 
 def evidence(step: Step, *, because: str) -> Step:
@@ -113,7 +149,7 @@ class Derivation:
         Refuted: a step is false; the error names a point where it fails.
         Undecided: the kernel has no proof of a step, and ``evidence`` was not asked for.
         EmptyStep: a line prints like the one before it.
-        WrongRate: an approximation whose error does not shrink as stated.
+        WrongRate: an approximation whose error does not shrink as stated, or drowns a term that is shown.
         ValueError: a label, a number of digits or a chain that cannot be.
 
     Example:
@@ -151,6 +187,7 @@ class Derivation:
                 step.expression,
                 self.domain,
                 regime=step.regime,
+                within=step.within,
                 evidence=step.evidence,
                 seed=seed,
                 digits=self.digits,
@@ -192,12 +229,14 @@ class Derivation:
                 mark=verified.mark,
                 detail=verified.detail,
                 evidence=step.evidence,
+                within=None if step.within is None else step.within.latex(),
             )
             for step, verified in zip(self.steps, self.verified)
         ]
         plain = [f"{self.label}: {self.start}"]
         plain += [
-            f"  {row.relation} {step.expression}   [{row.reason}; {row.strategy}: {row.detail}]"
+            f"  {row.relation} {step.expression}   [{row.reason}; {bound}{row.strategy}: {row.detail}]"
             for row, step in zip(rows, self.steps)
+            for bound in ("" if step.within is None else f"{step.within}; ",)
         ]
         return bundle(self.label, latex(self.start), rows, "\n".join(plain))

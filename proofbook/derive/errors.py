@@ -23,7 +23,7 @@ class Undecided(DerivationError):
 
 
 class WrongRate(DerivationError):
-    """An approximation whose error does not shrink as was stated."""
+    """An approximation whose error does not shrink as was stated, or drowns a term that is shown."""
 
 
 class EmptyStep(DerivationError):

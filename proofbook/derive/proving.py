@@ -18,9 +18,16 @@ from proofbook.derive import strategies
 from proofbook.derive.domain import Domain, Point, Simplex
 from proofbook.derive.errors import EmptyStep, Refuted, Undecided
 from proofbook.derive.instantiate import NotConcrete, at_size
-from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
+from proofbook.derive.kernel import (
+    Certificate,
+    NotProved,
+    prove_approximation,
+    prove_equality,
+    prove_inequality,
+)
 from proofbook.derive.latex import latex
 from proofbook.derive.numeric import POINT_DIGITS, describe, distinguish
+from proofbook.derive.remainder import Within, check_size
 from proofbook.derive.second_route import NoValue, Value, compare, needed, value
 from proofbook.derive.strategies import DIGITS, PROVED, Regime, Verified
 
@@ -35,6 +42,7 @@ def settle(
     domain: Domain,
     *,
     regime: Regime | None = None,
+    within: Within | None = None,
     evidence: str | None = None,
     seed: str,
     digits: int,
@@ -47,7 +55,8 @@ def settle(
         left: one side, as typed.
         right: the other.
         domain: the values for which it is claimed.
-        regime: for ``~``, along what it is claimed.
+        regime: for ``~``, along what it is claimed or illustrated.
+        within: for ``~``, the bounds of the error that are claimed on the whole domain.
         evidence: why evidence is to do instead of a proof; None where it is not.
         seed: chooses the random points.
         digits: to how many digits evidence compares two sides.
@@ -64,6 +73,8 @@ def settle(
     """
     if latex(left) == latex(right):
         raise EmptyStep("both lines print alike: show what the step does, or leave it out")
+    if within is not None:
+        return _bounded(left, right, within, domain, regime, seed, digits)
     told = 0
     if regime is None:
         told = _attack(relation, left, right, domain, seed)
@@ -77,7 +88,7 @@ def settle(
                 raise ValueError("evidence is asked for a step that is proved: state it without")
             return found
     else:
-        why = "the kernel has no rule for approximations: state two bounds instead"
+        why = "an approximation is proved by a bound of its error: state it by within="
     speaks = _evidence(relation, left, right, domain, regime, seed, digits, skip, told)
     if evidence is None:
         raise Undecided(
@@ -96,9 +107,49 @@ def _proof(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain) -> tupl
             certificate = prove_inequality(relation, left, right, domain)
     except NotProved as error:
         return str(error), None
+    return "", Verified(PROVED, "proved", _proved_for(domain, certificate), certificate=certificate)
+
+
+def _proved_for(domain: Domain, certificate: Certificate) -> str:
+    """For what a proof is, and by which rule; the rule comes last."""
     every = f"every {domain.size} and " if domain.size is not None and domain.sizes != (0,) else ""
-    where = f"proved for {every}every value of its domain, by {certificate['rule']}"
-    return "", Verified(PROVED, "proved", where, certificate=certificate)
+    return f"proved for {every}every value of its domain, by {certificate['rule']}"
+
+
+def _bounded(
+    left: sp.Expr,
+    right: sp.Expr,
+    within: Within,
+    domain: Domain,
+    regime: Regime | None,
+    seed: str,
+    digits: int,
+) -> Verified:
+    """A proof that ``left`` is at least ``right - below`` and at most ``right + above``.
+
+    In a regime the error is measured besides.
+
+    Raises:
+        Refuted: a bound fails at a point.
+        Undecided: a bound is not proved.
+        WrongRate: the rate of the regime is not met, or the bound is not smaller than what it stands beside.
+    """
+    sides = ((">=", within.lowest(right)), ("<=", within.highest(right)))
+    told = [_attack(relation, left, side, domain, seed) for relation, side in sides]
+    check_size(right, within, domain, regime, seed)
+    measured = None if regime is None else strategies.approximation(left, right, domain, regime)
+    try:
+        certificate = prove_approximation(left, right, within.below, within.above, domain)
+    except NotProved as error:
+        for (relation, side), seen in zip(sides, told):
+            _evidence(relation, left, side, domain, None, seed, digits, (), seen)
+        raise Undecided(
+            f"the bound of the error is not proved ({error}); no counterexample was found"
+        ) from error
+    detail = _proved_for(domain, certificate)
+    if measured is None:
+        return Verified(PROVED, "proved", detail, certificate=certificate)
+    return Verified(PROVED, "proved", f"{measured.detail}; {detail}", measured.numbers, certificate)
 
 
 def _evidence(

@@ -16,7 +16,8 @@ class Row:
     """One line of a display: a relation to the line before, a formula in LaTeX, and why it holds.
 
     ``mark`` is printed behind the reason; ``strategy`` and ``detail`` go to the record only, as does
-    ``evidence``, which says why a line is not proved. Such a line has a relation sign of its own.
+    ``evidence``, which says why a line is not proved. Such a line has a relation sign of its own. ``within``
+    is the bound of an approximation's error, in LaTeX; it is printed with the reason.
     """
 
     relation: str
@@ -26,6 +27,15 @@ class Row:
     mark: str
     detail: str
     evidence: str | None = None
+    within: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What the record of the equation says of the line."""
+        said = asdict(self)
+        del said["mark"]
+        if self.within is None:
+            del said["within"]
+        return said
 
 
 def bundle(label: str, start: str, rows: Sequence[Row], plain: str) -> dict[str, Any]:
@@ -44,7 +54,7 @@ def bundle(label: str, start: str, rows: Sequence[Row], plain: str) -> dict[str,
         ValueError: a reason whose dollars or braces do not balance would break the display.
     """
     body = _aligned(start, rows)
-    steps = [{key: value for key, value in asdict(row).items() if key != "mark"} for row in rows]
+    steps = [row.record() for row in rows]
     return {
         "text/markdown": f"$$\n{body}\n$$ ({label})",
         "text/latex": f"$$\n{body}\n$$",
@@ -61,7 +71,8 @@ def _aligned(start: str, rows: Sequence[Row]) -> str:
         if row.evidence is not None:
             sign, tick = rf"\overset{{\circ}}{{{sign}}}", r"\circ\,\textsf{evidence: }"
         mark = rf"\;{{\scriptsize{tick}\textsf{{{row.mark}}}}}" if row.mark else ""
-        lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{mark}")
+        bound = "" if row.within is None else rf"\text{{; }}{row.within}"
+        lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{bound}{mark}")
     body = " \\\\[4pt]\n".join(lines)
     return "\\begin{aligned}\n" + body + "\n\\end{aligned}"
 

@@ -96,6 +96,23 @@ class Regime:
                 f"slack must be positive and at most half the order {self.order}, got {self.slack}"
             )
 
+    def point(self, value: Any, domain: Domain) -> tuple[int, Point]:
+        """The size and the point of ``domain`` at one of the values.
+
+        Raises:
+            ValueError: a symbol of the domain is left open.
+        """
+        rest = [key for key in domain.ranges if key not in self.at and key != self.variable]
+        if any(key != domain.size for key in rest):
+            raise ValueError(
+                f"the regime leaves {[str(k) for k in rest if k != domain.size]} open: fix them with at="
+            )
+        fixed = {**self.at, self.variable: value}
+        n = int(fixed.pop(domain.size)) if domain.size in fixed else 0
+        # points keep the domain's own order of symbols
+        with mp.workdps(POINT_DIGITS):
+            return n, {key: number(fixed[key]) for key in domain.ranges if key != domain.size}
+
 
 def equality(
     left: sp.Expr,
@@ -207,22 +224,10 @@ def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime)
         Undecided: a side has no value there.
         ValueError: the regime leaves a symbol of the domain open.
     """
-    rest = {
-        key: value for key, value in domain.ranges.items() if key not in regime.at and key != regime.variable
-    }
-    if any(key != domain.size for key in rest):
-        raise ValueError(
-            f"the regime leaves {[str(k) for k in rest if k != domain.size]} open: fix them with at="
-        )
     errors = []
     for value in regime.values:
-        fixed = {**regime.at, regime.variable: value}
-        n = int(fixed.pop(domain.size)) if domain.size in fixed else 0
-        evaluator = PointEvaluator(left, right, domain, n)
-        # points keep the domain's own order of symbols
-        with mp.workdps(POINT_DIGITS):
-            point = {key: number(fixed[key]) for key in domain.ranges if key != domain.size}
-        gap = evaluator.gap(point)
+        n, point = regime.point(value, domain)
+        gap = PointEvaluator(left, right, domain, n).gap(point)
         if gap is None:
             raise Undecided(f"the approximation has no value at {regime.variable} = {value}")
         errors.append(gap)

@@ -96,7 +96,7 @@ def claim(
 
     - ``holds``: supporting evidence, no counterexample;
     - ``holds under``: the condition, supporting evidence, and a counterexample without the condition;
-    - ``approximate``: a measured or asymptotic error, and the regime as condition;
+    - ``approximate``: an error with a proved bound, measured or asymptotic, and the regime as condition;
     - ``needs correction``: a counterexample, the correction, and supporting evidence for it;
     - ``false``: a counterexample;
     - ``empirical``: a source or a measurement.
@@ -139,7 +139,7 @@ def _objection(
         ],
         "approximate": [
             (bool(condition), "no regime is given"),
-            ("measured" in kinds or "asymptotic" in kinds, "no error was measured"),
+            (bool({"measured", "asymptotic", "remainder"} & {*kinds}), "no error was bounded or measured"),
         ],
         "needs correction": [
             (refuted, "no counterexample is given"),

@@ -20,7 +20,7 @@ from sympy.logic.boolalg import BooleanFalse, BooleanTrue
 from proofbook.derive.derivation import Derivation
 from proofbook.ledger import run
 
-SUPPORTING = ("proof", "algebra", "ladder", "digits", "bound", "checked", "measured")
+SUPPORTING = ("proof", "remainder", "algebra", "ladder", "digits", "bound", "checked", "measured")
 KINDS = SUPPORTING + ("asymptotic", "counterexample", "source")
 
 _KIND_OF_STRATEGY = {
@@ -50,12 +50,17 @@ class Evidence:
 
 
 def proved(derivation: Derivation, text: str | None = None) -> Evidence:
-    """A derivation that verified itself. It counts as what its weakest step rests on."""
+    """A derivation that verified itself. It counts as what its weakest step rests on.
+
+    One that is proved and holds an approximation counts as a ``remainder``: a proved bound of an error.
+    """
     if not isinstance(derivation, Derivation):
         raise TypeError(
             f"derivation must be a Derivation, which proves itself, got {type(derivation).__name__}"
         )
     kind = _KIND_OF_STRATEGY[derivation.strategy]
+    if kind == "proof" and any(step.relation == "~" for step in derivation.steps):
+        kind = "remainder"
     how = derivation.verified[-1].detail if len(derivation.verified) == 1 else f"weakest step: {kind}"
     return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}")
 

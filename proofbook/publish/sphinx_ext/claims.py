@@ -129,8 +129,8 @@ class Errata(ClaimList):
 
     def shows(self, claim: dict[str, Any], evidence: dict[str, str]) -> bool:
         """What speaks against the claim as it was written: a counterexample, or the size of its error."""
-        against = {"measured", "asymptotic"} if claim["verdict"] == "approximate" else {"counterexample"}
-        return evidence["kind"] in against
+        errors = {"measured", "asymptotic", "remainder"}
+        return evidence["kind"] in (errors if claim["verdict"] == "approximate" else {"counterexample"})
 
 
 class VerdictLegend(BookDirective):
@@ -139,7 +139,7 @@ class VerdictLegend(BookDirective):
     meanings = {
         "holds": "True as stated, with a proof, a computation to many digits or an attack that failed.",
         "holds under": "True under the condition given; a counterexample shows that the condition is needed.",
-        "approximate": "True up to an error that was measured, in the regime given.",
+        "approximate": "True up to an error that is bounded by a proof or was measured, in the regime given.",
         "needs correction": "Not true as stated; the correction given is, and both are shown.",
         "false": "Not true; the counterexample is shown.",
         "empirical": "An experiment says so; it is cited or repeated, not derived.",

@@ -300,11 +300,15 @@ def test_proof_counts_as_what_its_weakest_step_rests_on():
     rate = Derivation(
         "eq-test", 1 / x, evidence(approx(1 / (x + 1), "far", regime=far), because="…"), domain=UNIT
     )
-    assert [proved(d).kind for d in (exact, both, computed, rate)] == [
+    bounded = Derivation(
+        "eq-test", 1 / (1 + y), approx(1 - y, "expand", within=(0, y**2)), domain=Domain({y: (0, 1)})
+    )
+    assert [proved(d).kind for d in (exact, both, computed, rate, bounded)] == [
         "proof",
         "proof",
         "digits",
         "asymptotic",
+        "remainder",
     ]
     assert "{eq}`eq-test`" in proved(exact).text and "every value of its domain" in proved(exact).text
     assert proved(both, "in words").text == "in words: {eq}`eq-test`, weakest step: proof"
@@ -312,12 +316,12 @@ def test_proof_counts_as_what_its_weakest_step_rests_on():
 
 def allowed(verdict, kinds, condition, correction):
     """The rules in words of their own: a second opinion on ``claims._objection``."""
-    firm = bool(kinds & {"proof", "algebra", "ladder", "digits", "bound", "checked", "measured"})
+    firm = bool(kinds & {"proof", "remainder", "algebra", "ladder", "digits", "bound", "checked", "measured"})
     refuted = "counterexample" in kinds
     return {
         "holds": firm and not refuted and not condition and not correction,
         "holds under": condition and refuted and (firm or "asymptotic" in kinds),
-        "approximate": condition and bool(kinds & {"measured", "asymptotic"}),
+        "approximate": condition and bool(kinds & {"measured", "asymptotic", "remainder"}),
         "needs correction": correction and refuted and (firm or "asymptotic" in kinds),
         "false": refuted,
         "empirical": bool(kinds & {"source", "measured"}),

@@ -26,7 +26,13 @@ sys.path.insert(0, str(ROOT))
 
 from proofbook import derive  # noqa: E402
 from proofbook.derive.domain import Domain  # noqa: E402
-from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality  # noqa: E402
+from proofbook.derive.kernel import (  # noqa: E402
+    NotProved,
+    prove_approximation,
+    prove_equality,
+    prove_inequality,
+)
+from proofbook.derive.remainder import Within  # noqa: E402
 from proofbook.derive.render import EQUATION_MIME  # noqa: E402
 
 
@@ -43,6 +49,7 @@ class BookStep:
     domain: Domain
     because: str
     mark: str
+    within: Within | None = None
 
     @property
     def name(self) -> str:
@@ -73,6 +80,7 @@ class _Recorder:
                     domain,
                     step.because,
                     mark,
+                    step.within,
                 )
             )
             before = step.expression
@@ -134,12 +142,17 @@ def survey(only: str | None) -> None:
         began = time.process_time()
         try:
             if step.relation == "~":
-                raise NotProved("an approximation: the kernel has no rule for it")
-            if step.relation == "=":
+                if step.within is None:
+                    raise NotProved("an approximation without a bound of its error")
+                certificate = prove_approximation(
+                    step.before, step.after, step.within.below, step.within.above, step.domain
+                )
+            elif step.relation == "=":
                 certificate = prove_equality(step.before, step.after, step.domain)
             else:
                 certificate = prove_inequality(step.relation, step.before, step.after, step.domain)
-            said, result = f"{certificate['rule']} ({certificate['setting']['domain']})", "proved"
+            taken = certificate.get("above", certificate)["setting"]["domain"]
+            said, result = f"{certificate['rule']} ({taken})", "proved"
         except NotProved as error:
             said, result = str(error)[:160], "open"
         counts[step.mark, result] += 1
