@@ -1,6 +1,7 @@
 """Derivations that prove themselves: formulas as data, verified when built, shown as what was verified."""
 
 from proofbook.derive.answers import Answer, check_answer
+from proofbook.derive.citation import cite
 from proofbook.derive.definition import Definition, define, unfold
 from proofbook.derive.derivation import Derivation, Step, approx, eq, evidence, ge, gt, le, lt
 from proofbook.derive.domain import Domain, indices, integers, ladder, simplex, size, vector
@@ -27,6 +28,7 @@ __all__ = [
     "WrongRate",
     "approx",
     "check_answer",
+    "cite",
     "define",
     "eq",
     "evidence",

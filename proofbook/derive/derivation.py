@@ -12,6 +12,7 @@ import sympy as sp
 from proofbook.derive import proving, strategies
 from proofbook.derive.domain import Domain
 from proofbook.derive.errors import DerivationError
+from proofbook.derive.kernel import Cited
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.remainder import Within
@@ -35,6 +36,7 @@ class Step:
     skip: tuple[str, ...] = field(default=())
     evidence: str | None = None
     within: Within | None = None
+    by: tuple[Cited, ...] = field(default=())
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "expression", _formula(self.expression))
@@ -52,6 +54,8 @@ class Step:
             raise ValueError("every step says its reason")
         if self.evidence is not None and not self.evidence.strip():
             raise ValueError("evidence instead of a proof says why")
+        if self.evidence is not None and self.by:
+            raise ValueError("evidence rests on no proof: state the step without by=")
 
 
 def _formula(line: Any) -> sp.Expr:
@@ -62,35 +66,40 @@ def _formula(line: Any) -> sp.Expr:
     return expression
 
 
-def eq(expression: Any, because: str, *, skip: Sequence[str] = ()) -> Step:
+def eq(expression: Any, because: str, *, skip: Sequence[str] = (), by: Cited | Sequence[Cited] = ()) -> Step:
     """The line before equals ``expression``.
 
     Args:
         expression: the new line.
         because: the reason shown beside it; ``$...$`` in it is mathematics.
         skip: strategies not to try, where they are costly.
+        by: proved equations that the proof may use, made by ``cite``.
     """
-    return Step("=", expression, because, skip=tuple(skip))
+    return Step("=", expression, because, skip=tuple(skip), by=_cites(by))
 
 
-def le(expression: Any, because: str) -> Step:
+def _cites(by: Cited | Sequence[Cited]) -> tuple[Cited, ...]:
+    return (by,) if isinstance(by, Cited) else tuple(by)
+
+
+def le(expression: Any, because: str, *, by: Cited | Sequence[Cited] = ()) -> Step:
     """The line before is at most ``expression``: ``because`` argues, the machine looks for exceptions."""
-    return Step("<=", expression, because)
+    return Step("<=", expression, because, by=_cites(by))
 
 
-def ge(expression: Any, because: str) -> Step:
+def ge(expression: Any, because: str, *, by: Cited | Sequence[Cited] = ()) -> Step:
     """The line before is at least ``expression``."""
-    return Step(">=", expression, because)
+    return Step(">=", expression, because, by=_cites(by))
 
 
-def lt(expression: Any, because: str) -> Step:
+def lt(expression: Any, because: str, *, by: Cited | Sequence[Cited] = ()) -> Step:
     """The line before is strictly below ``expression``."""
-    return Step("<", expression, because)
+    return Step("<", expression, because, by=_cites(by))
 
 
-def gt(expression: Any, because: str) -> Step:
+def gt(expression: Any, because: str, *, by: Cited | Sequence[Cited] = ()) -> Step:
     """The line before is strictly above ``expression``."""
-    return Step(">", expression, because)
+    return Step(">", expression, because, by=_cites(by))
 
 
 def approx(
@@ -99,6 +108,7 @@ def approx(
     *,
     within: Any | tuple[Any, Any] | None = None,
     regime: Regime | None = None,
+    by: Cited | Sequence[Cited] = (),
 ) -> Step:
     """The line before is ``expression`` up to an error whose bound is stated, and proved on the whole domain.
 
@@ -113,6 +123,7 @@ def approx(
             ``-below <= error <= above``.
         regime: where the error is measured besides, as an illustration; its rate must hold. Without
             ``within`` nothing is proved, and the step has to be asked for as ``evidence``.
+        by: proved equations that the proof may use, made by ``cite``.
     """
     bounds = None
     if within is not None:
@@ -120,7 +131,7 @@ def approx(
         if len(pair) != 2:
             raise ValueError(f"within is a formula or a pair of them, got {within!r}")
         bounds = Within(_formula(pair[0]), _formula(pair[1]))
-    return Step("~", expression, because, regime=regime, within=bounds)
+    return Step("~", expression, because, regime=regime, within=bounds, by=_cites(by))
 
 
 def evidence(step: Step, *, because: str) -> Step:
@@ -192,6 +203,7 @@ class Derivation:
                 seed=seed,
                 digits=self.digits,
                 skip=step.skip,
+                cites=step.by,
             )
         except DerivationError as error:
             error.args = (f"{self.label}, step {k + 1} ({step.because}): {error.args[0]}",)
@@ -230,6 +242,7 @@ class Derivation:
                 detail=verified.detail,
                 evidence=step.evidence,
                 within=None if step.within is None else step.within.latex(),
+                cites=tuple(dict.fromkeys(cited.label for cited in step.by)),
             )
             for step, verified in zip(self.steps, self.verified)
         ]

@@ -20,6 +20,7 @@ from proofbook.derive.errors import EmptyStep, Refuted, Undecided
 from proofbook.derive.instantiate import NotConcrete, at_size
 from proofbook.derive.kernel import (
     Certificate,
+    Cited,
     NotProved,
     prove_approximation,
     prove_equality,
@@ -47,6 +48,7 @@ def settle(
     seed: str,
     digits: int,
     skip: Sequence[str] = (),
+    cites: Sequence[Cited] = (),
 ) -> Verified:
     """What ``left relation right`` rests on.
 
@@ -61,6 +63,7 @@ def settle(
         seed: chooses the random points.
         digits: to how many digits evidence compares two sides.
         skip: kinds of evidence not to try.
+        cites: proved statements that the proof may use.
 
     Returns:
         A proof, or the evidence that was asked for.
@@ -74,7 +77,7 @@ def settle(
     if latex(left) == latex(right):
         raise EmptyStep("both lines print alike: show what the step does, or leave it out")
     if within is not None:
-        return _bounded(left, right, within, domain, regime, seed, digits)
+        return _bounded(left, right, within, domain, regime, seed, digits, cites)
     told = 0
     if regime is None:
         told = _attack(relation, left, right, domain, seed)
@@ -82,7 +85,7 @@ def settle(
             # the search for an inequality's proof may be long, and it has been in vain before
             why, found = "", None
         else:
-            why, found = _proof(relation, left, right, domain)
+            why, found = _proof(relation, left, right, domain, cites)
         if found is not None:
             if evidence is not None:
                 raise ValueError("evidence is asked for a step that is proved: state it without")
@@ -98,13 +101,15 @@ def settle(
     return speaks
 
 
-def _proof(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain) -> tuple[str, Verified | None]:
+def _proof(
+    relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, cites: Sequence[Cited]
+) -> tuple[str, Verified | None]:
     """A proof by the kernel, or why there is none."""
     try:
         if relation == "=":
-            certificate = prove_equality(left, right, domain)
+            certificate = prove_equality(left, right, domain, cites=cites)
         else:
-            certificate = prove_inequality(relation, left, right, domain)
+            certificate = prove_inequality(relation, left, right, domain, cites=cites)
     except NotProved as error:
         return str(error), None
     return "", Verified(PROVED, "proved", _proved_for(domain, certificate), certificate=certificate)
@@ -124,6 +129,7 @@ def _bounded(
     regime: Regime | None,
     seed: str,
     digits: int,
+    cites: Sequence[Cited],
 ) -> Verified:
     """A proof that ``left`` is at least ``right - below`` and at most ``right + above``.
 
@@ -139,7 +145,7 @@ def _bounded(
     check_size(right, within, domain, regime, seed)
     measured = None if regime is None else strategies.approximation(left, right, domain, regime)
     try:
-        certificate = prove_approximation(left, right, within.below, within.above, domain)
+        certificate = prove_approximation(left, right, within.below, within.above, domain, cites=cites)
     except NotProved as error:
         for (relation, side), seen in zip(sides, told):
             _evidence(relation, left, side, domain, None, seed, digits, (), seen)

@@ -17,7 +17,8 @@ class Row:
 
     ``mark`` is printed behind the reason; ``strategy`` and ``detail`` go to the record only, as does
     ``evidence``, which says why a line is not proved. Such a line has a relation sign of its own. ``within``
-    is the bound of an approximation's error, in LaTeX; it is printed with the reason.
+    is the bound of an approximation's error, in LaTeX; it is printed with the reason. ``cites`` are the
+    labels of the equations that the proof uses.
     """
 
     relation: str
@@ -28,6 +29,7 @@ class Row:
     detail: str
     evidence: str | None = None
     within: str | None = None
+    cites: tuple[str, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """What the record of the equation says of the line."""
@@ -72,9 +74,13 @@ def _aligned(start: str, rows: Sequence[Row]) -> str:
             sign, tick = rf"\overset{{\circ}}{{{sign}}}", r"\circ\,\textsf{evidence: }"
         mark = rf"\;{{\scriptsize{tick}\textsf{{{row.mark}}}}}" if row.mark else ""
         bound = "" if row.within is None else rf"\text{{; }}{row.within}"
-        lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{bound}{mark}")
+        lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{bound}{_cited(row.cites)}{mark}")
     body = " \\\\[4pt]\n".join(lines)
     return "\\begin{aligned}\n" + body + "\n\\end{aligned}"
+
+
+def _cited(labels: Sequence[str]) -> str:
+    return rf"\text{{, by {', '.join(labels)}}}" if labels else ""
 
 
 def _text(words: str) -> str:

@@ -3,13 +3,23 @@
 ``prove_equality`` and ``prove_inequality`` read both sides of a statement node by node (``reading``), put
 them into a normal form (``algebra``, ``forms``, ``calculus``) under the facts of the domain (``setting``,
 ``context``), and return a certificate; ``check`` finds the proof again. ``prove_approximation`` proves two
-inequalities. SymPy only holds the trees: none of its simplifiers is called.
+inequalities. Proved statements may be cited (``citing``). SymPy only holds the trees: none of its simplifiers
+is called.
 """
 
 from proofbook.derive.kernel.approximation import prove_approximation
 from proofbook.derive.kernel.certificate import check
+from proofbook.derive.kernel.citing import Cited
 from proofbook.derive.kernel.equality import Certificate, prove_equality
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.inequality import prove_inequality
 
-__all__ = ["Certificate", "NotProved", "check", "prove_approximation", "prove_equality", "prove_inequality"]
+__all__ = [
+    "Certificate",
+    "Cited",
+    "NotProved",
+    "check",
+    "prove_approximation",
+    "prove_equality",
+    "prove_inequality",
+]

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sympy as sp
 
 from proofbook.derive.domain import Domain
+from proofbook.derive.kernel.citing import Cited
 from proofbook.derive.kernel.equality import Certificate
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.inequality import prove_inequality
 
 
 def prove_approximation(
-    left: sp.Expr, right: sp.Expr, below: sp.Expr, above: sp.Expr, domain: Domain, least: int = 1
+    left: sp.Expr,
+    right: sp.Expr,
+    below: sp.Expr,
+    above: sp.Expr,
+    domain: Domain,
+    least: int = 1,
+    cites: Sequence[Cited] = (),
 ) -> Certificate:
     """A certificate that ``-below <= left - right <= above`` on ``domain``.
 
@@ -27,7 +36,7 @@ def prove_approximation(
         ("above", "<=", sp.Add(right, above, evaluate=False)),
     ):
         try:
-            sides[side] = prove_inequality(relation, left, bound, domain, least)
+            sides[side] = prove_inequality(relation, left, bound, domain, least, cites)
         except NotProved as error:
             raise NotProved(f"the bound from {side}: {error}") from error
     return {

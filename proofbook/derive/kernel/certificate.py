@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sympy as sp
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.approximation import prove_approximation
+from proofbook.derive.kernel.citing import Cited
 from proofbook.derive.kernel.equality import Certificate, prove_equality
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.inequality import prove_inequality
@@ -17,25 +20,26 @@ def check(
     right: sp.Expr,
     domain: Domain,
     within: tuple[sp.Expr, sp.Expr] | None = None,
+    cites: Sequence[Cited] = (),
 ) -> None:
     """Raise ``NotProved`` unless ``certificate`` is the one that this statement earns.
 
     ``within`` bounds the error of an approximation, from below and from above; nothing else has it.
 
     The normal forms, the conditions and the facts given to z3 are computed anew from the statement; every
-    entry of the certificate must be what comes out. So a changed side, relation, domain, condition or fact is
-    noticed.
+    entry of the certificate must be what comes out. So a changed side, relation, domain, condition, citation
+    or fact is noticed.
     """
     if (within is not None) != (certificate.get("kind") == "approximation"):
         raise NotProved("an approximation is one by the bounds of its error, and nothing else has them")
     setting = certificate.get("setting")
     least = setting.get("least size", 1) if isinstance(setting, dict) else 1
     if certificate.get("kind") == "equality":
-        again = prove_equality(left, right, domain, least)
+        again = prove_equality(left, right, domain, least, cites)
     elif certificate.get("kind") == "inequality":
-        again = prove_inequality(str(certificate.get("relation")), left, right, domain, least)
+        again = prove_inequality(str(certificate.get("relation")), left, right, domain, least, cites)
     elif within is not None:
-        again = prove_approximation(left, right, *within, domain, least)
+        again = prove_approximation(left, right, *within, domain, least, cites)
     else:
         raise NotProved(f"a certificate of kind {certificate.get('kind')!r} is none of the kernel's")
     for key in sorted({*again, *certificate}):

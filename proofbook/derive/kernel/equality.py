@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import lcm
 from typing import Any
 
@@ -10,9 +10,11 @@ import sympy as sp
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.algebra import Atom, Poly, as_poly, constant, poly, walk
+from proofbook.derive.kernel.citing import Cited, citation_data, cited_facts
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import exponential, is_zero, substitute
+from proofbook.derive.kernel.forms import common, divide, exponential, is_zero, substitute
+from proofbook.derive.kernel.reading import Reader
 from proofbook.derive.kernel.setting import End, Excluded, Setting, context_of
 
 Certificate = dict[str, Any]
@@ -27,16 +29,25 @@ class Undischarged(NotProved):
         self.condition, self.ctx = condition, ctx
 
 
-def prove_equality(left: sp.Expr, right: sp.Expr, domain: Domain, least: int = 1) -> Certificate:
+def prove_equality(
+    left: sp.Expr, right: sp.Expr, domain: Domain, least: int = 1, cites: Sequence[Cited] = ()
+) -> Certificate:
     """A certificate that ``left = right`` everywhere on ``domain``; raises ``NotProved`` with a reason."""
-    return over_settings(least, lambda setting: equality_in(left, right, domain, setting))
+    return over_settings(least, lambda setting: equality_in(left, right, domain, setting, cites))
 
 
-def equality_in(left: sp.Expr, right: sp.Expr, domain: Domain, setting: Setting) -> Certificate:
+def equality_in(
+    left: sp.Expr, right: sp.Expr, domain: Domain, setting: Setting, cites: Sequence[Cited] = ()
+) -> Certificate:
     """The proof in one setting."""
     ctx, reader = context_of(domain, setting, left, right)
+    missing = take_facts(ctx, reader, domain, cites)
     one, other = reader.read(left), reader.read(right)
-    rule = same(ctx, one - other)
+    if missing is None:
+        rule = same(ctx, one - other)
+    else:
+        discharge(ctx, setting.excluded)  # an end at which nothing is stated may be all that is missing
+        raise missing
     return {
         "kind": "equality",
         "rule": rule,
@@ -44,7 +55,23 @@ def equality_in(left: sp.Expr, right: sp.Expr, domain: Domain, setting: Setting)
         "left": one.key,
         "right": other.key,
         "conditions": discharge(ctx, setting.excluded),
+        **cited_in(cites),
     }
+
+
+def take_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Cited]) -> NotProved | None:
+    """Add what is cited to the facts; or the reason why it cannot be cited here."""
+    try:
+        ctx.hypotheses += tuple(cited_facts(ctx, reader, domain, cites))
+    except NotProved as error:
+        return error
+    ctx.forget()
+    return None
+
+
+def cited_in(cites: Sequence[Cited]) -> Certificate:
+    """The entry of a certificate that names what it rests on; there is none if that is nothing."""
+    return {"cites": citation_data(cites)} if cites else {}
 
 
 def same(ctx: Context, difference: Poly) -> str:
@@ -58,7 +85,24 @@ def same(ctx: Context, difference: Poly) -> str:
         whole = lcm(*(c.denominator for c in numbers))
         if is_zero(ctx, exponential(ctx, difference.scaled(whole)) - constant(1)):
             return "exponentials of both sides"
+    if _follows(ctx, difference):
+        return "equations that are known"
     raise NotProved("the two sides have different normal forms")
+
+
+def _follows(ctx: Context, difference: Poly) -> bool:
+    """Whether the numerator of a difference is a combination of quantities that are known to be zero.
+
+    Division is exact: numerator = quotient * h + rest, and h = 0 leaves the rest. The denominators are among
+    the conditions, so where the numerator is zero the difference is.
+    """
+    rest, _ = common(ctx, difference)
+    for value, relation in ctx.hypotheses:
+        if relation == "=" and rest:
+            zero, _ = common(ctx, value)
+            if zero:
+                _, rest = divide(rest, zero)
+    return is_zero(ctx, rest)
 
 
 def over_settings(least: int, attempt: Callable[[Setting], Certificate]) -> Certificate:

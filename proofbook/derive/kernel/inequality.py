@@ -7,6 +7,7 @@ which order, is a search; it is bounded by depth and by the number of goals.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -27,6 +28,7 @@ from proofbook.derive.kernel.algebra import (
     walk,
 )
 from proofbook.derive.kernel.calculus import differentiate
+from proofbook.derive.kernel.citing import Cited
 from proofbook.derive.kernel.context import (
     NEGATIVE,
     NONNEGATIVE,
@@ -35,7 +37,14 @@ from proofbook.derive.kernel.context import (
     Context,
     Interval,
 )
-from proofbook.derive.kernel.equality import Certificate, discharge, over_settings, setting_data
+from proofbook.derive.kernel.equality import (
+    Certificate,
+    cited_in,
+    discharge,
+    over_settings,
+    setting_data,
+    take_facts,
+)
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import (
     close_sum,
@@ -58,7 +67,12 @@ MOST_GOALS = 60
 
 
 def prove_inequality(
-    relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, least: int = 1
+    relation: str,
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    least: int = 1,
+    cites: Sequence[Cited] = (),
 ) -> Certificate:
     """A certificate that ``left relation right`` on ``domain``; raises ``NotProved`` with a reason."""
     if relation not in ("<=", "<", ">=", ">"):
@@ -66,16 +80,25 @@ def prove_inequality(
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
     strict = relation in ("<", ">")
     return over_settings(
-        least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting)
+        least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting, cites)
     )
 
 
 def _inequality_in(
-    relation: str, lower: sp.Expr, upper: sp.Expr, strict: bool, domain: Domain, setting: Setting
+    relation: str,
+    lower: sp.Expr,
+    upper: sp.Expr,
+    strict: bool,
+    domain: Domain,
+    setting: Setting,
+    cites: Sequence[Cited],
 ) -> Certificate:
     ctx, reader = context_of(domain, setting, lower, upper)
+    missing = take_facts(ctx, reader, domain, cites)
     below, above = reader.read(lower), reader.read(upper)
     conditions = discharge(ctx, setting.excluded)
+    if missing is not None:
+        raise missing
     search = Search()
     ctx.oracle = False  # from here on z3 is asked about whole goals only
     if not _shown_by_cases(search, ctx, above - below, strict):
@@ -89,6 +112,7 @@ def _inequality_in(
         "upper": above.key,
         "conditions": conditions,
         "moves": [list(step) for step in reversed(search.trail)],
+        **cited_in(cites),
     }
 
 

@@ -1,0 +1,86 @@
+"""Proved equations, cited in the proof of another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import sympy as sp
+
+from proofbook.derive.kernel import Cited
+from proofbook.derive.strategies import PROVED
+
+if TYPE_CHECKING:
+    from proofbook.derive.derivation import Derivation
+
+
+def cite(derivation: Derivation, at: Mapping[sp.Symbol, Any] | None = None, step: int | None = None) -> Cited:
+    """What a proved derivation says, at values of its symbols, for the ``by=`` of a step.
+
+    It says that its first line stands in the weakest relation of the chain to its last. What is cited exists
+    before what cites it, so citations never run in a circle.
+
+    Args:
+        derivation: the equation; every step that is cited must be proved.
+        at: maps symbols of its domain to expressions of the citing statement, which must be known to lie in
+            the domain; other symbols stand for themselves. Vectors and their size always do.
+        step: one step of it, from 1, instead of the whole chain; an approximation is cited alone.
+
+    Raises:
+        ValueError: a step that is not proved, a chain that runs up and down or goes through an approximation,
+            or a symbol that the equation does not speak of.
+
+    Example:
+        >>> import sympy as sp
+        >>> from proofbook.derive import Derivation, Domain, eq
+        >>> x, y = sp.symbols("x y", real=True)
+        >>> step = eq(x**2 + 2*x + 1, "multiply out")
+        >>> square = Derivation("eq-square", (x + 1)**2, step, domain=Domain({x: (-9, 9)}))
+        >>> cite(square, {x: y}).relation
+        '='
+    """
+    count = len(derivation.steps)
+    if step is not None and not 1 <= step <= count:
+        raise ValueError(f"{derivation.label} has {count} steps, and no step {step}")
+    first, last = (1, count) if step is None else (step, step)
+    at = {} if at is None else at
+    domain = derivation.domain
+    if unknown := set(at) - {*domain.ranges, domain.size, *domain.each}:
+        raise ValueError(f"{derivation.label} does not speak of {sorted(map(str, unknown))}")
+    if vectors := [key for key in at if isinstance(key, sp.IndexedBase)]:
+        raise ValueError(f"a vector stands for itself where it is cited: leave out {vectors}")
+    chosen = range(first - 1, last)
+    relations, opened, least = [], set(), 1
+    for k in chosen:
+        relation, verified = derivation.steps[k].relation, derivation.verified[k]
+        if verified.strategy != PROVED or verified.certificate is None:
+            raise ValueError(f"{derivation.label}, step {k + 1}, is not proved, so nothing can rest on it")
+        relations.append(relation)
+        parts = verified.certificate
+        for part in [parts["below"], parts["above"]] if parts["kind"] == "approximation" else [parts]:
+            opened |= {(str(name), str(end)) for name, end in part["setting"]["open ends"]}
+            least = max(least, part["setting"]["least size"])
+    lines = (derivation.start, *(s.expression for s in derivation.steps))
+    bounds = derivation.steps[first - 1].within
+    return Cited(
+        label=derivation.label,
+        steps=(first, last),
+        relation=_weakest(derivation.label, relations),
+        lines=tuple(lines[first - 1 : last + 1]),
+        domain=domain,
+        opened=frozenset(opened),
+        least=least,
+        at=tuple((key, sp.sympify(value)) for key, value in at.items()),
+        within=None if bounds is None else (bounds.below, bounds.above),
+    )
+
+
+def _weakest(label: str, relations: list[str]) -> str:
+    """The relation of the ends of a chain: strict if a step is."""
+    kinds = set(relations)
+    if relations == ["~"]:
+        return "~"
+    for strict, weak in (("<", "<="), (">", ">=")):
+        if kinds <= {"=", weak, strict}:
+            return "=" if kinds == {"="} else strict if strict in kinds else weak
+    raise ValueError(f"{label} runs up and down, or goes through an approximation: cite one step of it")
