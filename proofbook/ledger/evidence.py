@@ -98,11 +98,18 @@ def checked(text: str, holds: Any) -> Evidence:
     return Evidence("checked", text)
 
 
-def attacked(text: str, margin: Any, *, trials: int) -> Evidence:
-    """A bound that was attacked: ``margin`` is what is left of it at each trial, and is never negative."""
+def attacked(text: str, margin: Any, *, trials: int | None = None) -> Evidence:
+    """A bound that was attacked: ``margin`` is what is left of it at each trial, and is never negative.
+
+    The trials are counted: one for each margin. Who types their number as well is held to it, since a number
+    that nothing checks would claim more than was done.
+    """
     margins = _floats(margin)
-    if margins.size < 1 or trials < 1:
+    if margins.size < 1:
         raise ValueError("an attack has at least one trial")
+    if trials is not None and trials != margins.size:
+        raise ValueError(f"{text}: trials={trials} was typed, but there are {margins.size} margins")
+    trials = margins.size
     smallest = float(margins.min())
     if not math.isfinite(smallest):
         raise EvidenceFailed(f"{text}: a margin must be a number, got {smallest}")

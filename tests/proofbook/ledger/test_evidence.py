@@ -184,11 +184,16 @@ def test_truth_values_of_any_library_are_truth_values(name):
     ["0.25", b"1", {"a": 1}, None, 1j, np.array([1j]), torch.tensor([1j]), [1.0, "2"], [[1.0], [2.0, 3.0]]],
 )
 def test_what_is_no_real_number_is_refused(x):
-    for make in (lambda: measured("error", x, below=9), lambda: attacked("margin", x, trials=1)):
+    for make in (lambda: measured("error", x, below=9), lambda: attacked("margin", x)):
         with pytest.raises((TypeError, ValueError)):
             make()
     with pytest.raises((TypeError, ValueError)):
         between("slope", x, -9, 9)
+
+
+def test_the_trials_of_an_attack_are_counted():
+    assert attacked("bound", torch.ones(2, 3)).text == "bound (no violation in 6 trials)"
+    assert attacked("bound", torch.ones(2, 3), trials=6) == attacked("bound", torch.ones(2, 3))
 
 
 def test_two_numbers_are_not_one():
@@ -240,7 +245,7 @@ FAILING = {
     "checked false sympy": lambda: checked("positive", sp.Integer(0) > 1),
     "attacked negative": lambda: attacked("bound", torch.tensor([-1e-12, 1.0]), trials=2),
     "attacked NaN": lambda: attacked("bound", torch.tensor([NAN, 1.0]), trials=2),
-    "attacked infinite": lambda: attacked("bound", INF, trials=2),
+    "attacked infinite": lambda: attacked("bound", INF),
     "counterexample too close": lambda: counterexample("case", stated=1.0, found=1.4, apart=0.5),
     "counterexample NaN": lambda: counterexample("case", stated=NAN, found=2.0, apart=0.5),
     "violates nothing": lambda: violates("case", torch.tensor([True, True])),
@@ -262,8 +267,10 @@ MISUSED = {
     "an error checked": (lambda: checked("an error", torch.tensor([1e-3])), TypeError),
     "nothing violated": (lambda: violates("none", torch.zeros(0) > 0), ValueError),
     "a number violates": (lambda: violates("a zero", 0.0), TypeError),
-    "no trials": (lambda: attacked("bound", torch.zeros(0), trials=1), ValueError),
+    "no trials": (lambda: attacked("bound", torch.zeros(0)), ValueError),
     "zero trials": (lambda: attacked("bound", 1.0, trials=0), ValueError),
+    "more trials than margins": (lambda: attacked("bound", 1.0, trials=250), ValueError),
+    "fewer trials than margins": (lambda: attacked("bound", torch.ones(3), trials=2), ValueError),
     "apart by nothing": (lambda: counterexample("case", stated=1.0, found=2.0, apart=0.0), ValueError),
     "apart by NaN": (lambda: counterexample("case", stated=1.0, found=2.0, apart=NAN), ValueError),
     "not a derivation": (lambda: proved(define("f", (x,), x)), TypeError),

@@ -25,7 +25,7 @@ GOOD = [
     "claim('U1', 'holds', measured('error', scores - 1, below=1e-6), between('slope', 0.25, 0.2, 0.3))",
     "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
     "found = counterexample('case', stated=1, found=2, apart=0.5)\n"
-    "claim('8823-C2', 'false', found, attacked('b', 1.0, trials=3))",
+    "claim('8823-C2', 'false', found, attacked('b', [1.0, 2.0, 3.0]))",
 ]
 
 
