@@ -58,6 +58,7 @@ from proofbook.derive.kernel.forms import (
     tidy,
 )
 from proofbook.derive.kernel.lemmas import instances, sums_of
+from proofbook.derive.kernel.products import log_gaps
 from proofbook.derive.kernel.sampling import Point, fails_somewhere, points
 from proofbook.derive.kernel.satisfiability import Question, cleared, gather
 from proofbook.derive.kernel.setting import Setting, context_of
@@ -242,9 +243,15 @@ def _compare_logarithms(search: Search, ctx: Context, p: Poly, strict: bool, dep
         return False
     if ctx.sign(plus) != POSITIVE or ctx.sign(minus) != POSITIVE:
         return False
-    if not any(a.kind in ("exp", "group") or e.denominator > 1 for m in p.terms for a, e in m):
+    sums = len(plus.terms) == len(minus.terms) == 1 and sum(a.kind == "sum" for a in p.atoms()) > 1
+    if not sums and not any(a.kind in ("exp", "group") or e.denominator > 1 for m in p.terms for a, e in m):
         return False
     return search.shown(ctx, logarithm(ctx, plus, False) - logarithm(ctx, minus, False), strict, depth)
+
+
+def _compare_products(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A >= B for positive A and B if log A >= log B: A or B is what shares one exponential."""
+    return any(search.shown(ctx, gap, strict, depth) for gap in log_gaps(ctx, p))
 
 
 def _compare_powers(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
@@ -520,6 +527,7 @@ _MOVES = (
     ("lemmas", _by_lemmas),
     ("logarithms", _compare_logarithms),
     ("exponentials", _compare_powers),
+    ("products", _compare_products),
     ("attained", _attained),
     ("a mean for the maximum", _mean_for_maximum),
     ("isolated logarithm", _isolate_logarithm),

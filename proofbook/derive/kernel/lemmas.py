@@ -19,14 +19,15 @@ from proofbook.derive.kernel.algebra import (
     as_tuple,
     constant,
     contains,
+    factors,
     log_of_positive,
     log_of_term,
     monomial,
     poly,
 )
-from proofbook.derive.kernel.context import NONNEGATIVE, POSITIVE, Context
+from proofbook.derive.kernel.context import NONNEGATIVE, NONZERO, POSITIVE, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import close_sum, logarithm, open_extremum, open_sum, substitute
+from proofbook.derive.kernel.forms import close_sum, is_zero, logarithm, open_extremum, open_sum, substitute
 
 Instance = tuple[Poly, str, str]  # value, its relation to zero, the lemma
 
@@ -96,9 +97,11 @@ def _tangents(ctx: Context, goal: Poly) -> Iterator[Instance]:
     for product in list(products.values())[:16]:
         try:
             u, log_u = monomial(product), log_of_term(product)
-            yield u - constant(1) - log_u, ">=", "log u <= u - 1"
+            # the tangent at 1 is met there only
+            relation = ">" if ctx.sign(u - constant(1)) <= NONZERO else ">="
+            yield u - constant(1) - log_u, relation, "log u <= u - 1"
             inverse = monomial(product.power(Fraction(-1)))
-            yield inverse - constant(1) + log_u, ">=", "log u >= 1 - 1/u"
+            yield inverse - constant(1) + log_u, relation, "log u >= 1 - 1/u"
         except NotProved:
             continue
 
@@ -173,7 +176,7 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
         for j, (other_sum, other_body, other_high) in enumerate(known):
             if j == k or high != other_high:
                 continue
-            ratio = ratio_of(other_body, log_body)
+            ratio = ratio_of(other_body, log_body) or fraction_of(ctx, other_body, log_body)
             if ratio is None or contains(ratio, index):
                 continue
             above = ctx.sign(ratio - constant(1))
@@ -197,6 +200,28 @@ def ratio_of(a: Poly, b: Poly) -> Poly | None:
         if candidate * b == a:
             return candidate
     return None
+
+
+def fraction_of(ctx: Context, a: Poly, b: Poly) -> Poly | None:
+    """r with r b = a, if it is a quotient of factors of both and the ones below the line are never zero.
+
+    For orders such as p/(p - 1). That r b is a, as a polynomial, is checked.
+    """
+    if max(len(a.terms), len(b.terms)) > 8:
+        return None
+    (c, mono, above), (d, other, below) = factors(a), factors(b)
+    ratio = monomial(mono.times(other.power(Fraction(-1))), c / d)
+    for factor, e in above:
+        if (factor, e) not in below:
+            ratio = ratio * factor.raised(e)
+    for factor, e in below:
+        if (factor, e) not in above:
+            if not ctx.sign(factor) <= NONZERO:
+                return None
+            ratio = ratio * poly(Atom("group", factor), -e)
+    if any(e < 0 and not ctx.sign_of_atom(a) <= NONZERO for m in ratio.terms for a, e in m):
+        return None
+    return ratio if is_zero(ctx, ratio * b - a) else None
 
 
 def _by_name(term: tuple[Mono, Fraction]) -> str:
