@@ -172,6 +172,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sp.ceiling: mp.ceil,
     sp.Abs: abs,
     sp.sign: mp.sign,
+    sp.Heaviside: lambda x, at_zero: at_zero if x == 0 else mp.mpf(x > 0),
     sp.Max: lambda *xs: max(xs),
     sp.Min: lambda *xs: min(xs),
     sp.re: mp.re,

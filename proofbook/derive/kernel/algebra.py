@@ -219,9 +219,10 @@ def _reduced(mono: Mono) -> Poly:
     """A monomial with what its atoms are taken into account, each rule an identity of real numbers.
 
     ``prime(p)^e``: the whole part of e goes into the coefficient. ``group(P)^k`` with a whole k > 0 is P
-    multiplied out. ``abs(P)^2k`` is P^2k. ``delta^k`` is delta, which is 0 or 1, for k > 0.
+    multiplied out. ``abs(P)^2k`` is P^2k. ``delta^k`` is delta, which is 0 or 1, for k > 0; so
+    is ``step^k``.
     """
-    if not any(a.kind in ("prime", "group", "abs", "delta") for a, _ in mono):
+    if not any(a.kind in ("prime", "group", "abs", "delta", "step") for a, _ in mono):
         return Poly({mono: Fraction(1)})
     coefficient, kept, factors = Fraction(1), [], []
     for atom, e in mono:
@@ -234,7 +235,7 @@ def _reduced(mono: Mono) -> Poly:
         elif atom.kind == "abs" and e.denominator == 1 and e >= 2:
             factors.append(_poly(atom.args[0]).raised(int(e) - int(e) % 2))
             kept.append((atom, e % 2))
-        elif atom.kind == "delta" and e > 0:
+        elif atom.kind in ("delta", "step") and e > 0:
             kept.append((atom, Fraction(1)))
         else:
             kept.append((atom, e))

@@ -26,6 +26,7 @@ from proofbook.derive.kernel.algebra import (
 from proofbook.derive.kernel.context import Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import bessel, close_sum, delta, exponential, function, open_sum, power
+from proofbook.derive.kernel.special import digamma
 
 
 def differentiate(ctx: Context, p: Poly, by: Atom) -> Poly:
@@ -86,6 +87,9 @@ def _derivative_of(ctx: Context, atom: Atom, by: Atom) -> Poly:
         name, arguments, orders = str(args[0]), as_tuple(args[1]), as_tuple(args[2])
         if name in _KNOWN:
             return _KNOWN[name](ctx, as_poly(arguments[0])) * differentiate(ctx, as_poly(arguments[0]), by)
+        if name == "gamma" and not any(as_tuple(orders)):
+            x = as_poly(arguments[0])
+            return poly(atom) * digamma(ctx, x) * differentiate(ctx, x, by)
         if name == "besseli":
             # I_v' = I_(v+1) + v/x I_v (DLMF 10.29.2), in the argument only
             order, x = as_poly(arguments[0]), as_poly(arguments[1])

@@ -159,7 +159,7 @@ class Context:
             return Interval(*PI, True, True) if atom.args[0] == "pi" else UNBOUNDED
         if atom.kind == "exp":
             return self._interval_of_exp(atom)
-        if atom.kind == "delta":
+        if atom.kind in ("delta", "step"):
             return Interval(Fraction(0), Fraction(1))
         return UNBOUNDED
 

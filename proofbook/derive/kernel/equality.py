@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from math import lcm
 from typing import Any
 
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel.algebra import Atom, Poly, as_poly, constant, poly, walk
+from proofbook.derive.kernel.algebra import ONE, Atom, Mono, Poly, as_poly, constant, poly, walk
 from proofbook.derive.kernel.citing import Cited, citation_data, cited_facts
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import common, divide, exponential, is_zero, substitute
+from proofbook.derive.kernel.forms import common, divide, exponential, is_zero, substitute, tidy
 from proofbook.derive.kernel.reading import Reader
+from proofbook.derive.kernel.relations import without_related_logs
 from proofbook.derive.kernel.setting import End, Excluded, Setting, context_of
 
 Certificate = dict[str, Any]
@@ -48,13 +51,71 @@ def equality_in(
     else:
         discharge(ctx, setting.excluded)  # an end at which nothing is stated may be all that is missing
         raise missing
+    try:
+        conditions = discharge(ctx, setting.excluded)
+    except Undischarged as error:
+        if (case := single_case(error)) is None:
+            raise
+        return _by_cases(left, right, domain, setting, cites, *case)
     return {
         "kind": "equality",
         "rule": rule,
         "setting": setting_data(setting),
         "left": one.key,
         "right": other.key,
+        "conditions": conditions,
+        **cited_in(cites),
+    }
+
+
+def single_case(error: Undischarged) -> tuple[Poly, Atom, Fraction] | None:
+    """A rule needs ``value != 0`` where ``value`` is linear in one symbol: the value, the symbol, the zero.
+
+    What is typed has a value there; it is the rule that has none, so the case is one of the statement.
+    """
+    value = error.condition.value
+    atoms = value.atoms()
+    if error.condition.typed or error.condition.relation != "!=" or len(atoms) != 1:
+        return None
+    (atom,) = atoms
+    slope, constant_term = value.terms.get(Mono([(atom, Fraction(1))])), value.terms.get(ONE, Fraction(0))
+    if atom.kind != "sym" or slope is None or value != poly(atom).scaled(slope) + constant(constant_term):
+        return None
+    return value, atom, -constant_term / slope
+
+
+def _by_cases(
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    setting: Setting,
+    cites: Sequence[Cited],
+    value: Poly,
+    atom: Atom,
+    zero: Fraction,
+) -> Certificate:
+    """The proof where ``value`` is not 0, and the proof at the one value of a symbol where it is.
+
+    There both sides are read with that value in the symbol's place, with nothing cited. The facts of the
+    domain still speak of the symbol, which has this value if they hold, and of nothing else.
+    """
+    apart = replace(setting, excluded=(*setting.excluded, (value, "!=")))
+    ctx, reader = context_of(domain, setting, left, right)
+    (symbol,) = (s for s, a in reader.symbols.items() if a == atom)
+    one, other = (reader.read(side, {symbol: constant(zero)}) for side in (left, right))
+    at_zero = {
+        "kind": "equality",
+        "rule": same(ctx, one - other),
+        "at": f"{atom} = {zero}",
+        "left": one.key,
+        "right": other.key,
         "conditions": discharge(ctx, setting.excluded),
+    }
+    return {
+        "kind": "equality",
+        "rule": "cases",
+        "setting": setting_data(setting),
+        "cases": [equality_in(left, right, domain, apart, cites), at_zero],
         **cited_in(cites),
     }
 
@@ -85,6 +146,8 @@ def same(ctx: Context, difference: Poly) -> str:
         whole = lcm(*(c.denominator for c in numbers))
         if is_zero(ctx, exponential(ctx, difference.scaled(whole)) - constant(1)):
             return "exponentials of both sides"
+    if is_zero(ctx, tidy(ctx, without_related_logs(ctx, difference))):
+        return "relations between logarithms"
     if _follows(ctx, difference):
         return "equations that are known"
     raise NotProved("the two sides have different normal forms")

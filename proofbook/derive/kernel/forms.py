@@ -37,6 +37,7 @@ from proofbook.derive.kernel.algebra import (
 )
 from proofbook.derive.kernel.context import NEGATIVE, NONNEGATIVE, NONPOSITIVE, NONZERO, POSITIVE, Context
 from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.steps import step
 
 MOST_POWER = 12  # a whole power of a polynomial with several terms is multiplied out up to here
 MOST_FACTORED = 400  # terms of a polynomial that is factored
@@ -428,12 +429,33 @@ def _sum_of_mono(ctx: Context, indices: list[Atom], highs: list[Poly], mono: Mon
                 joined = [*indices, *(i for i, _ in more)]
                 all_highs = [*highs, *(h for _, h in more)]
                 return _sum_of_mono(ctx, joined, all_highs, rest.times(inside)).scaled(c)
+    if len(indices) > 1:
+        swapped = _inner_first(ctx, indices, highs, mono)
+        if swapped is not None:
+            return swapped
     candidates = []
     level = 1 + height(mono)
     for order in itertools.permutations(range(len(indices))):
         names = {indices[k]: Atom("bound", level, place) for place, k in enumerate(order)}
         candidates.append(Atom("sum", tuple(highs[k] for k in order), rename_mono(mono, names), level))
     return poly(min(candidates, key=lambda a: a.key))
+
+
+def _inner_first(ctx: Context, indices: list[Atom], highs: list[Poly], mono: Mono) -> Poly | None:
+    """A sum over several indices, if the part that holds one of them can be added up over that one.
+
+    Finite sums commute, since no end of a range depends on another index.
+    """
+    for k, (index, high) in enumerate(zip(indices, highs)):
+        held = Mono(p for p in mono if contains(p[0], index))
+        value = _known_sum(ctx, index, high, held)
+        if value is None:
+            continue
+        total = Poly({Mono(p for p in mono if not contains(p[0], index)): Fraction(1)}) * value
+        for other, end in zip([*indices[:k], *indices[k + 1 :]], [*highs[:k], *highs[k + 1 :]]):
+            total = close_sum(ctx, other, end, total)
+        return total
+    return None
 
 
 def _pick(ctx: Context, index: Atom, high: Poly, mono: Mono, delta: Atom) -> Poly:
@@ -620,4 +642,6 @@ def _substituted(ctx: Context, atom: Atom, values: dict[Atom, Poly]) -> Poly:
         return sign_of(ctx, new[0])
     if kind == "delta":
         return delta(ctx, new[0], new[1])
+    if kind == "step":
+        return step(ctx, new[0])
     raise NotProved(f"no rule substitutes into {kind}")

@@ -37,7 +37,7 @@ def gaussian(ctx: Context, x: Atom, integrand: Poly, low: Poly | None, high: Pol
     """
     total = constant(0)
     for mono, c in tidy(ctx, integrand).terms.items():
-        free, k, exponent = _taken_apart(mono, x)
+        free, k, exponent = taken_apart(mono, x)
         if k.denominator != 1 or not 0 <= k <= MOST_MOMENT:
             raise NotProved("the integrand is no polynomial times an exponential")
         quadratic = [constant(0), constant(0), constant(0)]
@@ -96,11 +96,11 @@ def gamma_integral(ctx: Context, x: Atom, integrand: Poly) -> Poly:
     """The integral from 0 to infinity of x^(s-1) e^(-a x^b) is Gamma(s/b) / (b a^(s/b)), for a, b, s > 0."""
     total = constant(0)
     for mono, c in tidy(ctx, integrand).terms.items():
-        free, k, exponent = _taken_apart(mono, x)
+        free, k, exponent = taken_apart(mono, x)
         order = constant(k + 1)
         kept, inside = constant(0), constant(0)
         for m, d in exponent.terms.items():
-            log_free = _without_log(m, x)
+            log_free = without_log(m, x)
             if log_free is not None:
                 order = order + Poly({log_free: d})
             elif contains(m, x):
@@ -110,10 +110,10 @@ def gamma_integral(ctx: Context, x: Atom, integrand: Poly) -> Poly:
         if len(inside.terms) != 1:
             raise NotProved("the integrand is no power times one exponential")
         ((m, d),) = inside.terms.items()
-        outside, degree, power_exponent = _taken_apart(m, x)
+        outside, degree, power_exponent = taken_apart(m, x)
         b = constant(degree)
         for n, e in power_exponent.terms.items():
-            log_free = _without_log(n, x)
+            log_free = without_log(n, x)
             if log_free is None:
                 raise NotProved("the exponent of the integrand is no power")
             b = b + Poly({log_free: e})
@@ -138,7 +138,7 @@ def gamma(ctx: Context, x: Poly) -> Poly:
     return factor if x == constant(1) else factor * function("gamma", (x,))
 
 
-def _taken_apart(mono: Mono, x: Atom) -> tuple[Mono, Fraction, Poly]:
+def taken_apart(mono: Mono, x: Atom) -> tuple[Mono, Fraction, Poly]:
     """A monomial as a part free of x, a power of x, and e to an exponent that holds x."""
     free, k, exponent = [], Fraction(0), constant(0)
     for atom, e in mono:
@@ -153,7 +153,7 @@ def _taken_apart(mono: Mono, x: Atom) -> tuple[Mono, Fraction, Poly]:
     return Mono(free), k, exponent
 
 
-def _without_log(mono: Mono, x: Atom) -> Mono | None:
+def without_log(mono: Mono, x: Atom) -> Mono | None:
     """The rest of a monomial that is log x times something free of x; None if it is not."""
     logs = [a for a, e in mono if a.kind == "log" and e == 1 and as_poly(a.args[0]).atom == x]
     if len(logs) != 1:

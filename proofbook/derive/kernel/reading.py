@@ -15,6 +15,7 @@ import sympy as sp
 from sympy.core.function import AppliedUndef
 
 from proofbook.derive.definition import Quantity
+from proofbook.derive.kernel import bounded
 from proofbook.derive.kernel.algebra import Atom, Poly, constant, poly
 from proofbook.derive.kernel.calculus import differentiate
 from proofbook.derive.kernel.context import ANY, NONNEGATIVE, NONPOSITIVE, POSITIVE, Context, Interval
@@ -38,6 +39,9 @@ from proofbook.derive.kernel.forms import (
     tidy,
 )
 from proofbook.derive.kernel.integrals import gamma, gamma_integral, gaussian
+from proofbook.derive.kernel.series import endless_sum
+from proofbook.derive.kernel.special import digamma
+from proofbook.derive.kernel.steps import heaviside
 from proofbook.derive.over import MaxOver, MinOver, Over
 
 Environment = Mapping[sp.Expr, Poly]
@@ -107,6 +111,7 @@ class Reader:
             sp.Min: lambda e, env: -maximum(self.ctx, [-self.read(a, env) for a in e.args]),
             sp.Abs: lambda e, env: absolute(self.ctx, self.read(e.args[0], env)),
             sp.sign: lambda e, env: sign_of(self.ctx, self.read(e.args[0], env)),
+            sp.Heaviside: self._heaviside,
             sp.KroneckerDelta: self._delta,
             sp.erfc: lambda e, env: constant(1) - self._odd("erf", e, env),
             sp.erf: lambda e, env: self._odd("erf", e, env),
@@ -114,6 +119,8 @@ class Reader:
             sp.sinh: lambda e, env: self._hyperbolic(e, env, -1),
             sp.cosh: lambda e, env: self._hyperbolic(e, env, 1),
             sp.gamma: self._gamma,
+            sp.digamma: lambda e, env: self._digamma(e.args[0], env),
+            sp.polygamma: self._polygamma,
             sp.besseli: self._besseli,
         }
 
@@ -149,12 +156,18 @@ class Reader:
     def _range(self, limits: sp.Tuple, env: Environment) -> tuple[sp.Symbol, int, Poly]:
         if len(limits) != 3:
             raise NotProved("a sum without ends")
-        symbol, low, high = limits
-        if not isinstance(symbol, sp.Symbol) or not low.is_Integer or high.is_infinite:
-            raise NotProved(f"no rule adds up from {low} to {high}")
+        high = limits[2]
+        if high.is_infinite:
+            raise NotProved(f"no rule adds up to {high}")
+        return *self._start(*limits[:2]), self.read(high, env)
+
+    def _start(self, symbol: sp.Expr, low: sp.Expr) -> tuple[sp.Symbol, int]:
+        """An index and the whole number at which it starts."""
+        if not isinstance(symbol, sp.Symbol) or not low.is_Integer:
+            raise NotProved(f"no rule adds up from {low} on")
         if symbol.is_positive and low < 1 or symbol.is_nonnegative and low < 0 or symbol.is_integer is False:
             raise NotProved(f"{symbol} is declared to be what it is not: it runs from {low}")
-        return symbol, int(low), self.read(high, env)
+        return symbol, int(low)
 
     def _sum(self, e: sp.Expr, env: Environment) -> Poly:
         """Sums in SymPy's order of limits, the innermost first."""
@@ -164,11 +177,17 @@ class Reader:
     def _sum_over(self, body: sp.Expr, limits: list[sp.Tuple], env: Environment) -> Poly:
         if not limits:
             return self.read(body, env)
-        symbol, low, high = self._range(limits[-1], env)
+        if endless := len(limits[-1]) == 3 and limits[-1][2] is sp.oo:
+            symbol, low = self._start(*limits[-1][:2])
+        else:
+            symbol, low, high = self._range(limits[-1], env)
         ctx = self.ctx
 
         def inner(value: Poly) -> Poly:
             return self._sum_over(body, limits[:-1], {**env, symbol: value})
+
+        if endless:
+            return endless_sum(ctx, low, inner)
 
         if low <= 1:
             # sum from low to high of f(i) is sum from 1 to high + 1 - low of f(i - 1 + low)
@@ -278,6 +297,12 @@ class Reader:
             raise NotProved(f"{e.func.__name__} speaks of {captured}, which are bound where it stands")
         return self.read(definition.body, dict(zip(definition.args, arguments)))
 
+    def _heaviside(self, e: sp.Expr, env: Environment) -> Poly:
+        x, at_zero = (self.read(a, env) for a in e.args)
+        if at_zero.number is None:
+            raise NotProved("Heaviside's function with an unknown value at 0")
+        return heaviside(self.ctx, x, at_zero.number)
+
     def _delta(self, e: sp.Expr, env: Environment) -> Poly:
         return delta(self.ctx, *(self.read(a, env) for a in e.args[:2]))
 
@@ -298,8 +323,18 @@ class Reader:
         self.ctx.need(x, ">", "Gamma is taken on positive numbers only", typed=False)
         return gamma(self.ctx, x)
 
+    def _digamma(self, argument: sp.Expr, env: Environment) -> Poly:
+        x = tidy(self.ctx, self.read(argument, env))
+        self.ctx.need(x, ">", "the digamma function is taken on positive numbers only", typed=False)
+        return digamma(self.ctx, x)
+
+    def _polygamma(self, e: sp.Expr, env: Environment) -> Poly:
+        if e.args[0] != 0:
+            raise NotProved("no rule reads a derivative of the digamma function")
+        return self._digamma(e.args[1], env)
+
     def _integral(self, e: sp.Expr, env: Environment) -> Poly:
-        """An improper integral of one of two families; anything else is not read."""
+        """An improper integral of one of two families, or one of powers between finite ends."""
         body, *limits = e.args
         if len(limits) != 1 or len(limits[0]) != 3:
             raise NotProved("no rule integrates over several variables")
@@ -310,7 +345,11 @@ class Reader:
         if half:
             ctx.scalars[variable] = Interval(Fraction(0), None, low_strict=True)
         elif not (low is sp.S.NegativeInfinity or high is sp.oo):
-            raise NotProved("no rule integrates over a bounded interval")
+            start, end = self.read(low, env), self.read(high, env)
+            ctx.scalars[variable] = bounded.between(ctx, start, end)
+            _check_declared(symbol, ctx.scalars[variable])
+            integrand = self.read(body, {**env, symbol: poly(variable)})
+            return bounded.integral(ctx, variable, integrand, start, end)
         integrand = self.read(body, {**env, symbol: poly(variable)})
         if half:
             try:
@@ -326,6 +365,22 @@ class Reader:
         self.ctx.need(x, ">", "the argument of a Bessel function is positive", typed=False)
         self.ctx.need(order, ">=", "the order of a Bessel function is not negative", typed=False)
         return bessel(self.ctx, order, x)
+
+
+def _check_declared(symbol: sp.Symbol, bounds: Interval) -> None:
+    """SymPy has simplified by what a variable is declared to be, so its range must imply it."""
+    below = bounds.low is not None and bounds.low >= 0
+    above = bounds.high is not None and bounds.high <= 0
+    if (
+        symbol.is_extended_nonnegative
+        and not below
+        or symbol.is_extended_nonpositive
+        and not above
+        or symbol.is_integer is not None
+        or symbol.is_rational is not None
+        or symbol.is_extended_real is False
+    ):
+        raise NotProved(f"{symbol} is declared to be what it is not between these ends")
 
 
 _FUNCTIONS = {sp.sin: "sin", sp.cos: "cos"}

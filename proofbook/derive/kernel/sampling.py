@@ -67,13 +67,14 @@ class Point:
             return max(self.poly(as_poly(a), bound) for a in args)
         if kind == "fn" and args[0] == "erf":
             return math.erf(self.poly(as_poly(as_tuple(args[1])[0]), bound))
-        if kind in ("log", "group", "abs", "sign"):
+        if kind in ("log", "group", "abs", "sign", "step"):
             inner = self.poly(as_poly(args[0]), bound)
             if kind == "log":
                 if inner <= 0:
                     raise NoValue
                 return math.log(inner)
-            return {"group": inner, "abs": abs(inner), "sign": math.copysign(1.0, inner)}[kind]
+            signum = math.copysign(1.0, inner)
+            return {"group": inner, "abs": abs(inner), "sign": signum, "step": float(inner > 0)}[kind]
         raise NoValue
 
     def _over(self, atom: Atom, bound: dict[Atom, int]) -> float:

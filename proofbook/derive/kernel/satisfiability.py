@@ -237,6 +237,13 @@ def _facts_of(question: Question, atom: Atom, relevant: set[Atom]) -> None:
         v, t = question.variable(atom), question.term(inner)
         question.facts.append(z3.Or(z3.And(v == t, t >= 0), z3.And(v == -t, t < 0)))
         question.said.append(f"{atom} is a modulus")
+    if atom.kind == "step":
+        inner = cleared(ctx, as_poly(atom.args[0]))  # of the same sign
+        question.prepare([inner])
+        relevant |= inner.atoms()
+        v, t = question.variable(atom), question.term(inner)
+        question.facts.append(z3.Or(z3.And(v == 1, t > 0), z3.And(v == 0, t <= 0)))
+        question.said.append(f"{atom} is a step")
     if atom.kind == "max":
         parts = [as_poly(a) for a in atom.args]
         question.prepare(parts)
