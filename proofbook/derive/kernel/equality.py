@@ -146,10 +146,10 @@ def same(ctx: Context, difference: Poly) -> str:
         whole = lcm(*(c.denominator for c in numbers))
         if is_zero(ctx, exponential(ctx, difference.scaled(whole)) - constant(1)):
             return "exponentials of both sides"
-    if is_zero(ctx, tidy(ctx, without_related_logs(ctx, difference))):
-        return "relations between logarithms"
     if _follows(ctx, difference):
         return "equations that are known"
+    if is_zero(ctx, tidy(ctx, without_related_logs(ctx, difference))):
+        return "relations between logarithms"
     raise NotProved("the two sides have different normal forms")
 
 
