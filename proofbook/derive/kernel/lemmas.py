@@ -28,6 +28,7 @@ from proofbook.derive.kernel.algebra import (
 from proofbook.derive.kernel.context import NONNEGATIVE, NONZERO, POSITIVE, Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import close_sum, is_zero, logarithm, open_extremum, open_sum, substitute
+from proofbook.derive.kernel.waves import wave_bounds
 
 Instance = tuple[Poly, str, str]  # value, its relation to zero, the lemma
 
@@ -35,6 +36,7 @@ Instance = tuple[Poly, str, str]  # value, its relation to zero, the lemma
 def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
     """Lemmas that speak of the atoms of ``goal``."""
     yield from _tangents(ctx, goal)
+    yield from wave_bounds(ctx, goal)
     atoms = sorted(goal.atoms(), key=lambda a: a.key)
     indices = [i for i in sorted(ctx.inside, key=lambda a: a.key) if contains(goal, i)]
     extrema = [a for a in atoms if a.kind == "extremum"]
