@@ -340,7 +340,10 @@ def factors(p: Poly) -> tuple[Fraction, Mono, list[tuple[Poly, int]]]:
     ring = Ring([p])
     low = ring.lowest(p)
     q = ring.into(unexpanded(p, low.power(Fraction(-1))))
-    coefficient, parts = q.factor()
+    try:
+        coefficient, parts = q.factor()
+    except RuntimeError as error:  # FLINT gives up on a polynomial that is too large for it
+        raise NotProved("a polynomial that is not factored") from error
     check = ring.context.constant(coefficient)
     mono, rest = low, []
     c = Fraction(int(coefficient.p), int(coefficient.q))

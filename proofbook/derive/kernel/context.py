@@ -15,6 +15,7 @@ from typing import Any
 
 from proofbook.derive.kernel import algebra
 from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, log_of_term, primitive, rename_mono
+from proofbook.derive.kernel.balls import sign_of_constant
 from proofbook.derive.kernel.errors import NotProved
 
 Sign = frozenset[int]
@@ -161,6 +162,8 @@ class Context:
             return self._interval_of_exp(atom)
         if atom.kind in ("delta", "step"):
             return Interval(Fraction(0), Fraction(1))
+        if atom.kind == "fn" and atom.args[0] in ("sin", "cos", "erf") and not any(_orders(atom)):
+            return Interval(Fraction(-1), Fraction(1))
         return UNBOUNDED
 
     def _interval_of_exp(self, atom: Atom) -> Interval:
@@ -281,6 +284,8 @@ class Context:
         for mono, c in p.terms.items():
             term = self._sign_of_mono(mono)
             sign = _sum(sign, term if c > 0 else frozenset(-s for s in term))
+        if len(sign) > 1 and (of_constant := sign_of_constant(p)) is not None:
+            return frozenset({of_constant})
         if len(sign) == 1 or len(p.terms) == 1:
             return sign
         sign &= self._bounds(p).sign()
@@ -430,6 +435,11 @@ PI = (Fraction(333, 106), Fraction(355, 113))  # both convergents; pi lies stric
 
 def holds(number: Fraction, relation: str) -> bool:
     return ((number > 0) - (number < 0)) in WANTED[relation]
+
+
+def _orders(atom: Atom) -> tuple[algebra.Part, ...]:
+    """How often a function is differentiated by each of its arguments."""
+    return algebra.as_tuple(atom.args[2])
 
 
 def _as_poly(part: algebra.Part) -> Poly:

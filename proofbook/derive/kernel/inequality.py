@@ -62,6 +62,7 @@ from proofbook.derive.kernel.products import log_gaps
 from proofbook.derive.kernel.sampling import Point, fails_somewhere, points
 from proofbook.derive.kernel.satisfiability import Question, cleared, gather
 from proofbook.derive.kernel.setting import Setting, context_of
+from proofbook.derive.kernel.univariate import in_one_variable
 
 DEEPEST = 6
 MOST_GOALS = 60
@@ -173,6 +174,17 @@ class Search:
                 pass
             del self.trail[mark:]
         return False
+
+    def simplified(self, ctx: Context, p: Poly, strict: bool) -> Poly:
+        """A form that need only be positive, or not negative, for ``p`` to be so."""
+        return _stripped(ctx, tidy(ctx, p), strict)
+
+    def by_lemmas(self, ctx: Context, p: Poly, strict: bool) -> bool:
+        """Whether ``p`` is positive, or not negative, by one question to z3."""
+        try:
+            return _by_lemmas(self, ctx, p, strict, 0)
+        except NotProved:
+            return False
 
     def _points(self, ctx: Context) -> list[Point]:
         if id(ctx) not in self.samples:
@@ -510,6 +522,11 @@ def _defined(ctx: Context, p: Poly) -> bool:
     return True
 
 
+def _calculus(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """p >= 0 by calculus in one variable; see ``univariate``."""
+    return depth == 1 and in_one_variable(search, ctx, p, strict)
+
+
 def _parts(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
     """p = a + b with a >= 0 and b >= 0, split by which terms hold one atom."""
     if len(p.terms) < 4:
@@ -528,6 +545,7 @@ _MOVES = (
     ("logarithms", _compare_logarithms),
     ("exponentials", _compare_powers),
     ("products", _compare_products),
+    ("calculus", _calculus),
     ("attained", _attained),
     ("a mean for the maximum", _mean_for_maximum),
     ("isolated logarithm", _isolate_logarithm),

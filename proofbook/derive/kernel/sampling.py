@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proofbook.derive.kernel.algebra import Atom, Mono, Poly, as_mono, as_poly, as_tuple, walk
@@ -65,8 +66,9 @@ class Point:
             return math.pi
         if kind == "max":
             return max(self.poly(as_poly(a), bound) for a in args)
-        if kind == "fn" and args[0] == "erf":
-            return math.erf(self.poly(as_poly(as_tuple(args[1])[0]), bound))
+        if kind == "fn" and args[0] in ("erf", "sin", "cos"):
+            function: Callable[[float], float] = getattr(math, str(args[0]))
+            return function(self.poly(as_poly(as_tuple(args[1])[0]), bound))
         if kind in ("log", "group", "abs", "sign", "step"):
             inner = self.poly(as_poly(args[0]), bound)
             if kind == "log":
