@@ -14,7 +14,16 @@ from fractions import Fraction
 from typing import Any
 
 from proofbook.derive.kernel import algebra
-from proofbook.derive.kernel.algebra import Atom, Mono, Poly, constant, log_of_term, primitive, rename_mono
+from proofbook.derive.kernel.algebra import (
+    Atom,
+    Mono,
+    Poly,
+    constant,
+    log_of_term,
+    monomial,
+    primitive,
+    rename_mono,
+)
 from proofbook.derive.kernel.balls import sign_of_constant
 from proofbook.derive.kernel.errors import NotProved
 
@@ -398,6 +407,13 @@ class Context:
 
         content, p = primitive(p)
         turn = 1 if content > 0 else -1
+        if any(a.kind == "group" for a in p.atoms()):
+            inside = constant(0)  # what the groups stand for
+            for mono, c in p.terms.items():
+                inside = inside + monomial(mono, c)
+            if inside and inside != p:
+                again, standard = self._standard(inside)
+                return turn * again, standard
         if len(p.terms) != 2:
             return turn, p
         (one, c), (other, d) = sorted(p.terms.items(), key=lambda t: -t[1])

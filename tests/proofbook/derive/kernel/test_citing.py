@@ -89,7 +89,7 @@ def test_composition_of_two():
 
 def test_an_equation_is_a_fact_for_equations():
     # proved by exponentials of both sides, which a factor y stands in the way of
-    small, large = log((sp.sqrt(5) - 1) / 2), log((sp.sqrt(5) + 1) / 2)
+    small, large = log(sp.sqrt(5) - 2), 3 * log((sp.sqrt(5) + 1) / 2)
     golden = known(small, eq(-large, "the product is one"), domain=Domain({x: (0, 1)}))
     assert cite(golden).relation == "="
     step = eq(y**2 - y * large, "the golden ratio", by=cite(golden, {x: y / 2}))
