@@ -27,6 +27,8 @@ ONLY_PRIMES_BELOW = 10**6
 
 Part = Union[str, int, Fraction, "Atom", "Poly", "Mono", tuple["Part", ...]]
 MOST_TERMS = 4000  # of one polynomial; more is beyond the budget, whatever the machine
+MOST_BITS = 40_000  # of a number that is a power
+MOST_FACTORED = 400  # degree of a polynomial that is factored: for x^3000 - 1 it takes seconds
 
 
 class Atom:
@@ -154,6 +156,8 @@ class Poly:
 
     def raised(self, exponent: int) -> "Poly":
         """A power with a whole exponent that is not negative."""
+        for c in self.terms.values():
+            to_whole(c, exponent)  # within the budget of digits
         result, square = constant(1), self
         while exponent:
             if exponent & 1:
@@ -211,6 +215,14 @@ def _digits(c: Fraction) -> str:
         raise NotProved("beyond the budget: a coefficient of thousands of digits") from error
 
 
+def to_whole(value: Fraction, exponent: int) -> Fraction:
+    """A whole power of a number, if it has a length that can be written out."""
+    bits = max(value.numerator.bit_length(), value.denominator.bit_length())
+    if bits > 1 and bits * abs(exponent) > MOST_BITS:
+        raise NotProved(f"beyond the budget: power {exponent} of {bits} binary digits")
+    return value**exponent
+
+
 def monomial(mono: Mono, coefficient: Fraction | int = 1) -> Poly:
     return _reduced(mono).scaled(Fraction(coefficient))
 
@@ -228,7 +240,7 @@ def _reduced(mono: Mono) -> Poly:
     for atom, e in mono:
         if atom.kind == "prime":
             whole = e.numerator // e.denominator
-            coefficient *= Fraction(_int(atom.args[0])) ** whole
+            coefficient *= to_whole(Fraction(_int(atom.args[0])), whole)
             kept.append((atom, e - whole))
         elif atom.kind == "group" and e.denominator == 1 and e > 0:
             factors.append(_poly(atom.args[0]).raised(int(e)))
@@ -333,15 +345,16 @@ def unexpanded(p: Poly, shift: Mono) -> Poly:
 
 
 def factors(p: Poly) -> tuple[Fraction, Mono, list[tuple[Poly, int]]]:
-    """Write ``p`` as coefficient * monomial * product of irreducible polynomials, exactly.
+    """Write ``p`` as coefficient * monomial * product of polynomials, irreducible ones where it can, exactly.
 
     python-flint factors; that the product is ``p`` again is checked here.
     """
     ring = Ring([p])
     low = ring.lowest(p)
     q = ring.into(unexpanded(p, low.power(Fraction(-1))))
+    whole = flint.fmpq(1), [(q, 1)]  # one factor, where the degree is beyond the budget
     try:
-        coefficient, parts = q.factor()
+        coefficient, parts = q.factor() if q.total_degree() <= MOST_FACTORED else whole
     except RuntimeError as error:  # FLINT gives up on a polynomial that is too large for it
         raise NotProved("a polynomial that is not factored") from error
     check = ring.context.constant(coefficient)

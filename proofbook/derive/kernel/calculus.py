@@ -29,8 +29,11 @@ from proofbook.derive.kernel.forms import bessel, close_sum, delta, exponential,
 from proofbook.derive.kernel.special import digamma
 
 
-def differentiate(ctx: Context, p: Poly, by: Atom) -> Poly:
-    """The derivative of ``p`` by a variable or by an entry of a vector, all others fixed."""
+def differentiate(ctx: Context, p: Poly, by: Atom, typed: bool = False) -> Poly:
+    """The derivative of ``p`` by a variable or by an entry of a vector, all others fixed.
+
+    ``typed`` says that it is the derivative of ``p`` that was typed, and not one that is needed on the way.
+    """
     total = constant(0)
     for mono, c in p.terms.items():
         for k, (atom, e) in enumerate(mono.powers):
@@ -38,21 +41,31 @@ def differentiate(ctx: Context, p: Poly, by: Atom) -> Poly:
             if inner:
                 # the product rule, and (u^e)' = e u^(e-1) u'
                 rest = Mono([*mono.powers[:k], *mono.powers[k + 1 :]])
-                if e != 1:
-                    _differentiable_power(ctx, atom, e)
-                lowered = power(ctx, _base(atom), e - 1) if e != 1 else constant(1)
+                if e.denominator > 1 and atom.kind != "exp":
+                    alone = typed and _stands_alone(ctx, p, rest, by) and e < 1 and 0 not in ctx.sign(inner)
+                    because = "a root is differentiable where its argument is positive"
+                    ctx.need(_base(atom), ">", because, typed=alone)
+                    lowered = power(ctx, _base(atom), e - 1, typed=alone)
+                else:
+                    lowered = power(ctx, _base(atom), e - 1) if e != 1 else constant(1)
                 total = total + monomial(rest, c * e) * lowered * inner
     return total
 
 
+def _stands_alone(ctx: Context, p: Poly, rest: Mono, by: Atom) -> bool:
+    """Whether all of ``p`` that moves is u^e, times ``rest``, which is not zero and does not move.
+
+    Then where u = 0, with u' != 0 and e < 1, the derivative of ``p`` has no value: the quotient of
+    differences grows beyond all bounds. Otherwise it may have one, as those of sqrt(x^4 + y^4) and of
+    cosh(sqrt(x)) have at 0: such a point is not left out, and u > 0 must be shown there.
+    """
+    if 0 in ctx.sign_of_mono(rest) or any(_may_depend(a, by) for a, _ in rest):
+        return False
+    return sum(any(_may_depend(a, by) for a, _ in mono) for mono in p.terms) == 1
+
+
 def _base(atom: Atom) -> Poly:
     return as_poly(atom.args[0]) if atom.kind == "group" else poly(atom)
-
-
-def _differentiable_power(ctx: Context, atom: Atom, e: Fraction) -> None:
-    """A root is differentiated only where its argument is positive."""
-    if e.denominator > 1 and atom.kind != "exp":
-        ctx.need(_base(atom), ">", "a root is differentiable where its argument is positive")
 
 
 def _derivative_of(ctx: Context, atom: Atom, by: Atom) -> Poly:

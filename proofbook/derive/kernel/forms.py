@@ -32,6 +32,7 @@ from proofbook.derive.kernel.algebra import (
     primitive,
     rename,
     rename_mono,
+    to_whole,
     unexpanded,
     walk,
 )
@@ -41,6 +42,8 @@ from proofbook.derive.kernel.steps import step
 
 MOST_POWER = 12  # a whole power of a polynomial with several terms is multiplied out up to here
 MOST_FACTORED = 400  # terms of a polynomial that is factored
+MOST_ORDER = 12  # of a Bessel function: bringing it down takes Fibonacci's numbers of steps
+MOST_DEGREE = 10_000  # of a polynomial that is divided: x^(10^8) by x - 1 would never end
 
 
 # --- fractions
@@ -89,7 +92,10 @@ def divide(p: Poly, by: Poly, first: Callable[[Atom], bool] = lambda atom: False
     ring = Ring([p, by], first)
     low, low_by = ring.lowest(p), ring.lowest(by)
     shift, shift_by = low.power(Fraction(-1)), low_by.power(Fraction(-1))
-    quotient, rest = divmod(ring.into(unexpanded(p, shift)), ring.into(unexpanded(by, shift_by)))
+    whole, divisor = ring.into(unexpanded(p, shift)), ring.into(unexpanded(by, shift_by))
+    if whole.total_degree() > MOST_DEGREE:
+        raise NotProved(f"beyond the budget: a polynomial of degree {whole.total_degree()} is divided")
+    quotient, rest = divmod(whole, divisor)
     return unexpanded(ring.back(quotient), low.times(shift_by)), unexpanded(ring.back(rest), low)
 
 
@@ -153,7 +159,7 @@ def split(ctx: Context, p: Poly) -> tuple[Fraction, list[tuple[Poly, Fraction]]]
             content, turned = primitive(base)
             if ctx.sign(turned) <= NONPOSITIVE:
                 content, turned = -content, -turned
-            c, base = c * content ** int(e), turned
+            c, base = c * to_whole(content, int(e)), turned
         oriented.append((base, e))
     return c, oriented
 
@@ -192,11 +198,11 @@ def power(ctx: Context, p: Poly, exponent: Fraction, typed: bool = True) -> Poly
     number = p.number
     if number is not None:
         if exponent.denominator == 1:
-            return constant(number ** int(exponent))
+            return constant(to_whole(number, int(exponent)))
         return number_power(number, exponent)
     c, parts = split(ctx, p)
     if exponent.denominator == 1:
-        result = constant(c ** int(exponent))
+        result = constant(to_whole(c, int(exponent)))
         for base, e in parts:
             result = result * base_power(base, e * exponent)
         return result
@@ -219,7 +225,7 @@ def base_power(base: Poly, exponent: Fraction) -> Poly:
     """A power of an atom or of an irreducible polynomial, whose conditions are known to hold."""
     if base.number is not None:
         if exponent.denominator == 1:
-            return constant(base.number ** int(exponent))
+            return constant(to_whole(base.number, int(exponent)))
         return number_power(base.number, exponent)
     atom = base.atom
     if atom is not None:
@@ -315,6 +321,8 @@ def maximum(ctx: Context, parts: Iterable[Poly]) -> Poly:
             if j != k
         )
     ]
+    # no comparison is ever in vain, but one may follow from two others unseen: then none is left out
+    kept = kept or unique
     return kept[0] if len(kept) == 1 else poly(Atom("max", *kept))
 
 
@@ -586,6 +594,8 @@ def bessel(ctx: Context, order: Poly, x: Poly) -> Poly:
     That recurrence is DLMF 10.29.1. Orders stay where Bessel functions are positive.
     """
     plain = order.terms.get(ONE, Fraction(0))
+    if plain > MOST_ORDER:
+        raise NotProved(f"beyond the budget: a Bessel function of order {order}")
     if plain >= 1 and ctx.sign(order - constant(2)) <= NONNEGATIVE:
         lower = order - constant(1)
         inverse = power(ctx, x, Fraction(-1), typed=False)

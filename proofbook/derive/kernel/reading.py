@@ -253,8 +253,8 @@ class Reader:
             before, ctx.moving = ctx.moving, ctx.moving | {str(variable.base.label)}
             try:
                 result = self._differentiated(body, rest, env)
-                for _ in range(times):
-                    result = differentiate(ctx, result, atom)
+                for k in range(times):
+                    result = differentiate(ctx, result, atom, typed=k == 0)
             finally:
                 ctx.moving = before
             return result
@@ -271,8 +271,8 @@ class Reader:
         before, ctx.moving = ctx.moving, ctx.moving | {moving}
         try:
             result = self._differentiated(body, rest, {**env, variable: poly(moving)})
-            for _ in range(times):
-                result = differentiate(ctx, result, moving)
+            for k in range(times):
+                result = differentiate(ctx, result, moving, typed=k == 0)
         finally:
             ctx.moving = before
         here = {moving: at}

@@ -131,6 +131,9 @@ def _check_names(domain: Domain, expressions: tuple[sp.Expr, ...]) -> None:
     for symbol in [*keys, *domain.each]:
         if named.setdefault(str(symbol), symbol) != symbol:
             raise NotProved(f"two different symbols are called {symbol}")
+    labels = [k.label for k in domain.ranges if isinstance(k, sp.IndexedBase)]
+    if clash := {str(label) for label in labels if keys.count(label) > 1}:
+        raise NotProved(f"a vector and a number are both called {clash}")
     for e in expressions:
         for symbol in e.free_symbols:
             if isinstance(symbol, sp.Indexed):
