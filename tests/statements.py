@@ -469,8 +469,8 @@ TRUE += [
     Statement(
         "a sign that is known", "=", MaxOver(lam * s[i], (i, 1, n)), lam * MaxOver(s[i], (i, 1, n)), LONG
     ),
-    Statement("a sign that is known", "=", sqrt(a**2), a, real(a=(1, 2))),
-    Statement("a sign that is known", "=", Abs(a * x), a * Abs(x), real(a=(1, 2), x=(-2, 2))),
+    Statement("a sign that is known", "=", sqrt(x**2), x, real(x=(1, 2))),
+    Statement("a sign that is known", "=", Abs(u * x), u * Abs(x), real(u=(1, 2), x=(-2, 2))),
     Statement("a thin region, from outside", ">=", (x - Rational(1, 7)) ** 2, sp.Integer(0), real(x=(0, 1))),
     Statement("a value everywhere", "=", (x**2 - 1) / (x + 1), x - 1, real(x=(0, 2))),
     Statement("logarithms of positive numbers", "=", log(a * b), log(a) + log(b), real(a=(1, 2), b=(1, 2))),

@@ -156,6 +156,8 @@ class Poly:
 
     def raised(self, exponent: int) -> "Poly":
         """A power with a whole exponent that is not negative."""
+        if len(self.terms) > 1 and exponent > MOST_TERMS:
+            raise NotProved(f"beyond the budget of {MOST_TERMS} terms")
         for c in self.terms.values():
             to_whole(c, exponent)  # within the budget of digits
         result, square = constant(1), self

@@ -46,6 +46,7 @@ from proofbook.derive.over import MaxOver, MinOver, Over
 
 Environment = Mapping[sp.Expr, Poly]
 DEEPEST = 200
+MOST_LEFT_OUT = 50  # terms at the beginning of a range
 
 
 class Reader:
@@ -165,6 +166,8 @@ class Reader:
         """An index and the whole number at which it starts."""
         if not isinstance(symbol, sp.Symbol) or not low.is_Integer:
             raise NotProved(f"no rule adds up from {low} on")
+        if low > MOST_LEFT_OUT:
+            raise NotProved(f"beyond the budget: a range from {low} on")
         if symbol.is_positive and low < 1 or symbol.is_nonnegative and low < 0 or symbol.is_integer is False:
             raise NotProved(f"{symbol} is declared to be what it is not: it runs from {low}")
         return symbol, int(low)

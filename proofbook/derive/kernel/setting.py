@@ -10,6 +10,7 @@ A ladder stands for every size from ``least`` on, 1 unless more is said.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -22,6 +23,8 @@ from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.reading import Reader
 from proofbook.derive.kernel.satisfiability import sign_by_z3
 
+_DRAWS = 12  # points, to find one at which hypotheses hold clearly
+_ROOM = sp.Rational(1, 10**15)
 End = tuple[str, str]  # a scalar or vector, and "low" or "high"
 Excluded = tuple[tuple[Poly, str], ...]  # relations to zero; where one fails a formula has no value
 _RELATIONS = {
@@ -47,6 +50,7 @@ class Setting:
 def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple[Context, Reader]:
     """The facts of a domain, and a reader for the expressions that speak of it."""
     _check_names(domain, expressions)
+    _inhabited(domain)
     ctx = Context(ask=sign_by_z3)
     symbols: dict[sp.Symbol, Atom] = {}
     whole = set()
@@ -120,6 +124,37 @@ def _hypotheses(reader: Reader, relation: object) -> list[tuple[Poly, str]]:
                 raise NotProved(f"{relation} is not defined everywhere")
             return [(value, sign)]
     raise NotProved(f"no rule takes {relation} for a hypothesis")
+
+
+def _inhabited(domain: Domain) -> None:
+    """Refuse hypotheses that hold nowhere: from them anything would follow.
+
+    A point is drawn at which all of them hold with room to spare, so that rounding cannot be what makes them
+    hold, and so that they also hold at points that are no ends.
+    """
+    if not domain.where:
+        return
+    rng = random.Random(1)
+    for n in domain.sizes:
+        for _ in range(_DRAWS):
+            try:
+                point = domain.sample(rng, n)
+            except ValueError:
+                break
+            values = {**{key: point[key] for key in domain.scalars}, domain.size: n}
+            if all(_clearly(relation, values) for relation in domain.where):
+                return
+    raise NotProved(f"no point was found at which all of {list(domain.where)} hold clearly")
+
+
+def _clearly(relation: sp.Basic, values: dict[sp.Symbol, object]) -> bool:
+    """Whether a relation that holds at a point holds around it, as far as thirty digits can tell."""
+    if isinstance(relation, sp.And):
+        return all(_clearly(part, values) for part in relation.args)
+    if not isinstance(relation, sp.core.relational.Relational):
+        return False
+    gap = sp.Add(relation.lhs, -relation.rhs).evalf(30, subs=values)
+    return bool(gap.is_Float and abs(gap) > _ROOM)
 
 
 def _check_names(domain: Domain, expressions: tuple[sp.Expr, ...]) -> None:
