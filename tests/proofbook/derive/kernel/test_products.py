@@ -37,6 +37,12 @@ TRUE = {
     "the largest of lambda^m (1 - lambda)": ("<=", (1 - lam) * lam**m, TOP, SHARE),
     "Euler's bound is never met": ("<", TOP, 1 / (E * m), COUNT),
     "moments in a row": (">=", mean(p) * mean(p) ** (p - 1), mean(1) * mean(p - 1) ** (p - 1), ROW),
+    "a root against two terms": (
+        "<=",
+        sqrt((1 - exp(-y)) / (1 + y)),
+        sqrt((1 - exp(-y)) / (1 + y / 2)) * (1 + y),
+        Domain({y: (1, 9)}),
+    ),
     "Chebyshev": (">=", n * moment(p), moment(1) * moment(p - 1), ROW),
 }
 FALSE = {
@@ -45,6 +51,12 @@ FALSE = {
     "with lambda beyond 1": (">=", (1 - lam) * lam**m, -TOP, Domain({lam: (1, 3), m: (1, 9)})),
     "Euler's bound with less": ("<", TOP, Rational(99, 100) / (E * m), COUNT),
     "the tangent where it touches": ("<", log(y), y - 1, Domain({y: (Rational(1, 2), 2)})),
+    "a root that is larger": (
+        "<=",
+        sqrt((1 - exp(-y)) / (1 + y)) * (1 + 3 * y),
+        sqrt((1 - exp(-y)) / (1 + y / 2)) * (1 + y),
+        Domain({y: (1, 9)}),
+    ),
     "moments the other way": ("<=", n * moment(p), moment(1) * moment(p - 1), ROW),
     "orders below one": (">=", n * moment(p), moment(1) * moment(p - 1), LOW),
     "moments of one entry": (">", n * moment(p), moment(1) * moment(p - 1), ROW),
