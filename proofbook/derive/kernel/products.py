@@ -17,8 +17,8 @@ def log_gaps(ctx: Context, p: Poly) -> Iterator[Poly]:
     """Quantities log A - log B for A, B > 0 with p = A - B: where one is positive, or not negative, so is p.
 
     A or B holds all terms with one exponential (the powers with a variable exponent are such) or one root.
-    That both are positive everywhere on the domain is shown here; the logarithm is increasing, so both directions and
-    strictness are kept.
+    That both are positive everywhere on the domain is shown here; the logarithm is increasing, so both
+    directions and strictness are kept.
     """
     roots = {a for m in p.terms for a, e in m if e.denominator > 1 and a.kind == "group"}
     exponentials = {a for a in p.atoms() if a.kind == "exp" and as_mono(a.args[0]).powers}
