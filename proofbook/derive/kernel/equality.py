@@ -100,6 +100,7 @@ def _by_cases(
     domain still speak of the symbol, which has this value if they hold, and of nothing else.
     """
     apart = replace(setting, excluded=(*setting.excluded, (value, "!=")))
+    elsewhere = equality_in(left, right, domain, apart, cites)
     ctx, reader = context_of(domain, setting, left, right)
     (symbol,) = (s for s, a in reader.symbols.items() if a == atom)
     one, other = (reader.read(side, {symbol: constant(zero)}) for side in (left, right))
@@ -109,15 +110,23 @@ def _by_cases(
         "at": f"{atom} = {zero}",
         "left": one.key,
         "right": other.key,
-        "conditions": discharge(ctx, setting.excluded),
+        "conditions": _at_one_value(ctx, setting.excluded),
     }
     return {
         "kind": "equality",
         "rule": "cases",
         "setting": setting_data(setting),
-        "cases": [equality_in(left, right, domain, apart, cites), at_zero],
+        "cases": [elsewhere, at_zero],
         **cited_in(cites),
     }
+
+
+def _at_one_value(ctx: Context, excluded: Excluded) -> list[dict[str, str]]:
+    """The conditions of one case, shown or not: an end at which this case has no value is one of the others'."""
+    try:
+        return discharge(ctx, excluded)
+    except Undischarged as error:
+        raise NotProved(str(error)) from error
 
 
 def take_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Cited]) -> NotProved | None:

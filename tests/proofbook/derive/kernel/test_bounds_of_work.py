@@ -101,3 +101,12 @@ def test_from_hypotheses_that_hold_somewhere_it_does():
     assert proves((x - u) ** 3, ">", 0, Domain({x: (-1, 1), u: (-1, 1)}, where=(x > u,)))
     sizes = Domain({x: (1, 3), n: ladder(1, 2, 5)}, where=(n > x,))
     assert proves(n * x - x**2, ">", 0, sizes)
+
+
+def test_an_end_without_a_value_in_one_case_belongs_to_the_others():
+    """At k = -1 there is no value for u = 0; for every other k there is."""
+    k, t = sp.symbols("k t", real=True)
+    domain = Domain({k: (-2, 1), x: (1, 2), u: (0, 1)})
+    left, right = (k + 1) * sp.Integral(t**k, (t, 1, x)), x ** (k + 1) - 1
+    assert proves(left, "=", right, domain)
+    assert not proves(left + 1 / (u + (k + 1) ** 2), "=", right + 1 / (u + (k + 1) ** 2), domain)
