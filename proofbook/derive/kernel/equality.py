@@ -122,7 +122,7 @@ def _by_cases(
 
 
 def _at_one_value(ctx: Context, excluded: Excluded) -> list[dict[str, str]]:
-    """The conditions of one case, shown or not: an end at which this case has no value is one of the others'."""
+    """The conditions of one case. An end that it alone leaves out would be left out of the other, too."""
     try:
         return discharge(ctx, excluded)
     except Undischarged as error:
