@@ -46,6 +46,7 @@ test-notebooks: $(READY)
 	PYTHONHASHSEED=1 $(PY) -m pytest -q --nbval book -n $(JOBS) --dist loadfile -p no:cacheprovider
 
 test-site: $(READY)
+	$(PY) -m proofbook check --jobs $(JOBS)
 	$(PY) -m proofbook lint
 	$(PY) -m proofbook build --stored --strict
 

@@ -52,6 +52,9 @@ def parser() -> argparse.ArgumentParser:
     lint = commands.add_parser("lint", help="check what a book must have")
     lint.add_argument("--executed", action="store_true", help="look at the last run, not the stored outputs")
 
+    check = commands.add_parser("check", help="prove every step again from what the outputs store")
+    check.add_argument("--executed", action="store_true", help="look at the last run, not the stored outputs")
+
     status = commands.add_parser("status", help="count what is proved, by rule, and what is evidence")
     status.add_argument(
         "--executed", action="store_true", help="look at the last run, not the stored outputs"
@@ -60,8 +63,8 @@ def parser() -> argparse.ArgumentParser:
 
     commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt")
     book = commands.add_parser("book", help="execute, check and build")
-    for command in (execute, book):
-        command.add_argument("--jobs", type=int, help="notebooks at a time (default: one a core)")
+    for command in (execute, check, book):
+        command.add_argument("--jobs", type=int, help="notebooks, or proofs, at a time (default: one a core)")
     commands.add_parser(
         "record", help="run every chapter's checks on a device, and record them", add_help=False
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sympy as sp
 
-from proofbook.derive.kernel import Cited
-from proofbook.derive.strategies import PROVED
+from proofbook.derive.domain import Domain
+from proofbook.derive.kernel import Certificate, Cited
+from proofbook.derive.strategies import PROVED, Verified
 
 if TYPE_CHECKING:
     from proofbook.derive.derivation import Derivation
@@ -42,37 +44,63 @@ def cite(derivation: Derivation, at: Mapping[sp.Symbol, Any] | None = None, step
     count = len(derivation.steps)
     if step is not None and not 1 <= step <= count:
         raise ValueError(f"{derivation.label} has {count} steps, and no step {step}")
-    first, last = (1, count) if step is None else (step, step)
-    at = {} if at is None else at
-    domain = derivation.domain
-    if unknown := set(at) - {*domain.ranges, domain.size, *domain.each}:
-        raise ValueError(f"{derivation.label} does not speak of {sorted(map(str, unknown))}")
-    if vectors := [key for key in at if isinstance(key, sp.IndexedBase)]:
-        raise ValueError(f"a vector stands for itself where it is cited: leave out {vectors}")
-    chosen = range(first - 1, last)
-    relations, opened, least = [], set(), 1
-    for k in chosen:
-        relation, verified = derivation.steps[k].relation, derivation.verified[k]
-        if verified.strategy != PROVED or verified.certificate is None:
-            raise ValueError(f"{derivation.label}, step {k + 1}, is not proved, so nothing can rest on it")
-        relations.append(relation)
-        parts = verified.certificate
-        for part in [parts["below"], parts["above"]] if parts["kind"] == "approximation" else [parts]:
-            opened |= {(str(name), str(end)) for name, end in part["setting"]["open ends"]}
-            least = max(least, part["setting"]["least size"])
-    lines = (derivation.start, *(s.expression for s in derivation.steps))
-    bounds = derivation.steps[first - 1].within
-    return Cited(
+    proved = Proved(
         label=derivation.label,
-        steps=(first, last),
-        relation=_weakest(derivation.label, relations),
-        lines=tuple(lines[first - 1 : last + 1]),
-        domain=domain,
-        opened=frozenset(opened),
-        least=least,
-        at=tuple((key, sp.sympify(value)) for key, value in at.items()),
-        within=None if bounds is None else (bounds.below, bounds.above),
+        lines=(derivation.start, *(s.expression for s in derivation.steps)),
+        relations=tuple(s.relation for s in derivation.steps),
+        certificates=tuple(_certificate(v) for v in derivation.verified),
+        within=tuple((s.within.below, s.within.above) if s.within else None for s in derivation.steps),
+        domain=derivation.domain,
     )
+    return proved.cited((1, count) if step is None else (step, step), {} if at is None else at)
+
+
+def _certificate(verified: Verified) -> Certificate | None:
+    proved = verified.strategy == PROVED and verified.certificate is not None
+    return dict(verified.certificate or {}) if proved else None
+
+
+@dataclass(frozen=True)
+class Proved:
+    """A chain of statements with the certificates of those that are proved, None for the others."""
+
+    label: str
+    lines: tuple[sp.Expr, ...]
+    relations: tuple[str, ...]
+    certificates: tuple[Certificate | None, ...]
+    within: tuple[tuple[sp.Expr, sp.Expr] | None, ...]
+    domain: Domain
+
+    def cited(self, steps: tuple[int, int], at: Mapping[sp.Symbol, Any]) -> Cited:
+        """The first to the last of ``steps``, at values of the symbols, as a fact for another proof.
+
+        Raises:
+            ValueError: as ``cite``.
+        """
+        if unknown := set(at) - {*self.domain.ranges, self.domain.size, *self.domain.each}:
+            raise ValueError(f"{self.label} does not speak of {sorted(map(str, unknown))}")
+        if vectors := [key for key in at if isinstance(key, sp.IndexedBase)]:
+            raise ValueError(f"a vector stands for itself where it is cited: leave out {vectors}")
+        first, last = steps
+        opened, least = set(), 1
+        for k in range(first - 1, last):
+            parts = self.certificates[k]
+            if parts is None:
+                raise ValueError(f"{self.label}, step {k + 1}, is not proved, so nothing can rest on it")
+            for part in [parts["below"], parts["above"]] if parts["kind"] == "approximation" else [parts]:
+                opened |= {(str(name), str(end)) for name, end in part["setting"]["open ends"]}
+                least = max(least, part["setting"]["least size"])
+        return Cited(
+            label=self.label,
+            steps=steps,
+            relation=_weakest(self.label, list(self.relations[first - 1 : last])),
+            lines=self.lines[first - 1 : last + 1],
+            domain=self.domain,
+            opened=frozenset(opened),
+            least=least,
+            at=tuple((key, sp.sympify(value)) for key, value in at.items()),
+            within=self.within[first - 1],
+        )
 
 
 def _weakest(label: str, relations: list[str]) -> str:

@@ -14,7 +14,8 @@ from sympy.printing.precedence import PRECEDENCE
 from proofbook.derive._sympy import carry_out
 from proofbook.derive.latex import applied, latex
 from proofbook.derive.over import Over
-from proofbook.derive.render import Row, bundle
+from proofbook.derive.statement import Writer
+from proofbook.display import Row, Statement, bundle
 
 
 class Definition(FunctionClass):  # type: ignore[misc]  # SymPy is not typed
@@ -75,6 +76,8 @@ class Definition(FunctionClass):  # type: ignore[misc]  # SymPy is not typed
         """A definition is shown as one line, which has nothing to prove: other lines unfold to it."""
         if cls.label is None:
             raise ValueError(f"{cls.name} has no label: give define() one to show it")
+        writer = Writer()
+        start = writer.formula(cls.applied)
         row = Row(
             relation=":=",
             latex=latex(cls.body),
@@ -82,8 +85,19 @@ class Definition(FunctionClass):  # type: ignore[misc]  # SymPy is not typed
             strategy="definition",
             mark="",
             detail="a definition, unfolded wherever the quantity is used",
+            formula=writer.formula(cls.body),
         )
-        return bundle(cls.label, latex(cls.applied), [row], repr(cls))
+        return bundle(cls.label, latex(cls.applied), [row], repr(cls), Statement(start, "", writer.names))
+
+    def written(cls, writer: Writer) -> list[str]:
+        """What the quantity is, for a ``Writer``'s table of names; ``#1`` in its LaTeX is the argument."""
+        arguments = [writer.formula(argument) for argument in cls._arguments]
+        template = cls.shown_as(*[f"#{k}" for k in range(1, len(arguments) + 1)]) or ""
+        return ["definition", cls.name, " ".join(arguments), writer.formula(cls._body), template]
+
+    def shown_as(cls, *printed: str) -> str | None:
+        """The author's own LaTeX for the quantity at arguments that are printed so; None without one."""
+        return None if cls._name_in_latex is None else cls._name_in_latex(*printed)
 
 
 class Quantity(sp.Function):  # type: ignore[misc]  # SymPy is not typed

@@ -16,8 +16,9 @@ from proofbook.derive.kernel import Cited
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.remainder import Within
-from proofbook.derive.render import Row, bundle
+from proofbook.derive.statement import Writer
 from proofbook.derive.strategies import Regime, Verified
+from proofbook.display import Row, Statement, bundle
 
 RELATIONS = ("=", "<=", ">=", "<", ">", "~")
 
@@ -232,6 +233,8 @@ class Derivation:
         return lambdify(self.last, arguments, self.domain, namespace)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        writer = Writer()
+        start, domain = writer.formula(self.start), writer.domain(self.domain)
         rows = [
             Row(
                 relation=step.relation,
@@ -243,13 +246,29 @@ class Derivation:
                 evidence=step.evidence,
                 within=None if step.within is None else step.within.latex(),
                 cites=tuple(dict.fromkeys(cited.label for cited in step.by)),
+                formula=writer.formula(step.expression),
+                bounds=_bounds(writer, step.within),
+                by=tuple(writer.citation(cited.label, cited.steps, cited.at) for cited in step.by),
+                certificate=None if verified.certificate is None else dict(verified.certificate),
             )
             for step, verified in zip(self.steps, self.verified)
         ]
-        plain = [f"{self.label}: {self.start}"]
-        plain += [
-            f"  {row.relation} {step.expression}   [{row.reason}; {bound}{row.strategy}: {row.detail}]"
-            for row, step in zip(rows, self.steps)
-            for bound in ("" if step.within is None else f"{step.within}; ",)
-        ]
-        return bundle(self.label, latex(self.start), rows, "\n".join(plain))
+        lines = [(step.expression, step.within) for step in self.steps]
+        plain = plain_text(self.label, self.start, rows, lines)
+        statement = Statement(start, domain, writer.names)
+        return bundle(self.label, latex(self.start), rows, plain, statement)
+
+
+def _bounds(writer: Writer, within: Within | None) -> tuple[str, ...]:
+    return () if within is None else (writer.formula(within.below), writer.formula(within.above))
+
+
+def plain_text(
+    label: str, start: sp.Expr, rows: Sequence[Row], lines: Sequence[tuple[sp.Expr, Within | None]]
+) -> str:
+    """A derivation as it is shown where nothing better can be."""
+    shown = [f"{label}: {start}"]
+    for row, (line, within) in zip(rows, lines):
+        bound = "" if within is None else f"{within}; "
+        shown.append(f"  {row.relation} {line}   [{row.reason}; {bound}{row.strategy}: {row.detail}]")
+    return "\n".join(shown)

@@ -37,9 +37,9 @@ class BookPrinter(LatexPrinter):  # type: ignore[misc]  # SymPy is not typed
         return primed if primed is not None else str(super()._print_Derivative(expr))
 
     def _print_Subs(self, expr: Any) -> str:
-        derivative, (old,), (new,) = expr.args
-        if isinstance(derivative, sp.Derivative):
-            primed = self._primed(derivative, (old, new))
+        derivative, old, new = expr.args
+        if isinstance(derivative, sp.Derivative) and len(old) == 1:
+            primed = self._primed(derivative, (old[0], new[0]))
             if primed is not None:
                 return primed
         return str(super()._print_Subs(expr))

@@ -112,10 +112,10 @@ def _proof(
             certificate = prove_inequality(relation, left, right, domain, cites=cites)
     except NotProved as error:
         return str(error), None
-    return "", Verified(PROVED, "proved", _proved_for(domain, certificate), certificate=certificate)
+    return "", Verified(PROVED, "proved", proved_for(domain, certificate), certificate=certificate)
 
 
-def _proved_for(domain: Domain, certificate: Certificate) -> str:
+def proved_for(domain: Domain, certificate: Certificate) -> str:
     """For what a proof is, and by which rule; the rule comes last."""
     every = f"every {domain.size} and " if domain.size is not None and domain.sizes != (0,) else ""
     return f"proved for {every}every value of its domain, by {certificate['rule']}"
@@ -152,7 +152,7 @@ def _bounded(
         raise Undecided(
             f"the bound of the error is not proved ({error}); no counterexample was found"
         ) from error
-    detail = _proved_for(domain, certificate)
+    detail = proved_for(domain, certificate)
     if measured is None:
         return Verified(PROVED, "proved", detail, certificate=certificate)
     return Verified(PROVED, "proved", f"{measured.detail}; {detail}", measured.numbers, certificate)

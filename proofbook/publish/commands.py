@@ -6,9 +6,9 @@ from json import dumps as as_json
 from pathlib import Path
 
 from proofbook.files import alone
+from proofbook.publish import checking, proofs, site, template
 from proofbook.publish import execute as executing
 from proofbook.publish import lint as linting
-from proofbook.publish import proofs, site, template
 from proofbook.publish.book import Book
 from proofbook.publish.execute import Inputs, Outcome
 from proofbook.publish.runs import SourceChanged
@@ -40,10 +40,26 @@ def execute(*, root: Path, jobs: int | None, force: bool, only: list[str], in_pl
 
 
 def build(*, root: Path, stored: bool, strict: bool) -> int:
-    """Build the website."""
+    """Build the website, unless a page shows a formula or a mark that is not its statement's."""
     with alone(_lock(root)):
-        site.build(root, executed=not stored, strict=strict)
+        made = Book(root, executed=not stored)
+        if problems := linting.complaints(made, [linting.equations]):
+            print("the site was not built")
+            return _complain(problems)
+        site.build(root, executed=not stored, strict=strict, book=made)
     return 0
+
+
+def check(*, root: Path, executed: bool, jobs: int | None) -> int:
+    """Prove every step again, from what the outputs store."""
+    report = checking.check(Book(root, executed=executed), jobs)
+    for failure in report.failures:
+        print(failure)
+    print(
+        f"{report.proved} steps proved again, {report.evidence} shown as evidence, "
+        f"{report.definitions} definitions, {len(report.failures)} failures"
+    )
+    return 1 if report.failures else 0
 
 
 def lint(*, root: Path, executed: bool) -> int:

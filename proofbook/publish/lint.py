@@ -10,7 +10,7 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import execute
+from proofbook.publish import checking, execute
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, jupyter_format, load
 
@@ -111,6 +111,11 @@ def typed_outputs(book: Book) -> Iterator[str]:
                 continue
             if "text/latex" in data or display_formulas(data.get("text/markdown", "")):
                 yield f"{path}, cell {index}: an output shows a display formula that nothing checked"
+
+
+def equations(book: Book) -> Iterator[str]:
+    """Every equation is shown as the statement that was checked, with the marks that it earned."""
+    yield from checking.shown_otherwise(book)
 
 
 _TYPED = re.compile(
@@ -293,6 +298,7 @@ def strays(book: Book) -> Iterator[str]:
 CHECKS = (
     handwritten_formulas,
     typed_outputs,
+    equations,
     typed_verdicts,
     chapter_parts,
     figures,

@@ -12,7 +12,7 @@ import pytest
 
 from proofbook.__main__ import main
 from proofbook.ledger.record import PresentCode
-from proofbook.publish import lint, site, template
+from proofbook.publish import checking, lint, site, template
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError
 
@@ -63,6 +63,8 @@ def test_its_derivations_and_verdicts_are_real(root):
         for equation in page.equations
     }
     assert len(strategies) == 5 and strategies["eq-cubes"] == ["proved", "proved"]
+    again = checking.check(book, jobs=2)
+    assert not again.failures and again.proved == str(strategies).count("'proved'")
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ def check(
 ) -> None:
     """Raise ``NotProved`` unless ``certificate`` is the one that this statement earns.
 
-    ``within`` bounds the error of an approximation, from below and from above; nothing else has it.
+    ``within`` bounds the error of an approximation, from below and from above; nothing else has it. For which
+    sizes it is claimed is the statement's to say, not the certificate's.
 
     The normal forms, the conditions and the facts given to z3 are computed anew from the statement; every
     entry of the certificate must be what comes out. So a changed side, relation, domain, condition, citation
@@ -32,14 +33,12 @@ def check(
     """
     if (within is not None) != (certificate.get("kind") == "approximation"):
         raise NotProved("an approximation is one by the bounds of its error, and nothing else has them")
-    setting = certificate.get("setting")
-    least = setting.get("least size", 1) if isinstance(setting, dict) else 1
     if certificate.get("kind") == "equality":
-        again = prove_equality(left, right, domain, least, cites)
+        again = prove_equality(left, right, domain, cites=cites)
     elif certificate.get("kind") == "inequality":
-        again = prove_inequality(str(certificate.get("relation")), left, right, domain, least, cites)
+        again = prove_inequality(str(certificate.get("relation")), left, right, domain, cites=cites)
     elif within is not None:
-        again = prove_approximation(left, right, *within, domain, least, cites)
+        again = prove_approximation(left, right, *within, domain, cites=cites)
     else:
         raise NotProved(f"a certificate of kind {certificate.get('kind')!r} is none of the kernel's")
     for key in sorted({*again, *certificate}):

@@ -205,10 +205,12 @@ def over_settings(least: int, attempt: Callable[[Setting], Certificate]) -> Cert
 
 def discharge(ctx: Context, excluded: Excluded = ()) -> list[dict[str, str]]:
     """Show every condition met on the way; a condition without a proof ends the attempt."""
-    shown = []
+    shown: list[dict[str, str]] = []
+    known = set(excluded)
     for condition in list(ctx.conditions):
-        if (condition.value, condition.relation) in excluded:
-            continue  # where it fails the statement is not made
+        if (condition.value, condition.relation) in known:
+            continue  # it was shown, or where it fails the statement is not made
+        known.add((condition.value, condition.relation))
         if not ctx.sign(condition.value) <= WANTED[condition.relation]:
             raise Undischarged(
                 f"not shown: {condition.value} {condition.relation} 0 ({condition.because})", condition, ctx

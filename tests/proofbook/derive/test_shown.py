@@ -25,7 +25,7 @@ from proofbook.derive import (
     unfold,
     vector,
 )
-from proofbook.derive.render import EQUATION_MIME
+from proofbook.names import EQUATION_MIME
 
 n = size()
 i, j, k = indices("i j k")

@@ -31,7 +31,7 @@ def root(tmp_path):
 def packages(tmp_path):
     """Stand-ins for the sources of a library and of proofbook."""
     folders = {name: tmp_path / name for name in ("library", "proofbook")}
-    for name in ("library/rows.py", "library/publish/all.py", "proofbook/derive/render.py"):
+    for name in ("library/rows.py", "library/publish/all.py", "proofbook/display.py"):
         rewrite(tmp_path / name, "x = 1\n")
     rewrite(tmp_path / "proofbook/publish/site.py", "x = 1\n")
     return folders
@@ -54,7 +54,7 @@ def rewrite(file: Path, text: str = "x = 2\n"):
         (lambda root, lib: write_notebook(root / ONE, "1 + 1", "print('one')"), True),
         (lambda root, lib: write_notebook(root / TWO, "2"), False),
         (lambda root, lib: rewrite(lib / "rows.py"), True),
-        (lambda root, lib: rewrite(root / "proofbook/derive/render.py"), True),
+        (lambda root, lib: rewrite(root / "proofbook/display.py"), True),
         (lambda root, lib: rewrite(lib / "new.py"), True),
         (lambda root, lib: (lib / "rows.py").rename(lib / "columns.py"), True),
         (lambda root, lib: rewrite(root / "proofbook/publish/site.py"), False),

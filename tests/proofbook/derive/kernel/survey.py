@@ -33,7 +33,7 @@ from proofbook.derive.kernel import (  # noqa: E402
     prove_inequality,
 )
 from proofbook.derive.remainder import Within  # noqa: E402
-from proofbook.derive.render import EQUATION_MIME  # noqa: E402
+from proofbook.names import EQUATION_MIME  # noqa: E402
 
 
 @dataclass(frozen=True)

@@ -73,10 +73,10 @@ def test_an_instance_is_a_fact():
 def test_the_record_names_what_is_cited():
     shown = derive(log(1 + y), ge(2 * y / (2 + y), "as known", by=cite(CUBE, {x: y})), BOX)
     data = shown._repr_mimebundle_()
-    assert data[EQUATION_MIME]["steps"][0]["cites"] == ("eq-known",)
+    assert data[EQUATION_MIME]["steps"][0]["cites"] == ["eq-known"]
     assert "by eq-known" in data["text/markdown"]
     plain = derive(y, le(2, "the range"), BOX)._repr_mimebundle_()
-    assert plain[EQUATION_MIME]["steps"][0]["cites"] == () and "by eq" not in plain["text/markdown"]
+    assert plain[EQUATION_MIME]["steps"][0]["cites"] == [] and "by eq" not in plain["text/markdown"]
 
 
 def test_composition_of_two():
