@@ -43,7 +43,7 @@ def critical_std(n: Real) -> Tensor:
 def frozen_entropy(m: Real) -> Tensor:
     """Mean entropy in the frozen phase, in nats: ``psi(1) - psi(1 - m)``, m = critical / std.
 
-    psi is the digamma function.
+    psi is the digamma function. The limit of long rows; it is no guide where it exceeds log n.
 
     Args:
         m: in (0, 1), both ends excluded (at 1 the entropy diverges); number or tensor.

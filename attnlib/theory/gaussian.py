@@ -177,7 +177,8 @@ def _relu2_tail(t: Tensor) -> Tensor:
 def entropy(n: Real, std: Real, order: Real = 1.0) -> Tensor:
     """Annealed Rényi entropy of softmax over n Gaussian scores, in nats: ``log n - order * std^2 / 2``.
 
-    Describes a row only while ``max(1, order) std < sqrt(2 log n)``.
+    Describes a row only while ``max(1, order) std < sqrt(2 log n)``, and only to leading order in log n: in
+    nats, rows of finite length leave it well before.
 
     Args:
         n: number of keys, at least 1; number or tensor.
