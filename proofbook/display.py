@@ -172,7 +172,7 @@ def _aligned(start: str, rows: Sequence[Row]) -> str:
         sign, tick = _SYMBOL[row.relation], r"\checkmark\,"
         if row.evidence is not None:
             sign, tick = rf"\overset{{\circ}}{{{sign}}}", r"\circ\,\textsf{evidence: }"
-        mark = rf"\;{{\scriptsize{tick}\textsf{{{row.mark}}}}}" if row.mark else ""
+        mark = rf"\;{{\scriptsize{tick}{_text(row.mark, 'textsf')}}}" if row.mark else ""
         bound = "" if row.within is None else rf"\text{{; }}{row.within}"
         lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{bound}{_cited(row.cites)}{mark}")
     body = " \\\\[4pt]\n".join(lines)
@@ -183,12 +183,12 @@ def _cited(labels: Sequence[str]) -> str:
     return rf"\text{{, by {', '.join(labels)}}}" if labels else ""
 
 
-def _text(words: str) -> str:
+def _text(words: str, command: str = "text") -> str:
     """Words inside a formula; ``$...$`` in them stays mathematics (a nested dollar would end the display)."""
     parts = words.split("$")
     if len(parts) % 2 == 0:
         raise ValueError(f"unbalanced $ in {words!r}")
     if any(part.count("{") != part.count("}") for part in parts):
         raise ValueError(f"unbalanced braces in {words!r}")
-    shown = [r"\text{%s}" % part if k % 2 == 0 else part for k, part in enumerate(parts) if part]
+    shown = [rf"\{command}{{{part}}}" if k % 2 == 0 else part for k, part in enumerate(parts) if part]
     return "".join(shown)

@@ -4,11 +4,12 @@ from proofbook.derive.answers import Answer, check_answer
 from proofbook.derive.citation import cite
 from proofbook.derive.definition import Definition, define, unfold
 from proofbook.derive.derivation import Derivation, Step, approx, eq, evidence, ge, gt, le, lt
-from proofbook.derive.domain import Domain, indices, integers, ladder, simplex, size, vector
+from proofbook.derive.domain import Domain, indices, size, vector
 from proofbook.derive.errors import DerivationError, EmptyStep, Refuted, Undecided, WrongRate
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.over import MaxOver, MinOver
+from proofbook.derive.ranges import integers, ladder, reals, simplex
 from proofbook.derive.strategies import Regime, Verified
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "latex",
     "le",
     "lt",
+    "reals",
     "simplex",
     "size",
     "unfold",

@@ -9,8 +9,9 @@ import sympy as sp
 
 from proofbook.derive._sympy import carry_out
 from proofbook.derive.definition import unfold
-from proofbook.derive.domain import Domain, Simplex
+from proofbook.derive.domain import Domain
 from proofbook.derive.over import Over
+from proofbook.derive.ranges import Simplex
 
 
 class NotConcrete(Exception):

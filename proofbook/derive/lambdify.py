@@ -81,7 +81,8 @@ def lambdify(
 
     Example:
         >>> import sympy as sp
-        >>> from proofbook.derive.domain import Domain, indices, ladder, size, vector
+        >>> from proofbook.derive.domain import Domain, indices, size, vector
+        >>> from proofbook.derive.ranges import ladder
         >>> n, (i,), s = size(), indices("i"), vector("s")
         >>> total = lambdify(sp.Sum(s[i]**2, (i, 1, n)), [s], Domain({s: (-1, 1), n: ladder(2)}))
         >>> float(total([3.0, 4.0]))

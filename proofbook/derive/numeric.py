@@ -12,9 +12,10 @@ from sympy.core.function import AppliedUndef
 from sympy.printing.pycode import MpmathPrinter
 
 from proofbook.derive._sympy import sympy_may_fail
-from proofbook.derive.domain import Domain, Point, Simplex
+from proofbook.derive.domain import Domain, Point
 from proofbook.derive.errors import Undecided
 from proofbook.derive.instantiate import NotConcrete, at_size
+from proofbook.derive.ranges import Simplex
 
 POINT_DIGITS = 110
 GUARD_DIGITS = 60  # carried beyond the digits compared, to absorb cancellation

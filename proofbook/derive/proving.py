@@ -15,7 +15,7 @@ import mpmath as mp
 import sympy as sp
 
 from proofbook.derive import strategies
-from proofbook.derive.domain import Domain, Point, Simplex
+from proofbook.derive.domain import Domain, Point
 from proofbook.derive.errors import EmptyStep, Refuted, Undecided
 from proofbook.derive.instantiate import NotConcrete, at_size
 from proofbook.derive.kernel import (
@@ -28,6 +28,7 @@ from proofbook.derive.kernel import (
 )
 from proofbook.derive.latex import latex
 from proofbook.derive.numeric import POINT_DIGITS, describe, distinguish
+from proofbook.derive.ranges import Simplex
 from proofbook.derive.remainder import Within, check_size
 from proofbook.derive.second_route import NoValue, Value, compare, needed, value
 from proofbook.derive.strategies import DIGITS, PROVED, Regime, Verified
@@ -112,12 +113,20 @@ def _proof(
             certificate = prove_inequality(relation, left, right, domain, cites=cites)
     except NotProved as error:
         return str(error), None
-    return "", Verified(PROVED, "proved", proved_for(domain, certificate), certificate=certificate)
+    return "", Verified(PROVED, proved_mark(domain), proved_for(domain, certificate), certificate=certificate)
+
+
+def proved_mark(domain: Domain) -> str:
+    """What is printed beside a proof: from which size on it holds, where that is not the first."""
+    return "proved" if domain.least == 1 else rf"proved for ${latex(domain.size)}\ge{domain.least}$"
 
 
 def proved_for(domain: Domain, certificate: Certificate) -> str:
     """For what a proof is, and by which rule; the rule comes last."""
-    every = f"every {domain.size} and " if domain.size is not None and domain.sizes != (0,) else ""
+    every = ""
+    if domain.size is not None and domain.sizes != (0,):
+        least = f" >= {domain.least}" if domain.least > 1 else ""
+        every = f"every {domain.size}{least} and "
     return f"proved for {every}every value of its domain, by {certificate['rule']}"
 
 
@@ -154,8 +163,10 @@ def _bounded(
         ) from error
     detail = proved_for(domain, certificate)
     if measured is None:
-        return Verified(PROVED, "proved", detail, certificate=certificate)
-    return Verified(PROVED, "proved", f"{measured.detail}; {detail}", measured.numbers, certificate)
+        return Verified(PROVED, proved_mark(domain), detail, certificate=certificate)
+    return Verified(
+        PROVED, proved_mark(domain), f"{measured.detail}; {detail}", measured.numbers, certificate
+    )
 
 
 def _evidence(

@@ -20,11 +20,11 @@ from proofbook.derive.derivation import plain_text
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel import Cited, NotProved, check
 from proofbook.derive.latex import latex
-from proofbook.derive.proving import proved_for
+from proofbook.derive.proving import proved_for, proved_mark
 from proofbook.derive.readback import Reader
 from proofbook.derive.remainder import Within
 from proofbook.derive.statement import Unreadable
-from proofbook.display import DEFINITION, PROVED, Row, faults
+from proofbook.display import DEFINITION, Row, faults
 from proofbook.names import EQUATION_MIME
 
 
@@ -138,7 +138,11 @@ class _Equation:
         bounds = None if within is None else (within.below, within.above)
         check(certificate, left, right, self.domain, bounds, cites)
         said = proved_for(self.domain, certificate)
-        if row.mark != PROVED or row.detail != said and not (within and row.detail.endswith(f"; {said}")):
+        if (
+            row.mark != proved_mark(self.domain)
+            or row.detail != said
+            and not (within and row.detail.endswith(f"; {said}"))
+        ):
             raise _Refused(f"what is said of the proof is not what it shows: {row.mark}, {row.detail}")
 
     def _cited(self, text: str, book: Mapping[str, Mapping[str, Any]]) -> Cited:

@@ -17,9 +17,10 @@ import sympy as sp
 from sympy.core.function import Application, AppliedUndef, UndefinedFunction
 from sympy.functions.elementary.piecewise import ExprCondPair
 
-from proofbook.derive.domain import Domain, Range
+from proofbook.derive.domain import Domain
 from proofbook.derive.latex import latex
 from proofbook.derive.over import MaxOver, MinOver
+from proofbook.derive.ranges import Range
 
 Names = dict[str, list[str]]
 

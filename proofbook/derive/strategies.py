@@ -17,7 +17,7 @@ import sympy as sp
 
 from proofbook.derive._sympy import carry_out, sympy_may_fail
 from proofbook.derive.definition import unfold
-from proofbook.derive.domain import Domain, Integers, Point, Simplex, ends, number
+from proofbook.derive.domain import Domain, Point
 from proofbook.derive.errors import Refuted, Undecided, WrongRate
 from proofbook.derive.instantiate import at_size, on_simplex
 from proofbook.derive.numeric import (
@@ -29,6 +29,7 @@ from proofbook.derive.numeric import (
     special_points,
 )
 from proofbook.derive.over import Over
+from proofbook.derive.ranges import Integers, Simplex, ends, number
 
 PROVED, SYMBOLIC, LADDER, DIGITS = "proved", "symbolic", "n-ladder", "digits"
 BOUND, ASYMPTOTIC = "bound", "asymptotic"
@@ -198,6 +199,8 @@ def inequality(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, *, 
             gap = margin(point)
             if gap is not None:
                 ranked.append((gap, point))
+            elif domain.is_exact:
+                raise _no_value(evaluator, point)
         ranked.sort(key=lambda pair: pair[0])
         tried += len(ranked)
         for gap, point in ranked[:4]:
@@ -251,11 +254,19 @@ def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime)
 
 
 def _agree(evaluator: PointEvaluator, seed: str, digits: int) -> int:
-    """Compare both sides at random points, which must have a value, and at special ones that happen to."""
+    """Compare both sides at random points, which must have a value, and at special ones that happen to.
+
+    The special ones must have a value too where the domain says all of its ranges exactly.
+    """
     domain, n = evaluator.domain, evaluator.n
     # the special ones first: a failure there is easier to read
-    tried = _agree_where_defined(evaluator, special_points(domain, n, _SPECIAL_POINTS, seed), digits)
-    for point in random_points(domain, n, _RANDOM_POINTS, seed):
+    special = special_points(domain, n, _SPECIAL_POINTS, seed)
+    tried, must = 0, random_points(domain, n, _RANDOM_POINTS, seed)
+    if domain.is_exact:
+        must = special + must
+    else:
+        tried = _agree_where_defined(evaluator, special, digits)
+    for point in must:
         if evaluator.values(point, digits) is None:
             raise _no_value(evaluator, point)
         _refute_unless_equal(evaluator, point, digits)

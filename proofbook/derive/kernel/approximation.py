@@ -19,7 +19,6 @@ def prove_approximation(
     below: sp.Expr,
     above: sp.Expr,
     domain: Domain,
-    least: int = 1,
     cites: Sequence[Cited] = (),
 ) -> Certificate:
     """A certificate that ``-below <= left - right <= above`` on ``domain``.
@@ -36,12 +35,12 @@ def prove_approximation(
         ("above", "<=", sp.Add(right, above, evaluate=False)),
     ):
         try:
-            sides[side] = prove_inequality(relation, left, bound, domain, least, cites)
+            sides[side] = prove_inequality(relation, left, bound, domain, cites)
         except NotProved as error:
             raise NotProved(f"the bound from {side}: {error}") from error
     return {
         "kind": "approximation",
         "rule": " and ".join(dict.fromkeys(certificate["rule"] for certificate in sides.values())),
-        "setting": {"least size": least},
+        "setting": {"least size": domain.least},
         **sides,
     }

@@ -111,6 +111,13 @@ def _vectors_are_kept(ctx: Context, domain: Domain, there: Context, cite: Cited)
             raise NotProved(f"{cite.label} is for probability vectors, which {name} is not here")
         if not _within(ctx.entries[name], there.entries[name]):
             raise NotProved(f"{cite.label} is for a smaller range of the entries of {name}")
+        for said, known, words in (
+            (there.nonzero_entries, ctx.nonzero_entries, "has a zero entry"),
+            (there.nonzero, ctx.nonzero, "is zero"),
+            (there.distinct, ctx.distinct, "is constant"),
+        ):
+            if name in said - known:
+                raise NotProved(f"{cite.label} leaves out that {name} {words}, which it may be here")
     counted = cite.domain.vectors or cite.domain.each
     if counted and (cite.domain.size != domain.size or cite.domain.size in dict(cite.at)):
         raise NotProved(f"{cite.label} counts entries with {cite.domain.size}, which is another size here")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-from proofbook.derive.kernel import algebra
+from proofbook.derive.kernel import algebra, rows
 from proofbook.derive.kernel.algebra import (
     Atom,
     Mono,
@@ -99,12 +99,18 @@ class Context:
     whose entries 1 .. size sum to one. ``hypotheses`` are relations of polynomials to zero. ``inside`` says
     which index runs over 1 .. size: the free ones, and those opened on the way. ``moving`` are the variables
     of the derivatives being taken: fresh atoms, or the names of vectors. ``signed`` are sums as they were
-    typed whose terms have one sign, which expanding them may hide.
+    typed whose terms have one sign, which expanding them may hide. ``exact`` names what has a range whose
+    ends are meant as they are said. Of the vectors, ``nonzero_entries`` have no entry that is zero,
+    ``nonzero`` have one that is not, and ``distinct`` have two that differ.
     """
 
     scalars: dict[Atom, Interval] = field(default_factory=dict)
     entries: dict[str, Interval] = field(default_factory=dict)
     simplex: frozenset[str] = frozenset()
+    exact: frozenset[str] = frozenset()
+    nonzero_entries: frozenset[str] = frozenset()
+    nonzero: frozenset[str] = frozenset()
+    distinct: frozenset[str] = frozenset()
     whole: frozenset[Atom] = frozenset()
     size: Atom | None = None
     hypotheses: tuple[tuple[Poly, str], ...] = ()
@@ -120,9 +126,12 @@ class Context:
     _comparing: int = 0
 
     def interior(self) -> "Context":
-        """The same facts with every end left out; a probability vector has no ends."""
-        scalars = {a: i if a == self.size else i.opened() for a, i in self.scalars.items()}
-        entries = {b: i if b in self.simplex else i.opened() for b, i in self.entries.items()}
+        """The same facts with every end left out that may be; a probability vector has no ends."""
+        kept = self.simplex | self.exact
+        scalars = {
+            a: i if a == self.size or str(a.args[0]) in kept else i.opened() for a, i in self.scalars.items()
+        }
+        entries = {b: i if b in kept else i.opened() for b, i in self.entries.items()}
         return self.variant(scalars=scalars, entries=entries)
 
     def variant(self, **changed: Any) -> "Context":
@@ -253,10 +262,14 @@ class Context:
             return self._sign_at(_as_poly(atom.args[0]) - constant(1))
         if kind == "fn" and atom.args[0] in POSITIVE_FUNCTIONS:
             return POSITIVE
-        return self.interval(atom).sign()
+        sign = self.interval(atom).sign()
+        return sign - ZERO if kind == "entry" and atom.args[0] in self.nonzero_entries else sign
 
     def _sign_of_sum(self, atom: Atom) -> Sign:
-        """A sum of positive terms over a range that is not empty is positive; an empty one is 0."""
+        """A sum of positive terms over a range that is not empty is positive; an empty one is 0.
+
+        So is one of terms that are not negative of which one is not zero.
+        """
         highs, body, _ = atom.args
         assert isinstance(highs, tuple) and isinstance(body, Mono)
         inner = self._sign_of_mono(body)
@@ -264,9 +277,10 @@ class Context:
             self._sign_at(_as_poly(h) - constant(1)) <= NONNEGATIVE for h in highs
         ):
             return inner
-        if inner <= NONNEGATIVE:
-            return NONNEGATIVE
-        return NONPOSITIVE if inner <= NONPOSITIVE else ANY
+        for one_sign in (NONNEGATIVE, NONPOSITIVE):
+            if inner <= one_sign:
+                return one_sign - ZERO if rows.has_a_term(self, atom) else one_sign
+        return ANY
 
     def _sign_of_mono(self, mono: Mono) -> Sign:
         sign = POSITIVE
@@ -305,6 +319,8 @@ class Context:
             sign &= self._by_factors(p)
         if len(sign) > 1 and len(p.terms) == 2 and self._comparing < 4:
             sign &= self._by_comparison(p)
+        if len(sign) > 1 and len(p.terms) == 2:
+            sign &= rows.sign_of_spread(self, p)
         if len(sign) > 1 and self.ask is not None and self.oracle and self._deciding < 2:
             self._deciding += 1
             try:

@@ -32,11 +32,9 @@ class Undischarged(NotProved):
         self.condition, self.ctx = condition, ctx
 
 
-def prove_equality(
-    left: sp.Expr, right: sp.Expr, domain: Domain, least: int = 1, cites: Sequence[Cited] = ()
-) -> Certificate:
+def prove_equality(left: sp.Expr, right: sp.Expr, domain: Domain, cites: Sequence[Cited] = ()) -> Certificate:
     """A certificate that ``left = right`` everywhere on ``domain``; raises ``NotProved`` with a reason."""
-    return over_settings(least, lambda setting: equality_in(left, right, domain, setting, cites))
+    return over_settings(domain.least, lambda setting: equality_in(left, right, domain, setting, cites))
 
 
 def equality_in(
@@ -232,7 +230,7 @@ def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iter
     atoms = {a for a in walk(condition.value) if a.kind in ("sym", "entry")}
     for atom in sorted(atoms, key=lambda a: a.key):
         name = str(atom.args[0])
-        if name in ctx.simplex or atom == ctx.size or not _stands_for_all(ctx, atom):
+        if name in ctx.simplex | ctx.exact or atom == ctx.size or not _stands_for_all(ctx, atom):
             continue
         bounds = ctx.interval(atom)
         for end, at, strict in (

@@ -231,7 +231,7 @@ def base_power(base: Poly, exponent: Fraction) -> Poly:
     if atom is not None:
         return poly(atom, exponent)
     if exponent.denominator == 1 and len((-base).terms) == 1 and (-base).atom is not None:
-        return poly((-base).atom or Atom("sym", "?"), exponent).scaled((-1) ** int(exponent))
+        return poly((-base).atom or Atom("sym", "?"), exponent).scaled((-1) ** abs(int(exponent)))
     if exponent.denominator == 1 and exponent >= 0:
         return base.raised(int(exponent))
     return poly(Atom("group", base), exponent)
@@ -566,12 +566,14 @@ def delta(ctx: Context, a: Poly, b: Poly) -> Poly:
 
 
 def sign_of(ctx: Context, p: Poly) -> Poly:
-    """sign(p), as a constant where it is known."""
+    """sign(p), as a constant where it is known, and |p|/p where p is known not to be zero."""
     sign = ctx.sign(p)
     if sign == POSITIVE:
         return constant(1)
     if sign == NEGATIVE:
         return constant(-1)
+    if sign == NONZERO:
+        return absolute(ctx, p) * power(ctx, p, Fraction(-1), typed=False)
     return poly(Atom("sign", p))
 
 

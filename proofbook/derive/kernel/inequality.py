@@ -69,12 +69,7 @@ MOST_GOALS = 60
 
 
 def prove_inequality(
-    relation: str,
-    left: sp.Expr,
-    right: sp.Expr,
-    domain: Domain,
-    least: int = 1,
-    cites: Sequence[Cited] = (),
+    relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, cites: Sequence[Cited] = ()
 ) -> Certificate:
     """A certificate that ``left relation right`` on ``domain``; raises ``NotProved`` with a reason."""
     if relation not in ("<=", "<", ">=", ">"):
@@ -82,7 +77,8 @@ def prove_inequality(
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
     strict = relation in ("<", ">")
     return over_settings(
-        least, lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting, cites)
+        domain.least,
+        lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting, cites),
     )
 
 
@@ -98,12 +94,19 @@ def _inequality_in(
     ctx, reader = context_of(domain, setting, lower, upper)
     missing = take_facts(ctx, reader, domain, cites)
     below, above = reader.read(lower), reader.read(upper)
+    difference = above - below
+    if isinstance(lower, sp.Sum) and isinstance(upper, sp.Sum) and lower.limits == upper.limits:
+        # term by term, as they are typed: the two sums apart may hide the sign of what they add up
+        terms = sp.Add(upper.function, sp.Mul(-1, lower.function, evaluate=False), evaluate=False)
+        joined = reader.read(sp.Sum(terms, *upper.limits))
+        if ctx.sign(joined) <= (POSITIVE if strict else NONNEGATIVE):
+            difference = joined
     conditions = discharge(ctx, setting.excluded)
     if missing is not None:
         raise missing
     search = Search()
     ctx.oracle = False  # from here on z3 is asked about whole goals only
-    if not _shown_by_cases(search, ctx, above - below, strict):
+    if not _shown_by_cases(search, ctx, difference, strict):
         raise NotProved("no chain of moves leads to a lemma")
     return {
         "kind": "inequality",

@@ -2,10 +2,11 @@
 
 The box of a domain is where a statement is sampled; what is proved should be said for more. So a statement is
 tried first on the widest domain with the same signs ("wide": a range above zero becomes all positive numbers,
-one with both signs all real numbers) and then on the box as it is typed, ends included. The relations in
-``where`` always hold.
+one with both signs all real numbers) and then on the box as it is typed, ends included. A range that is said
+exactly (``reals(...)``) is neither widened nor cut: it is the one on which a statement is proved. The
+relations in ``where`` always hold.
 
-A ladder stands for every size from ``least`` on, 1 unless more is said.
+A ladder stands for every size from its ``least`` on, and never for fewer.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from fractions import Fraction
 
 import sympy as sp
 
-from proofbook.derive.domain import Domain, Integers, Ladder, Simplex
+from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.algebra import Atom, Poly, poly
 from proofbook.derive.kernel.context import UNBOUNDED, Context, Interval
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.reading import Reader
 from proofbook.derive.kernel.satisfiability import sign_by_z3
+from proofbook.derive.ranges import Integers, Ladder, Reals, Simplex, exact
 
 _DRAWS = 12  # points, to find one at which hypotheses hold clearly
 _ROOM = sp.Rational(1, 10**15)
@@ -49,6 +51,8 @@ class Setting:
 
 def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple[Context, Reader]:
     """The facts of a domain, and a reader for the expressions that speak of it."""
+    if setting.least > domain.least:
+        raise NotProved(f"the statement is made from size {domain.least} on, not from {setting.least}")
     _check_names(domain, expressions)
     _inhabited(domain)
     ctx = Context(ask=sign_by_z3)
@@ -85,20 +89,38 @@ def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple
         if ctx.size is not None:
             ctx.inside[symbols[index]] = poly(ctx.size)
     ctx.whole, ctx.simplex = frozenset(whole), frozenset(simplex)
+    said = {key: kind for key, kind in domain.ranges.items() if isinstance(kind, Reals)}
+    ctx.exact = frozenset(map(_name, said))
+    without_zero = [key for key, kind in said.items() if kind.nonzero]
+    ctx.nonzero_entries = frozenset(_name(key) for key in without_zero if key in domain.vectors)
+    ctx.nonzero_entries |= {name for name, interval in ctx.entries.items() if 0 not in interval.sign()}
+    ctx.distinct = frozenset(map(_name, domain.distinct))
+    # entries that differ are not all zero, and there is one entry at least
+    ctx.nonzero = frozenset(map(_name, domain.nonzero)) | ctx.distinct | ctx.nonzero_entries
     reader = Reader(ctx, symbols, frozenset(domain.vectors))
     ctx.hypotheses = (
-        tuple(h for relation in domain.where for h in _hypotheses(reader, relation)) + setting.excluded
+        *(h for relation in domain.where for h in _hypotheses(reader, relation)),
+        *((poly(symbols[key]), "!=") for key in without_zero if key in symbols),
+        *setting.excluded,
     )
     ctx.forget()
     return ctx, reader
 
 
+def _name(key: sp.Basic) -> str:
+    """What the kernel calls a scalar or a vector."""
+    return str(key.label if isinstance(key, sp.IndexedBase) else key)
+
+
 def _interval(name: str, kind: object, setting: Setting) -> Interval:
+    if isinstance(kind, Reals):
+        # an end that is infinite, or no fraction, is no bound: more than is claimed, never less
+        a, b = (Fraction(int(x.p), int(x.q)) if x.is_Rational else None for x in (kind.low, kind.high))
+        return Interval(a, b, kind.low_open, kind.high_open)
     if isinstance(kind, Integers):
         low, high = sp.Integer(kind.low), sp.Integer(kind.high)
     elif isinstance(kind, tuple):
-        # a decimal is the number it is written as
-        low, high = (sp.Rational(str(x)) if isinstance(x, (float, sp.Float)) else sp.sympify(x) for x in kind)
+        low, high = map(exact, kind)
     else:
         raise NotProved(f"no rule takes {kind} for a range")
     if not (low.is_Rational and high.is_Rational):
@@ -195,6 +217,7 @@ def _check_declared(key: sp.Basic, kind: object) -> None:
             symbol.is_prime,
             symbol.is_composite,
             symbol.is_zero,
+            symbol.is_zero is False and _holds_zero_inside(kind),
             not whole and symbol.is_integer,
             not whole and (symbol.is_rational or symbol.is_irrational),
             not whole and (symbol.is_algebraic or symbol.is_transcendental),
@@ -209,7 +232,17 @@ def _check_declared(key: sp.Basic, kind: object) -> None:
             raise NotProved(f"{symbol} is declared to be what its range does not imply")
 
 
+def _holds_zero_inside(kind: object) -> bool:
+    """Whether 0 lies in a range, and is no end of a plain one: that belongs to it only where it can."""
+    if isinstance(kind, (Ladder, Simplex)) or isinstance(kind, Reals) and kind.nonzero:
+        return False
+    low, high = _ends(kind)
+    return bool(low < 0 < high) or isinstance(kind, Reals) and not (kind.is_positive or kind.is_negative)
+
+
 def _ends(kind: object) -> tuple[sp.Expr, sp.Expr]:
+    if isinstance(kind, Reals):
+        return kind.low, kind.high
     if isinstance(kind, Integers):
         return sp.Integer(kind.low), sp.Integer(kind.high)
     assert isinstance(kind, tuple)

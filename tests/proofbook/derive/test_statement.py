@@ -12,6 +12,7 @@ from proofbook.derive import (
     indices,
     integers,
     ladder,
+    reals,
     simplex,
     size,
     vector,
@@ -77,6 +78,12 @@ DOMAINS = [
     Domain({x: (-1, Rational(1, 2)), y: (0.1, 2)}, where=[x < y, sp.And(x > -1, sp.Ne(y, 1))]),
     Domain({lam: (0, 3), s: (-2, 2), p: simplex(), n: ladder(2, 3, 7)}, each=(i, j)),
     Domain({n: integers(1, 9), x: (0, sp.pi)}),
+    Domain({x: reals(above=0, attack=(0.1, 2)), y: reals(attack=(-1, 1), nonzero=True)}),
+    Domain(
+        {s: reals(at_least=0, below=sp.pi), p: simplex(), n: ladder(2, 3, least=2)},
+        nonzero=(s,),
+        distinct=(p,),
+    ),
 ]
 
 
@@ -87,6 +94,8 @@ def test_a_domain_is_read_back(domain):
     again = Reader([key, *entry] for key, entry in writer.names.items()).domain(text)
     assert list(again.ranges) == list(domain.ranges) and again.size == domain.size
     assert tuple(again.where) == tuple(domain.where) and tuple(again.each) == tuple(domain.each)
+    assert again.least == domain.least
+    assert (len(again.nonzero), len(again.distinct)) == (len(domain.nonzero), len(domain.distinct))
     second = Writer()
     assert (second.domain(again), second.names) == (text, writer.names)
 

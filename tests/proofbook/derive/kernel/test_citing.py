@@ -219,7 +219,8 @@ def test_only_proofs_are_cited():
 def test_every_kind_of_fact_is_asked_for_when_citing():
     """A new kind of fact that a proof may use has to be shown where it is cited, in ``citing``."""
     facts = {"scalars", "entries", "simplex", "whole", "size", "hypotheses", "inside"}
-    search = {"conditions", "signed", "moving", "oracle", "ask"}
+    facts |= {"nonzero_entries", "nonzero", "distinct"}
+    search = {"exact", "conditions", "signed", "moving", "oracle", "ask"}
     assert {f.name for f in fields(Context) if not f.name.startswith("_")} == facts | search
 
 
