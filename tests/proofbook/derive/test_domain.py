@@ -23,6 +23,9 @@ from proofbook.derive import (
     size,
     vector,
 )
+from proofbook.derive.recheck import recheck
+from proofbook.display import digest
+from proofbook.names import EQUATION_MIME
 
 n = size("n")
 (i,) = indices("i")
@@ -173,3 +176,21 @@ def test_a_formula_is_computed_whatever_its_domain_says():
     )
     assert mean.lambdify([a], "mpmath")([mp.mpf(1), mp.mpf(2)]) == 3
     assert Domain({x: (Rational(1, 10), 1)}).least == 1 and domain.least == 2
+
+
+def test_what_a_domain_says_is_read_again_from_the_page():
+    """From size 2 on and for a row that is not constant: with one word less the proof does not stand."""
+    spread = n * Sum(a[i] ** 2, (i, 1, n)) - Sum(a[i], (i, 1, n)) ** 2
+    domain = Domain({a: reals(**BOX), n: ladder(2, 3, least=2)}, distinct=(a,))
+    step = eq(n / spread + 1 / spread, "it is not zero")
+    made = Derivation("eq-spread", (n + 1) / spread, step, domain=domain)
+    data = made._repr_mimebundle_()
+    assert [line.problem for line in recheck("eq-spread", {"eq-spread": data})] == [None]
+    record = data[EQUATION_MIME]
+    assert "(distinct a)" in record["domain"]
+    for said, instead in (("(distinct a)", "(nonzero a)"), ("(Tuple 2 3) 2)", "(Tuple 2 3) 1)")):
+        assert said in record["domain"]
+        other = {**record, "domain": record["domain"].replace(said, instead)}
+        other["digest"] = digest(other, data["text/plain"])
+        lines = recheck("eq-spread", {"eq-spread": {**data, EQUATION_MIME: other}})
+        assert any(line.problem for line in lines)
