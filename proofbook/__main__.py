@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--json", action="store_true", help="print one JSON object")
 
+    commands.add_parser("table", help="follow the steps of an earlier edition in book/proof-table.json")
     commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt")
     book = commands.add_parser("book", help="execute, check and build")
     for command in (execute, check, book):

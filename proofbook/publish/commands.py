@@ -6,7 +6,7 @@ from json import dumps as as_json
 from pathlib import Path
 
 from proofbook.files import alone
-from proofbook.publish import checking, proofs, site, template
+from proofbook.publish import checking, followed, proofs, site, template
 from proofbook.publish import execute as executing
 from proofbook.publish import lint as linting
 from proofbook.publish.book import Book
@@ -78,6 +78,19 @@ def status(*, root: Path, executed: bool, json: bool) -> int:
         print(f"{heading.replace('_', ' ')}:")
         for name, count in found[heading].items():
             print(f"  {count:4} {name}")
+    return 0
+
+
+def table(*, root: Path) -> int:
+    """Write what became of the steps of an earlier edition, as the stored outputs say it now."""
+    book = Book(root)
+    if not followed.listed(book):
+        print(f"there is no book/{followed.FILE} to go on with", file=sys.stderr)
+        return 1
+    changed = followed.write(book)
+    print(f"book/{followed.FILE} {'written' if changed else 'is as it was'}")
+    found = followed.in_short(followed.followed(book))
+    print(", ".join(f"{count} {name}" for name, count in found.items()))
     return 0
 
 

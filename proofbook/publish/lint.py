@@ -10,7 +10,7 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, execute
+from proofbook.publish import checking, execute, followed
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, jupyter_format, load
 
@@ -283,6 +283,21 @@ def stored_notebooks(book: Book) -> Iterator[str]:
             yield f"{path}: the file holds an editor's traces; {_AGAIN}"
 
 
+def proof_table(book: Book) -> Iterator[str]:
+    """The table of what became of an earlier edition's steps says what the stored outputs say."""
+    if book.executed:
+        return
+    rows = followed.listed(book)
+    for row, now in zip(rows, followed.followed(book)):
+        if now["how"] == "gone":
+            yield f"{followed.FILE}: {row['label']}, step {row['step']}, has gone: name what stands instead"
+        elif row != now:
+            yield (
+                f"{followed.FILE}: {row['label']}, step {row['step']}, is {now['is']} by now; "
+                "run `python -m proofbook table`"
+            )
+
+
 def strays(book: Book) -> Iterator[str]:
     """No page lies in the book without being part of it."""
     for file in sorted((book.root / "book").rglob("*")):
@@ -306,6 +321,7 @@ CHECKS = (
     permalinks,
     unchecked_cells,
     stored_notebooks,
+    proof_table,
     strays,
 )
 

@@ -1,5 +1,6 @@
 """What the displayed steps of a book rest on, counted from the records that its outputs carry."""
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,12 @@ class DisplayedStep:
     docname: str
     label: str
     number: int
+    relation: str
+    line: str
     strategy: str
     detail: str
     evidence: str | None
+    lemmas: tuple[str, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -32,13 +36,42 @@ def steps(book: Book) -> list[DisplayedStep]:
     """Every displayed step of the book, in reading order."""
     return [
         DisplayedStep(
-            page.docname, equation["label"], number, step["strategy"], step["detail"], step.get("evidence")
+            docname=page.docname,
+            label=equation["label"],
+            number=number,
+            relation=step["relation"],
+            line=step["latex"],
+            strategy=step["strategy"],
+            detail=step["detail"],
+            evidence=step.get("evidence"),
+            lemmas=_lemmas(step.get("certificate")),
         )
         for page in book.pages.values()
         for equation in page.equations
         for number, step in enumerate(equation["steps"], start=1)
         if step["strategy"] != "definition"
     ]
+
+
+_FACTS = ("sign", "hypothesis", "lower end of its range", "upper end of its range")
+"""What a proof is given that is no lemma: facts of the domain."""
+
+
+def _lemmas(certificate: str | None) -> tuple[str, ...]:
+    """The lemmas that a proof was given, by their names in its certificate."""
+    data = {} if certificate is None else json.loads(certificate)
+    parts = [data, *(data[side] for side in ("below", "above") if side in data)]
+    facts = [text for part in parts for move, text in part.get("moves", []) if move == "fact"]
+    names = [text.rpartition(" 0: ")[2] for text in facts if " 0: " in text]
+    return tuple(dict.fromkeys(name for name in names if name not in _FACTS))
+
+
+def by_label(book: Book) -> dict[str, list[DisplayedStep]]:
+    """The displayed steps of each equation of the book."""
+    found: dict[str, list[DisplayedStep]] = {}
+    for step in steps(book):
+        found.setdefault(step.label, []).append(step)
+    return found
 
 
 def status(book: Book) -> dict[str, Any]:
@@ -48,7 +81,8 @@ def status(book: Book) -> dict[str, Any]:
         book: read with its stored or its executed outputs.
 
     Returns:
-        ``steps``, ``proved``, ``by_rule``, ``evidence`` (by kind) and ``definitions``.
+        ``steps``, ``proved``, ``by_rule``, ``evidence`` (by kind), ``assumptions`` (by label, how many steps
+        are proved from each), ``lemmas`` (how many proofs were given each) and ``definitions``.
     """
     every = steps(book)
     definitions = sum(
@@ -62,5 +96,7 @@ def status(book: Book) -> dict[str, Any]:
         "proved": sum(step.proved for step in every),
         "by_rule": dict(Counter(step.rule for step in every if step.proved).most_common()),
         "evidence": dict(Counter(step.strategy for step in every if not step.proved).most_common()),
+        "assumptions": {},
+        "lemmas": dict(Counter(lemma for step in every for lemma in step.lemmas).most_common()),
         "definitions": definitions,
     }

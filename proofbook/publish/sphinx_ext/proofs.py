@@ -2,7 +2,7 @@
 
 from docutils import nodes
 
-from proofbook.publish import proofs
+from proofbook.publish import followed, proofs
 from proofbook.publish.sphinx_ext.base import BookDirective, Cell
 
 
@@ -37,3 +37,29 @@ class EvidenceList(BookDirective):
         if not rows:
             return [nodes.paragraph("", "Every displayed step is proved.")]
         return [self.table(["Step", "What speaks for it", "Why there is no proof"], rows, "evidence")]
+
+
+class ProofTable(BookDirective):
+    """What became of each step that an earlier edition displayed."""
+
+    def run(self) -> list[nodes.Node]:
+        self.depend()
+        found = followed.followed(self.book)
+        rows: list[list[Cell]] = [
+            [
+                f"{row['label']}.{row['step']}",
+                row["was"],
+                row["is"],
+                self.inline("{eq}`%s`, step %s" % tuple(row["where"].rsplit(".", 1))) if row["where"] else "",
+                row["how"],
+            ]
+            for row in found
+        ]
+        short = followed.in_short(found)
+        words = (
+            f"Of {short['steps']} steps, {short['proved then']} of which were called symbolic, "
+            f"{short['proved']} are proved by now, {short['as they stood']} of them with the line "
+            f"as it stood; {short['evidence']} are shown as evidence."
+        )
+        headings = ["Step", "Rested on", "Is", "Now at", "Line"]
+        return [nodes.paragraph("", words), self.table(headings, rows, "proof-table", stacks=False)]
