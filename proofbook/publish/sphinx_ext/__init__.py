@@ -9,7 +9,7 @@ from typing import Any
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
-from proofbook.publish.sphinx_ext import assets, freshness, reference
+from proofbook.publish.sphinx_ext import assets, dependencies, freshness, reference
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
 from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
 from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
@@ -43,5 +43,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
         app.add_directive(name, directive)
     assets.connect(app)
     freshness.connect(app)
+    dependencies.connect(app)
     reference.connect(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

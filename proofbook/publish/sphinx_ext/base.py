@@ -9,6 +9,7 @@ from sphinx import addnodes
 from sphinx.util.docutils import SphinxDirective
 
 from proofbook.names import verdict_class
+from proofbook.publish import followed
 from proofbook.publish.book import RUNS_FILE, Book
 
 Cell = str | nodes.Node | Sequence[nodes.Node]
@@ -24,8 +25,8 @@ def files_of(book: Book, docname: str | None = None) -> list[Path]:
     """The files whose change makes a page stale that shows one chapter, or (None) the whole book."""
     notebooks = [book.root / path for path, page in book.pages.items() if docname in (None, page.docname)]
     settings = book.settings
-    others = [book.root / RUNS_FILE, book.folder / settings.sources.file, *book.data_files]
-    return notebooks + [path for path in others if path.is_file()]
+    others = [book.root / RUNS_FILE, book.folder / settings.sources.file, book.folder / followed.FILE]
+    return notebooks + [path for path in (*others, *book.data_files) if path.is_file()]
 
 
 class BookDirective(SphinxDirective):

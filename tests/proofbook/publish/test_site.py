@@ -1,5 +1,6 @@
 """The website, built from the fixture book with every warning an error, and what it never asks for."""
 
+import json
 import re
 import subprocess
 import sys
@@ -56,6 +57,21 @@ def test_equations_are_numbered_and_reached_from_other_pages(html):
     assert 'id="equation-eq-entropy"' in page and 'href="#equation-eq-entropy"' in page
     assert re.search(r'<span class="eqno">\(1\.1\)', page) or re.search(r'<span class="eqno">\(1\)', page)
     assert 'href="8823-attention-scale.html#equation-eq-entropy"' in ledger
+
+
+def test_what_rests_on_what_lies_beside_the_pages(html):
+    graph = json.loads((html / "proof-graph.json").read_text(encoding="utf-8"))
+    nodes = {node["id"]: node for node in graph["nodes"]}
+    assert nodes["eq-wide"] == {
+        "id": "eq-wide",
+        "kind": "equation",
+        "page": "book/8823-attention-scale",
+        "steps": 1,
+        "proved": 1,
+    }
+    assert nodes["8823-C1"]["verdict"] == "holds"
+    assert {"from": "8823-C1", "to": "eq-entropy"} in graph["edges"]
+    assert {edge[end] for edge in graph["edges"] for end in edge} <= nodes.keys()
 
 
 @pytest.mark.parametrize(
