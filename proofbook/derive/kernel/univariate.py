@@ -40,7 +40,7 @@ from proofbook.derive.kernel.context import (
     Interval,
 )
 from proofbook.derive.kernel.errors import NotProved
-from proofbook.derive.kernel.forms import power, substitute, tidy
+from proofbook.derive.kernel.forms import logarithm, power, substitute, tidy
 from proofbook.derive.kernel.sampling import fails_somewhere, points
 
 MOST_DERIVATIVES = 7
@@ -70,7 +70,7 @@ def in_one_variable(prover: Prover, ctx: Context, p: Poly, strict: bool) -> bool
     """
     if any(a.kind not in SMOOTH or a.kind == "fn" and a.args[0] not in CONTINUOUS for a in walk(p)):
         return False
-    goals = _Goals(prover)
+    goals, p = _Goals(prover), _by_conjugates(ctx, p)
     for ready, q, how in _in_fewer_variables(ctx, p, strict):
         for symbol in _real_symbols(ready, q):
             goals.trail = []
@@ -249,6 +249,28 @@ class _Goals:
     def _by(self, name: str, p: Poly) -> bool:
         self.trail.append((name, p.key))
         return True
+
+
+def _by_conjugates(ctx: Context, p: Poly) -> Poly:
+    """The same form with log(R + Q) = log(R^2 - Q^2) - log(R - Q), for a square root R.
+
+    R + Q is positive, as it stands in a logarithm; R - Q is shown to be, and so is their product. Where R + Q
+    vanishes at an end of the domain, its logarithm now says how.
+    """
+    values = {}
+    for log in sorted((a for a in p.atoms() if a.kind == "log"), key=lambda a: a.key):
+        inner = as_poly(log.args[0])
+        root = Poly({m: c for m, c in inner.terms.items() if any(_is_root(a, e) for a, e in m)})
+        rest = inner - root
+        if len(root.terms) == 1 and rest:
+            product, other = root * root - rest * rest, root - rest
+            if ctx.sign(product) == POSITIVE == ctx.sign(other):
+                values[log] = logarithm(ctx, product, False) - logarithm(ctx, other, False)
+    return _substituted(ctx, p, values) if values else p
+
+
+def _is_root(atom: Atom, exponent: Fraction) -> bool:
+    return atom.kind in ("group", "prime") and exponent.denominator == 2
 
 
 def _in_fewer_variables(
