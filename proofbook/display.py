@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from proofbook.names import EQUATION_MIME
 SCHEMA = 2
 PROVED = "proved"
 DEFINITION = "definition"
+ASSUMPTION = "assumption"
 _SYMBOL = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx", ":=": ":="}
 
 
@@ -155,6 +157,11 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
         elif row.strategy == DEFINITION:
             if row.mark or row.certificate or row.evidence:
                 yield f"line {number} is a definition and is marked as a step"
+        elif row.strategy == ASSUMPTION:
+            if row.certificate or row.evidence or row.by or len(rows) > 1:
+                yield f"line {number} is an assumption and is marked as a step"
+            elif not re.fullmatch(r"Assumption [1-9]\d*", row.mark):
+                yield f"line {number} is an assumption with the mark {row.mark!r}"
         elif (row.strategy == PROVED) != (row.evidence is None):
             yield f"line {number} is neither proved nor shown as evidence"
         elif row.strategy == PROVED and row.certificate is None:
@@ -165,6 +172,17 @@ def faults(data: Mapping[str, Any]) -> Iterator[str]:
             yield f"line {number} has the mark {row.mark!r}, which is not what it rests on"
 
 
+def plain_text(
+    label: str, start: str, rows: Sequence[Row], lines: Sequence[str], bounds: Sequence[str | None] = (None,)
+) -> str:
+    """A derivation as it is shown where nothing better can be, from its lines and bounds in plain text."""
+    shown = [f"{label}: {start}"]
+    for row, line, within in zip(rows, lines, bounds):
+        bound = "" if within is None else f"{within}; "
+        shown.append(f"  {row.relation} {line}   [{row.reason}; {bound}{row.strategy}: {row.detail}]")
+    return "\n".join(shown)
+
+
 def _aligned(start: str, rows: Sequence[Row]) -> str:
     lines = []
     for k, row in enumerate(rows):
@@ -172,6 +190,8 @@ def _aligned(start: str, rows: Sequence[Row]) -> str:
         sign, tick = _SYMBOL[row.relation], r"\checkmark\,"
         if row.evidence is not None:
             sign, tick = rf"\overset{{\circ}}{{{sign}}}", r"\circ\,\textsf{evidence: }"
+        if row.strategy == ASSUMPTION:
+            sign, tick = rf"\overset{{\mathsf{{A}}}}{{{sign}}}", ""
         mark = rf"\;{{\scriptsize{tick}{_text(row.mark, 'textsf')}}}" if row.mark else ""
         bound = "" if row.within is None else rf"\text{{; }}{row.within}"
         lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{bound}{_cited(row.cites)}{mark}")

@@ -1,6 +1,7 @@
 """Derivations that prove themselves: formulas as data, verified when built, shown as what was verified."""
 
 from proofbook.derive.answers import Answer, check_answer
+from proofbook.derive.assumption import Assumption, assume
 from proofbook.derive.citation import cite
 from proofbook.derive.definition import Definition, define, unfold
 from proofbook.derive.derivation import Derivation, Step, approx, eq, evidence, ge, gt, le, lt
@@ -14,6 +15,7 @@ from proofbook.derive.strategies import Regime, Verified
 
 __all__ = [
     "Answer",
+    "Assumption",
     "Definition",
     "Derivation",
     "DerivationError",
@@ -28,6 +30,7 @@ __all__ = [
     "Verified",
     "WrongRate",
     "approx",
+    "assume",
     "check_answer",
     "cite",
     "define",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel import Certificate, Cited
+from proofbook.derive.kernel import Certificate, Cited, assumptions_of
 from proofbook.derive.strategies import PROVED, Verified
 
 if TYPE_CHECKING:
@@ -82,11 +82,12 @@ class Proved:
         if vectors := [key for key in at if isinstance(key, sp.IndexedBase)]:
             raise ValueError(f"a vector stands for itself where it is cited: leave out {vectors}")
         first, last = steps
-        opened, least = set(), 1
+        opened, least, assumptions = set(), 1, set()
         for k in range(first - 1, last):
             parts = self.certificates[k]
             if parts is None:
                 raise ValueError(f"{self.label}, step {k + 1}, is not proved, so nothing can rest on it")
+            assumptions |= {*assumptions_of(parts)}
             for part in [parts["below"], parts["above"]] if parts["kind"] == "approximation" else [parts]:
                 opened |= {(str(name), str(end)) for name, end in part["setting"]["open ends"]}
                 least = max(least, part["setting"]["least size"])
@@ -100,6 +101,7 @@ class Proved:
             least=least,
             at=tuple((key, sp.sympify(value)) for key, value in at.items()),
             within=self.within[first - 1],
+            assumptions=tuple(sorted(assumptions)),
         )
 
 

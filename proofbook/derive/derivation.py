@@ -10,15 +10,16 @@ from typing import Any
 import sympy as sp
 
 from proofbook.derive import proving, strategies
-from proofbook.derive.domain import Domain
-from proofbook.derive.errors import DerivationError
-from proofbook.derive.kernel import Cited
+from proofbook.derive.assumption import Assumption, check_together
+from proofbook.derive.domain import Domain, Point
+from proofbook.derive.errors import DerivationError, Refuted, Undecided
+from proofbook.derive.kernel import Cited, assumptions_of, citations_in
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.remainder import Within
 from proofbook.derive.statement import Writer
 from proofbook.derive.strategies import Regime, Verified
-from proofbook.display import Row, Statement, bundle
+from proofbook.display import Row, Statement, bundle, plain_text
 
 RELATIONS = ("=", "<=", ">=", "<", ">", "~")
 
@@ -155,6 +156,7 @@ class Derivation:
         start: the first line.
         steps: the lines after it, made by ``eq``, ``le``, ``ge``, ``lt``, ``gt`` and ``approx``.
         domain: the values for which all of it is claimed.
+        given: assumptions that its proofs may use; a step that is proved without them is.
         digits: to how many digits the two sides of an equality are compared, 15 at least.
 
     Raises:
@@ -177,7 +179,15 @@ class Derivation:
         proofbook.derive.errors.Refuted: eq-wrong, step 1 (multiply out): 6.34... is not 4.82... at x = 1.5193
     """
 
-    def __init__(self, label: str, start: sp.Expr, *steps: Step, domain: Domain, digits: int = 50):
+    def __init__(
+        self,
+        label: str,
+        start: sp.Expr,
+        *steps: Step,
+        domain: Domain,
+        given: Sequence[Assumption] = (),
+        digits: int = 50,
+    ):
         if not re.fullmatch(r"eq(-[a-zA-Z0-9]+)+", label):
             raise ValueError(f"the label of an equation is 'eq-' and words joined by hyphens, got {label!r}")
         if digits < 15:
@@ -185,10 +195,33 @@ class Derivation:
         if not steps:
             raise ValueError("a derivation has at least one step")
         self.label, self.start, self.steps, self.domain = label, _formula(start), steps, domain
-        self.digits = digits
-        self.verified: tuple[Verified, ...] = tuple(self._verify(k) for k in range(len(steps)))
+        self.digits, self.given = digits, tuple(given)
+        numbers = {number for step in steps for cited in step.by for number in cited.assumptions}
+        if missing := numbers - {one.count for one in given}:
+            raise ValueError(f"what {label} cites rests on assumption {sorted(missing)}: name it in given=")
+        if given:
+            if any(step.evidence is not None for step in steps):
+                raise ValueError("evidence rests on no assumption: state it apart")
+            check_together(given, domain)
+        found = tuple(self._verify(k) for k in range(len(steps)))
+        self.verified: tuple[Verified, ...] = found
+        if given and not any(assumptions_of(v.certificate or {}) for v in found):
+            raise ValueError(f"{label} is proved without what it is given: leave that out")
 
     def _verify(self, k: int) -> Verified:
+        """What a step rests on: no assumption, if it can be helped."""
+        if self.given:
+            try:
+                return self._settle(k, self.steps[k].by, None)
+            except (Refuted, Undecided):
+                pass
+        facts = [one.cited for one in self.given]
+        return self._settle(k, (*self.steps[k].by, *facts), self._assumed_at if self.given else None)
+
+    def _assumed_at(self, n: int, point: Point) -> bool:
+        return all(one.holds_at(self.domain, n, point) for one in self.given)
+
+    def _settle(self, k: int, cites: tuple[Cited, ...], where: proving.Where | None) -> Verified:
         step = self.steps[k]
         before = self.steps[k - 1].expression if k else self.start
         seed = f"{self.label}/{k}"
@@ -204,11 +237,17 @@ class Derivation:
                 seed=seed,
                 digits=self.digits,
                 skip=step.skip,
-                cites=step.by,
+                cites=cites,
+                where=where,
             )
         except DerivationError as error:
             error.args = (f"{self.label}, step {k + 1} ({step.because}): {error.args[0]}",)
             raise
+
+    def _cites(self, step: Step, verified: Verified) -> list[Cited]:
+        """What the proof of a step was given, the assumptions among it."""
+        labels = {citation["label"] for citation in citations_in(verified.certificate or {})}
+        return [*step.by, *(one.cited for one in self.given if one.label in labels)]
 
     @property
     def last(self) -> sp.Expr:
@@ -245,30 +284,21 @@ class Derivation:
                 detail=verified.detail,
                 evidence=step.evidence,
                 within=None if step.within is None else step.within.latex(),
-                cites=tuple(dict.fromkeys(cited.label for cited in step.by)),
+                cites=tuple(dict.fromkeys(cited.label for cited in cites)),
                 formula=writer.formula(step.expression),
                 bounds=_bounds(writer, step.within),
-                by=tuple(writer.citation(cited.label, cited.steps, cited.at) for cited in step.by),
+                by=tuple(writer.citation(cited.label, cited.steps, cited.at) for cited in cites),
                 certificate=None if verified.certificate is None else dict(verified.certificate),
             )
             for step, verified in zip(self.steps, self.verified)
+            for cites in (self._cites(step, verified),)
         ]
-        lines = [(step.expression, step.within) for step in self.steps]
-        plain = plain_text(self.label, self.start, rows, lines)
+        lines = [f"{step.expression}" for step in self.steps]
+        bounds = [None if step.within is None else f"{step.within}" for step in self.steps]
+        plain = plain_text(self.label, str(self.start), rows, lines, bounds)
         statement = Statement(start, domain, writer.names)
         return bundle(self.label, latex(self.start), rows, plain, statement)
 
 
 def _bounds(writer: Writer, within: Within | None) -> tuple[str, ...]:
     return () if within is None else (writer.formula(within.below), writer.formula(within.above))
-
-
-def plain_text(
-    label: str, start: sp.Expr, rows: Sequence[Row], lines: Sequence[tuple[sp.Expr, Within | None]]
-) -> str:
-    """A derivation as it is shown where nothing better can be."""
-    shown = [f"{label}: {start}"]
-    for row, (line, within) in zip(rows, lines):
-        bound = "" if within is None else f"{within}; "
-        shown.append(f"  {row.relation} {line}   [{row.reason}; {bound}{row.strategy}: {row.detail}]")
-    return "\n".join(shown)

@@ -8,7 +8,7 @@ What it cannot prove is undecided, and stops the book, unless the author says ``
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import mpmath as mp
@@ -22,6 +22,7 @@ from proofbook.derive.kernel import (
     Certificate,
     Cited,
     NotProved,
+    assumptions_of,
     prove_approximation,
     prove_equality,
     prove_inequality,
@@ -32,6 +33,8 @@ from proofbook.derive.ranges import Simplex
 from proofbook.derive.remainder import Within, check_size
 from proofbook.derive.second_route import NoValue, Value, compare, needed, value
 from proofbook.derive.strategies import DIGITS, PROVED, Regime, Verified
+
+Where = Callable[[int, Point], bool]
 
 _POINTS = 3  # of each size, for the attack on what was typed
 _ROUTE_DIGITS = 9  # what ``second_route.compare`` asks for
@@ -50,6 +53,7 @@ def settle(
     digits: int,
     skip: Sequence[str] = (),
     cites: Sequence[Cited] = (),
+    where: Where | None = None,
 ) -> Verified:
     """What ``left relation right`` rests on.
 
@@ -65,6 +69,7 @@ def settle(
         digits: to how many digits evidence compares two sides.
         skip: kinds of evidence not to try.
         cites: proved statements that the proof may use.
+        where: tells the points at which it is claimed, where assumptions are among what is cited.
 
     Returns:
         A proof, or the evidence that was asked for.
@@ -78,10 +83,10 @@ def settle(
     if latex(left) == latex(right):
         raise EmptyStep("both lines print alike: show what the step does, or leave it out")
     if within is not None:
-        return _bounded(left, right, within, domain, regime, seed, digits, cites)
+        return _bounded(left, right, within, domain, regime, seed, digits, cites, where)
     told = 0
     if regime is None:
-        told = _attack(relation, left, right, domain, seed)
+        told = _attack(relation, left, right, domain, seed, where)
         if evidence is not None and relation != "=":
             # the search for an inequality's proof may be long, and it has been in vain before
             why, found = "", None
@@ -113,12 +118,20 @@ def _proof(
             certificate = prove_inequality(relation, left, right, domain, cites=cites)
     except NotProved as error:
         return str(error), None
-    return "", Verified(PROVED, proved_mark(domain), proved_for(domain, certificate), certificate=certificate)
+    return "", Verified(
+        PROVED, proved_mark(domain, certificate), proved_for(domain, certificate), certificate=certificate
+    )
 
 
-def proved_mark(domain: Domain) -> str:
-    """What is printed beside a proof: from which size on it holds, where that is not the first."""
-    return "proved" if domain.least == 1 else rf"proved for ${latex(domain.size)}\ge{domain.least}$"
+def proved_mark(domain: Domain, certificate: Certificate) -> str:
+    """What is printed beside a proof: from which size on it holds, if not the first, and what it assumes."""
+    mark = "proved" if domain.least == 1 else rf"proved for ${latex(domain.size)}\ge{domain.least}$"
+    return mark + _from_assumptions(certificate)
+
+
+def _from_assumptions(certificate: Certificate) -> str:
+    numbers = assumptions_of(certificate)
+    return f" from Assumption {' and '.join(map(str, numbers))}" if numbers else ""
 
 
 def proved_for(domain: Domain, certificate: Certificate) -> str:
@@ -127,7 +140,8 @@ def proved_for(domain: Domain, certificate: Certificate) -> str:
     if domain.size is not None and domain.sizes != (0,):
         least = f" >= {domain.least}" if domain.least > 1 else ""
         every = f"every {domain.size}{least} and "
-    return f"proved for {every}every value of its domain, by {certificate['rule']}"
+    assuming = _from_assumptions(certificate)
+    return f"proved{assuming} for {every}every value of its domain, by {certificate['rule']}"
 
 
 def _bounded(
@@ -139,6 +153,7 @@ def _bounded(
     seed: str,
     digits: int,
     cites: Sequence[Cited],
+    where: Where | None,
 ) -> Verified:
     """A proof that ``left`` is at least ``right - below`` and at most ``right + above``.
 
@@ -150,7 +165,7 @@ def _bounded(
         WrongRate: the rate of the regime is not met, or the bound is not smaller than what it stands beside.
     """
     sides = ((">=", within.lowest(right)), ("<=", within.highest(right)))
-    told = [_attack(relation, left, side, domain, seed) for relation, side in sides]
+    told = [_attack(relation, left, side, domain, seed, where) for relation, side in sides]
     check_size(right, within, domain, regime, seed)
     measured = None if regime is None else strategies.approximation(left, right, domain, regime)
     try:
@@ -161,12 +176,10 @@ def _bounded(
         raise Undecided(
             f"the bound of the error is not proved ({error}); no counterexample was found"
         ) from error
-    detail = proved_for(domain, certificate)
+    mark, detail = proved_mark(domain, certificate), proved_for(domain, certificate)
     if measured is None:
-        return Verified(PROVED, proved_mark(domain), detail, certificate=certificate)
-    return Verified(
-        PROVED, proved_mark(domain), f"{measured.detail}; {detail}", measured.numbers, certificate
-    )
+        return Verified(PROVED, mark, detail, certificate=certificate)
+    return Verified(PROVED, mark, f"{measured.detail}; {detail}", measured.numbers, certificate)
 
 
 def _evidence(
@@ -201,7 +214,9 @@ def at_least_named(side: sp.Expr, domain: Domain) -> sp.Expr:
     return at_size(side, domain, 0, operations=False)
 
 
-def _attack(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, seed: str) -> int:
+def _attack(
+    relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, seed: str, where: Where | None
+) -> int:
     """Compare both sides as they were typed at a few points of every size; how many could tell.
 
     Raises:
@@ -209,6 +224,8 @@ def _attack(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, seed: 
     """
     told = 0
     for n, at, sides, point in _places(left, right, domain, seed):
+        if where is not None and not where(n, point):
+            continue
         try:
             here = _numbers(domain, point, n)
             one, other = (value(side, here) for side in sides)

@@ -14,9 +14,9 @@ from typing import Any
 
 import sympy as sp
 
+from proofbook.derive.assumption import assumed
 from proofbook.derive.citation import Proved
 from proofbook.derive.definition import Quantity
-from proofbook.derive.derivation import plain_text
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel import Cited, NotProved, check
 from proofbook.derive.latex import latex
@@ -24,7 +24,7 @@ from proofbook.derive.proving import proved_for, proved_mark
 from proofbook.derive.readback import Reader
 from proofbook.derive.remainder import Within
 from proofbook.derive.statement import Unreadable
-from proofbook.display import DEFINITION, Row, faults
+from proofbook.display import ASSUMPTION, DEFINITION, Row, faults, plain_text
 from proofbook.names import EQUATION_MIME
 
 
@@ -92,7 +92,8 @@ class _Equation:
             self._as_definition(data["text/plain"])
             return
         self.domain: Domain = self.reader.domain(record["domain"])
-        plain = plain_text(self.label, self.lines[0], self.rows, list(zip(self.lines[1:], self.within)))
+        bounds = [None if within is None else str(within) for within in self.within]
+        plain = plain_text(self.label, str(self.lines[0]), self.rows, list(map(str, self.lines[1:])), bounds)
         if plain != data["text/plain"]:
             raise _Refused("the plain text is not what is stated")
 
@@ -139,7 +140,7 @@ class _Equation:
         check(certificate, left, right, self.domain, bounds, cites)
         said = proved_for(self.domain, certificate)
         if (
-            row.mark != proved_mark(self.domain)
+            row.mark != proved_mark(self.domain, certificate)
             or row.detail != said
             and not (within and row.detail.endswith(f"; {said}"))
         ):
@@ -152,6 +153,9 @@ class _Equation:
         there = _Equation(book[label])
         if there.rows[0].strategy == DEFINITION or not 1 <= steps[0] <= steps[1] <= len(there.rows):
             raise _Refused(f"{label} has no steps {steps[0]} to {steps[1]}")
+        if there.rows[0].strategy == ASSUMPTION:
+            (row,), (left, right) = there.rows, there.lines
+            return assumed(label, int(row.mark.split()[1]), row.relation, (left, right), there.domain)
         proved = Proved(
             label=label,
             lines=there.lines,

@@ -61,8 +61,9 @@ def proved(derivation: Derivation, text: str | None = None) -> Evidence:
     kind = _KIND_OF_STRATEGY[derivation.strategy]
     if kind == "proof" and any(step.relation == "~" for step in derivation.steps):
         kind = "remainder"
+    given = "".join(f", from Assumption {one.count}" for one in derivation.given)
     how = derivation.verified[-1].detail if len(derivation.verified) == 1 else f"weakest step: {kind}"
-    return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}")
+    return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}{given}")
 
 
 def measured(text: str, error: Any, *, below: float) -> Evidence:

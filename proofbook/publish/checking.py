@@ -21,6 +21,7 @@ class Report:
     proved: int = 0
     evidence: int = 0
     definitions: int = 0
+    assumptions: int = 0
     failures: list[str] = field(default_factory=list)
 
 
@@ -68,8 +69,14 @@ def check(book: Book, jobs: int | None = None) -> Report:
             if problem is not None:
                 failures.append(f"{label}, step {number}: {problem}" if number else f"{label}: {problem}")
             else:
-                counts[said if said in ("proved", "definition") else "evidence"] += 1
-    return Report(counts["proved"], counts["evidence"], counts["definition"], failures)
+                counts[said if said in ("proved", "definition", "assumption") else "evidence"] += 1
+    return Report(
+        proved=counts["proved"],
+        evidence=counts["evidence"],
+        definitions=counts["definition"],
+        assumptions=counts["assumption"],
+        failures=failures,
+    )
 
 
 def _circle(book: Mapping[str, Shown]) -> list[str] | None:

@@ -57,7 +57,7 @@ def check(*, root: Path, executed: bool, jobs: int | None) -> int:
         print(failure)
     print(
         f"{report.proved} steps proved again, {report.evidence} shown as evidence, "
-        f"{report.definitions} definitions, {len(report.failures)} failures"
+        f"{report.definitions} definitions, {report.assumptions} assumptions, {len(report.failures)} failures"
     )
     return 1 if report.failures else 0
 

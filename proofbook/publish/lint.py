@@ -10,7 +10,7 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, execute, followed
+from proofbook.publish import checking, execute, followed, proofs
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, jupyter_format, load
 
@@ -283,6 +283,15 @@ def stored_notebooks(book: Book) -> Iterator[str]:
             yield f"{path}: the file holds an editor's traces; {_AGAIN}"
 
 
+def assumptions(book: Book) -> Iterator[str]:
+    """Assumptions are numbered 1, 2, 3 in reading order, and something is proved from each."""
+    for number, one in enumerate(proofs.assumptions(book), start=1):
+        if one.number != number:
+            yield f"{one.docname}, {one.label}: Assumption {one.number} is the book's number {number}"
+        if not one.steps:
+            yield f"{one.docname}, {one.label}: nothing is proved from Assumption {one.number}"
+
+
 def proof_table(book: Book) -> Iterator[str]:
     """The table of what became of an earlier edition's steps says what the stored outputs say."""
     if book.executed:
@@ -321,6 +330,7 @@ CHECKS = (
     permalinks,
     unchecked_cells,
     stored_notebooks,
+    assumptions,
     proof_table,
     strays,
 )

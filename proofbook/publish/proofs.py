@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from proofbook.display import ASSUMPTION, DEFINITION
 from proofbook.publish.book import Book
 
 
@@ -21,6 +22,7 @@ class DisplayedStep:
     detail: str
     evidence: str | None
     lemmas: tuple[str, ...] = ()
+    assumptions: tuple[int, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -45,11 +47,43 @@ def steps(book: Book) -> list[DisplayedStep]:
             detail=step["detail"],
             evidence=step.get("evidence"),
             lemmas=_lemmas(step.get("certificate")),
+            assumptions=_assumptions(step.get("certificate")),
         )
         for page in book.pages.values()
         for equation in page.equations
         for number, step in enumerate(equation["steps"], start=1)
-        if step["strategy"] != "definition"
+        if step["strategy"] not in (DEFINITION, ASSUMPTION)
+    ]
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """An assumption that the book displays; ``steps`` says how many are proved from it."""
+
+    docname: str
+    label: str
+    number: int
+    because: str
+    detail: str
+    steps: int
+
+
+def assumptions(book: Book) -> list[Assumed]:
+    """The assumptions of the book, in reading order."""
+    used = Counter(number for step in steps(book) for number in step.assumptions)
+    return [
+        Assumed(
+            docname=page.docname,
+            label=equation["label"],
+            number=(number := int(step["mark"].split()[-1])),
+            because=step["reason"],
+            detail=step["detail"],
+            steps=used[number],
+        )
+        for page in book.pages.values()
+        for equation in page.equations
+        for step in equation["steps"]
+        if step["strategy"] == ASSUMPTION
     ]
 
 
@@ -59,11 +93,21 @@ _FACTS = ("sign", "hypothesis", "lower end of its range", "upper end of its rang
 
 def _lemmas(certificate: str | None) -> tuple[str, ...]:
     """The lemmas that a proof was given, by their names in its certificate."""
-    data = {} if certificate is None else json.loads(certificate)
-    parts = [data, *(data[side] for side in ("below", "above") if side in data)]
-    facts = [text for part in parts for move, text in part.get("moves", []) if move == "fact"]
+    facts = [text for part in _parts(certificate) for move, text in part.get("moves", []) if move == "fact"]
     names = [text.rpartition(" 0: ")[2] for text in facts if " 0: " in text]
     return tuple(dict.fromkeys(name for name in names if name not in _FACTS))
+
+
+def _assumptions(certificate: str | None) -> tuple[int, ...]:
+    """The numbers of the assumptions that a proof rests on."""
+    cites = [cited for part in _parts(certificate) for cited in part.get("cites", [])]
+    return tuple(sorted({number for cited in cites for number in cited.get("assumptions", [])}))
+
+
+def _parts(certificate: str | None) -> list[dict[str, Any]]:
+    """A certificate and, of an approximation's, those of its two bounds."""
+    data = {} if certificate is None else json.loads(certificate)
+    return [data, *(data[side] for side in ("below", "above") if side in data)]
 
 
 def by_label(book: Book) -> dict[str, list[DisplayedStep]]:
@@ -86,7 +130,7 @@ def status(book: Book) -> dict[str, Any]:
     """
     every = steps(book)
     definitions = sum(
-        step["strategy"] == "definition"
+        step["strategy"] == DEFINITION
         for page in book.pages.values()
         for equation in page.equations
         for step in equation["steps"]
@@ -96,7 +140,7 @@ def status(book: Book) -> dict[str, Any]:
         "proved": sum(step.proved for step in every),
         "by_rule": dict(Counter(step.rule for step in every if step.proved).most_common()),
         "evidence": dict(Counter(step.strategy for step in every if not step.proved).most_common()),
-        "assumptions": {},
+        "assumptions": {one.label: one.steps for one in assumptions(book)},
         "lemmas": dict(Counter(lemma for step in every for lemma in step.lemmas).most_common()),
         "definitions": definitions,
     }

@@ -9,7 +9,7 @@ is called.
 
 from proofbook.derive.kernel.approximation import prove_approximation
 from proofbook.derive.kernel.certificate import check
-from proofbook.derive.kernel.citing import Cited
+from proofbook.derive.kernel.citing import Cited, assumptions_of, citations_in
 from proofbook.derive.kernel.equality import Certificate, prove_equality
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.inequality import prove_inequality
@@ -18,7 +18,9 @@ __all__ = [
     "Certificate",
     "Cited",
     "NotProved",
+    "assumptions_of",
     "check",
+    "citations_in",
     "prove_approximation",
     "prove_equality",
     "prove_inequality",

@@ -7,7 +7,7 @@ proved for the values that it is cited at; then its two ends, with these values 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class Cited:
         least: the least size they hold for.
         at: an expression of the citing statement for symbols of the cited one; others stand for themselves.
         within: for an approximation, ``~``, what bounds the first line less the last from below and above.
+        assumptions: the numbers of the assumptions that it rests on, or is.
     """
 
     label: str
@@ -47,6 +48,7 @@ class Cited:
     least: int
     at: tuple[tuple[sp.Symbol, sp.Expr], ...]
     within: tuple[sp.Expr, sp.Expr] | None = None
+    assumptions: tuple[int, ...] = ()
 
 
 Fact = tuple[Poly, str]
@@ -184,6 +186,20 @@ def citation_data(cites: Sequence[Cited]) -> list[dict[str, Any]]:
             "lines": [str(line) for line in cite.lines],
             "within": [str(bound) for bound in cite.within or ()],
             "at": {str(symbol): str(value) for symbol, value in cite.at},
+            **({"assumptions": list(cite.assumptions)} if cite.assumptions else {}),
         }
         for cite in cites
     ]
+
+
+def citations_in(certificate: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What a proof cites, that of an approximation for either of its bounds."""
+    parts = [certificate, *(certificate[side] for side in ("below", "above") if side in certificate)]
+    return [citation for part in parts for citation in part.get("cites", [])]
+
+
+def assumptions_of(certificate: Mapping[str, Any]) -> tuple[int, ...]:
+    """The numbers of the assumptions that a proof rests on, those of what it cites among them."""
+    return tuple(
+        sorted({k for citation in citations_in(certificate) for k in citation.get("assumptions", ())})
+    )

@@ -13,7 +13,7 @@ from proofbook.publish.sphinx_ext import assets, dependencies, freshness, refere
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
 from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
 from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
-from proofbook.publish.sphinx_ext.proofs import EvidenceList, ProofCounts, ProofTable
+from proofbook.publish.sphinx_ext.proofs import AssumptionList, EvidenceList, ProofCounts, ProofTable
 from proofbook.publish.sphinx_ext.records import Benchmarks, RecordedRuns
 
 __all__ = ["DIRECTIVES", "setup"]
@@ -28,6 +28,7 @@ DIRECTIVES: dict[str, type[Directive]] = {
     "verdict-legend": VerdictLegend,
     "proof-counts": ProofCounts,
     "evidence": EvidenceList,
+    "assumptions": AssumptionList,
     "proof-table": ProofTable,
     "recorded-runs": RecordedRuns,
     "benchmarks": Benchmarks,

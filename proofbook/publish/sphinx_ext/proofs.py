@@ -39,6 +39,24 @@ class EvidenceList(BookDirective):
         return [self.table(["Step", "What speaks for it", "Why there is no proof"], rows, "evidence")]
 
 
+class AssumptionList(BookDirective):
+    """Every assumption, why it is made, and how many steps are proved from it."""
+
+    def run(self) -> list[nodes.Node]:
+        self.depend()
+        rows: list[list[Cell]] = [
+            [
+                self.inline(f"Assumption {one.number}, {{eq}}`{one.label}`"),
+                self.inline(one.because),
+                str(one.steps),
+            ]
+            for one in proofs.assumptions(self.book)
+        ]
+        if not rows:
+            return [nodes.paragraph("", "The book proves nothing from an assumption.")]
+        return [self.table(["Assumption", "Why", "Steps from it"], rows, "assumptions")]
+
+
 class ProofTable(BookDirective):
     """What became of each step that an earlier edition displayed."""
 

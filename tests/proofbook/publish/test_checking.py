@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import sympy as sp
 
+from proofbook.derive import Derivation, Domain, assume, eq
 from proofbook.names import EQUATION_MIME
-from proofbook.publish import checking, commands, lint
+from proofbook.publish import checking, commands, graph, lint, proofs
 from proofbook.publish.book import Book
 
 ROOT = Path(__file__).parents[3]
@@ -77,7 +79,9 @@ def test_the_command_says_what_it_found_and_fails_with_its_exit_status(root):
     command = [sys.executable, "-m", "proofbook", "--root", str(root), "check", "--jobs", "2"]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout == "2 steps proved again, 0 shown as evidence, 0 definitions, 0 failures\n"
+    assert (
+        ran.stdout == "2 steps proved again, 0 shown as evidence, 0 definitions, 0 assumptions, 0 failures\n"
+    )
     change(root, "eq-wide", CHANGES["certificate"])
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 1
@@ -98,3 +102,37 @@ def test_citations_in_a_circle_are_a_failure(root):
     change(root, "eq-entropy", lambda data: step(data).update(cites=["eq-wide"]))
     (failure,) = checking.check(Book(root), 1).failures
     assert "cited in a circle" in failure
+
+
+def with_an_assumption(root, count):
+    """Put an assumption, and what is proved from it, behind the fixture's equations."""
+    x, y = sp.symbols("x y", real=True)
+    box = Domain({x: (1, 2), y: (1, 9)})
+    law = assume(count, sp.Eq(y, x**2), "a law", label="eq-law", domain=box, witness={x: 1, y: 1})
+    made = Derivation("eq-from", x * y, eq(x**3, "by the law"), domain=box, given=(law,))
+    path = root / CHAPTER
+    notebook = json.loads(path.read_text())
+    cell = next(c for c in notebook["cells"] if "eq-wide" in json.dumps(c.get("outputs", [])))
+    for shown in (law, made):
+        cell["outputs"].append(
+            {**cell["outputs"][0], "data": json.loads(json.dumps(shown._repr_mimebundle_()))}
+        )
+    path.write_text(json.dumps(notebook))
+
+
+def test_assumptions_are_counted_checked_and_numbered(root):
+    with_an_assumption(root, 1)
+    book = Book(root)
+    assert checking.check(book, 1) == checking.Report(proved=3, assumptions=1)
+    found = proofs.status(book)
+    assert found["assumptions"] == {"eq-law": 1} and (found["steps"], found["proved"]) == (3, 3)
+    assert list(lint.assumptions(book)) == []
+    nodes = {node["id"]: node["kind"] for node in graph.graph(book)["nodes"]}
+    assert nodes["eq-law"] == "assumption"
+    assert {"from": "eq-from", "to": "eq-law"} in graph.graph(book)["edges"]
+
+
+def test_an_assumption_out_of_turn_is_a_complaint(root):
+    with_an_assumption(root, 2)
+    (complaint,) = lint.assumptions(Book(root))
+    assert "is the book's number 1" in complaint
