@@ -161,7 +161,7 @@ class Search:
             return not strict and self._by("zero", p)
         if ctx.sign(p) <= (POSITIVE if strict else NONNEGATIVE):
             return self._by("sign", p)
-        key = (p.key + f"|{len(ctx.hypotheses)}", strict)
+        key = (p.key + f"|{len(ctx.hypotheses)}|{simple}", strict)
         if depth > DEEPEST or key in self.tried or self.goals >= MOST_GOALS:
             return False
         self.tried.add(key)
@@ -280,7 +280,14 @@ def _compare_powers(search: Search, ctx: Context, p: Poly, strict: bool, depth: 
     return search.shown(ctx, u - constant(1), strict, depth)
 
 
-def _isolate_logarithm(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+def _isolate_by_facts(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A logarithm is bounded if its argument is, by what is cited: tried before anything is searched for."""
+    return bool(ctx.hypotheses) and _isolate_logarithm(search, ctx, p, strict, depth, simple=True)
+
+
+def _isolate_logarithm(
+    search: Search, ctx: Context, p: Poly, strict: bool, depth: int, simple: bool = False
+) -> bool:
     """c log u + r >= 0 with c > 0 if u >= e^(-r/c); with c < 0 if u <= e^(-r/c)."""
     logs = sorted((a for a in p.atoms() if a.kind == "log"), key=lambda a: a.key)
     for log in logs:
@@ -302,7 +309,7 @@ def _isolate_logarithm(search: Search, ctx: Context, p: Poly, strict: bool, dept
             continue
         bound = exponential(ctx, -(rest * power(ctx, c, Fraction(-1), typed=False)))
         turn = 1 if sign == POSITIVE else -1
-        if search.shown(ctx, (inner - bound).scaled(turn), strict, depth):
+        if search.shown(ctx, (inner - bound).scaled(turn), strict, depth, simple):
             return True
     return False
 
@@ -548,6 +555,7 @@ _MOVES = (
     ("logarithms", _compare_logarithms),
     ("exponentials", _compare_powers),
     ("products", _compare_products),
+    ("isolated logarithm", _isolate_by_facts),
     ("calculus", _calculus),
     ("attained", _attained),
     ("a mean for the maximum", _mean_for_maximum),
