@@ -1,6 +1,7 @@
-"""The graph of what rests on what, written beside the built pages."""
+"""Data written beside the built pages: the graph of what rests on what, and the record of every equation."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,25 @@ from proofbook.files import write_whole
 from proofbook.publish import graph
 from proofbook.publish.sphinx_ext.base import book_of
 
+RECORDS = "certificates"
+"""The folder of the site in which each equation has its statement, its certificates and its digest."""
+
 
 def connect(app: Sphinx) -> None:
-    """Write the graph when the pages are built."""
+    """Write them when the pages are built."""
     app.connect("build-finished", _write)
 
 
 def _write(app: Any, exception: Exception | None) -> None:
-    if exception is None and app.builder.format == "html":
-        content = json.dumps(graph.graph(book_of(app)), ensure_ascii=False, indent=1)
-        write_whole(Path(app.outdir) / graph.FILE, content.encode())
+    if exception is not None or app.builder.format != "html":
+        return
+    site, book = Path(app.outdir), book_of(app)
+    _as_json(site / graph.FILE, graph.graph(book))
+    shutil.rmtree(site / RECORDS, ignore_errors=True)
+    for page in book.pages.values():
+        for equation in page.equations:
+            _as_json(site / RECORDS / f"{equation['label']}.json", equation)
+
+
+def _as_json(path: Path, data: Any) -> None:
+    write_whole(path, json.dumps(data, ensure_ascii=False, indent=1).encode())

@@ -70,6 +70,8 @@ def test_what_rests_on_what_lies_beside_the_pages(html):
         "proved": 1,
     }
     assert nodes["8823-C1"]["verdict"] == "holds"
+    record = json.loads((html / "certificates/eq-wide.json").read_text(encoding="utf-8"))
+    assert record["steps"][0]["certificate"] and record["digest"]
     assert {"from": "8823-C1", "to": "eq-entropy"} in graph["edges"]
     assert {edge[end] for edge in graph["edges"] for end in edge} <= nodes.keys()
 
