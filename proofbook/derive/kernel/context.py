@@ -262,6 +262,11 @@ class Context:
             return self._sign_at(_as_poly(atom.args[0]) - constant(1))
         if kind == "fn" and atom.args[0] in POSITIVE_FUNCTIONS:
             return POSITIVE
+        if kind == "fn" and atom.args[0] == "erf" and not any(_orders(atom)):
+            # odd and increasing
+            arguments = atom.args[1]
+            assert isinstance(arguments, tuple)
+            return self._sign_at(_as_poly(arguments[0]))
         sign = self.interval(atom).sign()
         return sign - ZERO if kind == "entry" and atom.args[0] in self.nonzero_entries else sign
 

@@ -35,7 +35,6 @@ from proofbook.derive.kernel.context import (
     POSITIVE,
     WANTED,
     Context,
-    Interval,
 )
 from proofbook.derive.kernel.equality import (
     Certificate,
@@ -62,6 +61,7 @@ from proofbook.derive.kernel.products import log_gaps
 from proofbook.derive.kernel.sampling import Point, fails_somewhere, points
 from proofbook.derive.kernel.satisfiability import Question, cleared, gather
 from proofbook.derive.kernel.setting import Setting, context_of
+from proofbook.derive.kernel.slopes import all_shown, by_slope
 from proofbook.derive.kernel.univariate import in_one_variable
 
 DEEPEST = 6
@@ -147,6 +147,8 @@ class Search:
     tried: set[tuple[str, bool]] = field(default_factory=set)
     goals: int = 0
     trail: list[tuple[str, str]] = field(default_factory=list)
+    sloping: bool = False  # whether the goal is a slope, or a start, of one that is shown by its slope
+    whole: Poly | None = None  # the goal of the move that is made, before it was stripped
     samples: dict[int, tuple[Context, list[Point]]] = field(default_factory=dict)
 
     def shown(self, ctx: Context, p: Poly, strict: bool, depth: int, simple: bool = False) -> bool:
@@ -154,7 +156,8 @@ class Search:
         if ctx.sign(p) <= (POSITIVE if strict else NONNEGATIVE):
             return self._by("sign", p)
         try:
-            p = _stripped(ctx, tidy(ctx, p), strict)
+            whole = tidy(ctx, p)
+            p = _stripped(ctx, whole, strict)
         except NotProved:
             return False
         if is_zero(ctx, p):
@@ -169,7 +172,7 @@ class Search:
             return False
         self.goals += 1
         for name, move in _MOVES[:SIMPLE] if simple else _MOVES:
-            mark = len(self.trail)
+            mark, self.whole = len(self.trail), whole
             try:
                 if move(self, ctx, p, strict, depth + 1):
                     return self._by(name, p)
@@ -457,79 +460,9 @@ def _tangent(
     slope = differentiate(ctx, substitute(ctx, body, {entry: poly(moving)}), moving)
     slope = substitute(ctx, slope, {moving: mean})
     # any slope will do that has a value and is the same for all terms
-    if contains(slope, index) or not _all_shown(ctx, earlier):
+    if contains(slope, index) or not all_shown(ctx, earlier):
         return False
     return search.shown(ctx, body - slope * (poly(entry) - mean), strict, depth + 1, simple=True)
-
-
-def _by_slope(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
-    """p >= 0 from a base point on: there it is not negative, and its slope is not negative from there on.
-
-    The facts used on the way are those of the whole interval between the base point and the end of the range;
-    relations that tie the variable are dropped, since they need not hold on the way.
-    """
-    if depth > 3:
-        return False
-    symbols = sorted({a for a in walk(p) if a.kind == "sym" and a not in ctx.whole}, key=lambda a: a.key)
-    for symbol in symbols:
-        known = ctx.interval(symbol)
-        if known.low is None:
-            continue
-        for base in dict.fromkeys((Fraction(0), Fraction(1), known.low)):
-            if base > known.low:
-                continue
-            wider = _widened(ctx, symbol, Interval(base, known.high, False, known.high_strict))
-            try:
-                if not _defined(wider, p):
-                    continue
-                start = substitute(wider, p, {symbol: constant(base)})
-                moving = wider.fresh("var")
-                wider.scalars[moving] = Interval(base, known.high, False, known.high_strict)
-                slope = differentiate(wider, substitute(wider, p, {symbol: poly(moving)}), moving)
-                slope = substitute(wider, slope, {moving: poly(symbol)})
-                if not _all_shown(wider):
-                    continue
-                if strict and known.low == base and not known.low_strict:
-                    strict_start, strict_slope = True, False
-                else:
-                    strict_start, strict_slope = strict, False
-                if search.shown(wider, start, strict_start, depth + 1) and search.shown(
-                    wider, slope, strict_slope, depth + 1
-                ):
-                    return True
-            except NotProved:
-                continue
-    return False
-
-
-def _widened(ctx: Context, symbol: Atom, interval: Interval) -> Context:
-    free = tuple(h for h in ctx.hypotheses if not contains(h[0], symbol))
-    return ctx.variant(scalars={**ctx.scalars, symbol: interval}, hypotheses=free, signed=[])
-
-
-def _all_shown(ctx: Context, earlier: int = 0) -> bool:
-    return all(ctx.sign(c.value) <= WANTED[c.relation] for c in ctx.conditions[earlier:])
-
-
-def _defined(ctx: Context, p: Poly) -> bool:
-    """Whether every atom of a normal form has a value, and every power is one, in this context."""
-    for mono in p.terms:
-        for atom, e in mono:
-            base = as_poly(atom.args[0]) if atom.kind == "group" else poly(atom)
-            sign = ctx.sign(base)
-            if e < 0 and 0 in sign or e.denominator > 1 and -1 in sign:
-                return False
-    for atom in walk(p):
-        if atom.kind == "log" and ctx.sign(as_poly(atom.args[0])) != POSITIVE:
-            return False
-        if atom.kind in ("sum", "extremum", "fn", "abs", "max", "sign", "delta"):
-            return False
-        for part in atom.args:
-            if isinstance(part, Poly) and not _defined(ctx, part):
-                return False
-            if isinstance(part, Mono) and not _defined(ctx, Poly({part: Fraction(1)})):
-                return False
-    return True
 
 
 def _calculus(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
@@ -561,7 +494,7 @@ _MOVES = (
     ("a mean for the maximum", _mean_for_maximum),
     ("isolated logarithm", _isolate_logarithm),
     ("termwise", _termwise),
-    ("slope", _by_slope),
+    ("slope", by_slope),
     ("parts", _parts),
 )
 SIMPLE = 3  # the first moves, which make no sums and no cases
