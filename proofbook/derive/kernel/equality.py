@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -182,7 +183,7 @@ def over_settings(least: int, attempt: Callable[[Setting], Certificate]) -> Cert
         setting = Setting(wide, frozenset(), least)
         for _ in range(MOST_OPENINGS):
             try:
-                return attempt(setting)
+                return renumbered(attempt(setting))
             except Undischarged as error:
                 reasons.append(str(error))
                 ends = frozenset(undefined_ends(error.condition, error.ctx, setting))
@@ -199,6 +200,28 @@ def over_settings(least: int, attempt: Callable[[Setting], Certificate]) -> Cert
                 reasons.append("beyond the budget: nested too deep")
                 break
     raise NotProved("; ".join(dict.fromkeys(reasons)))
+
+
+def renumbered(certificate: Certificate) -> Certificate:
+    """The certificate with its indices and variables counted in the order in which they are met.
+
+    How many names were used up before, in attempts that failed, is nothing that a proof shows.
+    """
+    known: dict[str, dict[str, int]] = {"idx": {}, "var": {}, "free": {}}
+
+    def rename(match: re.Match[str]) -> str:
+        numbers = known[match[1]]
+        return f"{match[1]}({numbers.setdefault(match[2], len(numbers) + 1)})"
+
+    def walked(data: Any) -> Any:
+        if isinstance(data, str):
+            return re.sub(r"\b(idx|var|free)\((\d+)\)", rename, data)
+        if isinstance(data, list):
+            return [walked(part) for part in data]
+        return {key: walked(part) for key, part in data.items()} if isinstance(data, dict) else data
+
+    renamed: Certificate = walked(certificate)
+    return renamed
 
 
 def discharge(ctx: Context, excluded: Excluded = ()) -> list[dict[str, str]]:

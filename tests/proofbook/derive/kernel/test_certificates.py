@@ -8,6 +8,7 @@ from sympy import Sum, exp, log
 
 from proofbook.derive import Domain, indices, ladder, simplex, size, vector
 from proofbook.derive.kernel import NotProved, check, prove_equality, prove_inequality
+from proofbook.derive.kernel.equality import renumbered
 
 n = size("n")
 i, j = indices("i j")
@@ -49,3 +50,11 @@ def test_a_certificate_of_another_statement_is_refused():
 def test_two_runs_give_the_same_certificate():
     one, other = (prove_inequality("<=", ENTROPY, log(n), SHARES) for _ in range(2))
     assert one == other
+
+
+def test_names_in_a_certificate_are_counted_as_they_are_met():
+    moves = [["slope", "1*idx(26)*var(7)"], ["fact", "1*var(9)*idx(4)+1*idx(26) >= 0: why"]]
+    renamed = renumbered({"kind": "inequality", "setting": {"least size": 1}, "moves": moves})
+    assert renamed["moves"] == [["slope", "1*idx(1)*var(1)"], ["fact", "1*var(2)*idx(2)+1*idx(1) >= 0: why"]]
+    assert renamed["setting"] == {"least size": 1}
+    assert renumbered(renamed) == renamed
