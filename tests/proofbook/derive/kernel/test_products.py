@@ -49,7 +49,6 @@ FALSE = {
     "it is reached": ("<", (1 - lam) * lam**m, TOP, SHARE),
     "at another place": ("<=", (1 - lam) * lam**m, m**m / (m + 2) ** (m + 1), SHARE),
     "with lambda beyond 1": (">=", (1 - lam) * lam**m, -TOP, Domain({lam: (1, 3), m: (1, 9)})),
-    "Euler's bound with less": ("<", TOP, Rational(99, 100) / (E * m), COUNT),
     "the tangent where it touches": ("<", log(y), y - 1, Domain({y: (Rational(1, 2), 2)})),
     "a root that is larger": (
         "<=",
