@@ -16,8 +16,7 @@ from experiments.errors import ExperimentError
 from experiments.evaluation import Score
 from experiments.presets import PRESETS
 from experiments.sources import code_digest, sources
-from proofbook.files import write_whole
-from proofbook.ledger import provenance, schema
+from proofbook.ledger import provenance, schema, sums
 
 __all__ = ["Results", "open_results", "read", "record", "validate"]
 
@@ -191,4 +190,4 @@ def open_results(
 
 def record(path: Path, entries: list[dict]) -> None:
     """Write a finished experiment in a fixed order, so that two records can be compared."""
-    write_whole(path, b"".join(_line(entry) for entry in sorted(entries, key=_place)))
+    sums.keep(path, b"".join(_line(entry) for entry in sorted(entries, key=_place)))

@@ -7,6 +7,7 @@ from proofbook.derive.definition import Definition, define, unfold
 from proofbook.derive.derivation import Derivation, Step, approx, eq, evidence, ge, gt, le, lt
 from proofbook.derive.domain import Domain, indices, size, vector
 from proofbook.derive.errors import DerivationError, EmptyStep, Refuted, Undecided, WrongRate
+from proofbook.derive.exercise import Exercise, WrongSolution
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.over import MaxOver, MinOver
@@ -21,6 +22,7 @@ __all__ = [
     "DerivationError",
     "Domain",
     "EmptyStep",
+    "Exercise",
     "MaxOver",
     "MinOver",
     "Refuted",
@@ -29,6 +31,7 @@ __all__ = [
     "Undecided",
     "Verified",
     "WrongRate",
+    "WrongSolution",
     "approx",
     "assume",
     "check_answer",

@@ -17,9 +17,11 @@ class Answer:
 
     right: bool
     why: str
+    given: bool = True
 
     def __repr__(self) -> str:
-        return f"{'Right' if self.right else 'Not yet'}: {self.why}"
+        verdict = "No answer yet" if not self.given else "Right" if self.right else "Not yet"
+        return f"{verdict}: {self.why}"
 
 
 def check_answer(answer: sp.Expr, target: sp.Expr, domain: Domain) -> Answer:

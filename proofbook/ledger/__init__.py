@@ -1,6 +1,6 @@
 """Claims, the evidence for them and the verdicts it allows; records of the runs that established them."""
 
-from proofbook.ledger.claims import Claim, VerdictRefused, claim, listed_claims
+from proofbook.ledger.claims import Claim, Listed, VerdictRefused, claim, listed_claims
 from proofbook.ledger.evidence import (
     Evidence,
     EvidenceFailed,
@@ -13,6 +13,7 @@ from proofbook.ledger.evidence import (
     source,
     violates,
 )
+from proofbook.ledger.formulas import FormulaRefused, Said, said
 from proofbook.ledger.report import Report, agreement, say, show, table
 from proofbook.ledger.run import device
 from proofbook.names import VERDICTS
@@ -22,7 +23,10 @@ __all__ = [
     "Claim",
     "Evidence",
     "EvidenceFailed",
+    "FormulaRefused",
+    "Listed",
     "Report",
+    "Said",
     "VerdictRefused",
     "agreement",
     "attacked",
@@ -34,6 +38,7 @@ __all__ = [
     "listed_claims",
     "measured",
     "proved",
+    "said",
     "say",
     "show",
     "source",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from proofbook.ledger import run
 from proofbook.ledger.evidence import SUPPORTING, Evidence
+from proofbook.ledger.formulas import FormulaRefused, filled, names
 from proofbook.names import CLAIM_MIME, VERDICTS, claim_anchor, verdict_class
 from proofbook.settings import Claims, Settings
 
@@ -89,8 +90,12 @@ def claim(
     *evidence: Evidence,
     condition: str | None = None,
     correction: str | None = None,
+    formulas: Mapping[str, Any] | None = None,
 ) -> Claim:
     """Give a claim its verdict. The statement is that of the book's list; the evidence is already checked.
+
+    The list also says which verdict is expected and which equations it rests on. A cell that comes to another
+    verdict, or that proves it by other equations, is refused: one of the two places is wrong.
 
     A verdict must be earned, and a claim that holds cannot come with a counterexample:
 
@@ -101,6 +106,14 @@ def claim(
     - ``false``: a counterexample;
     - ``empirical``: a source or a measurement.
     - ``open``: a measurement that does not decide, and no counterexample.
+
+    Statement, condition and correction name their formulas, as in ``{{law}}``, and these are printed from
+    ``formulas``: a derivation that is cited, part of one, or what was ``said`` and compared.
+
+    Raises:
+        ValueError: an ID or a verdict that is none, or a claim that is not listed.
+        FormulaRefused: a formula that nothing checked speaks of, or one that no sentence names.
+        VerdictRefused: a verdict that the evidence does not allow, or that the list does not expect.
     """
     if not _form().fits(claim_id):
         raise ValueError(f"claim_id must look like {_form().like}, got {claim_id!r}")
@@ -112,10 +125,24 @@ def claim(
             f"claim_id {claim_id!r} is not listed in the book's claims/ folder: "
             "list it there with its statement"
         )
+    entry = entries[claim_id]
+    if problem := _unexpected(entry, verdict, evidence):
+        raise VerdictRefused(f"{claim_id}: {problem}")
     if problem := _objection(verdict, [e.kind for e in evidence], condition, correction):
         raise VerdictRefused(f"{claim_id} cannot be called {verdict!r}: {problem}")
+    given = formulas or {}
+    derivations = [e.derivation for e in evidence if e.derivation is not None]
+    texts = [text for text in (entry.statement, condition, correction) if text]
+    if idle := sorted(set(given).difference(*map(names, texts))):
+        raise FormulaRefused(f"{claim_id}: no sentence names {', '.join(idle)}")
+    try:
+        statement, condition, correction = (
+            text and filled(text, given, derivations) for text in (entry.statement, condition, correction)
+        )
+    except FormulaRefused as error:
+        raise FormulaRefused(f"{claim_id}: {error}") from error
     run.claimed(claim_id)
-    return Claim(claim_id, entries[claim_id]["statement"], verdict, tuple(evidence), condition, correction)
+    return Claim(claim_id, statement or "", verdict, tuple(evidence), condition, correction)
 
 
 def _objection(
@@ -160,21 +187,60 @@ def _objection(
     return next((problem for met, problem in needs[verdict] if not met), None)
 
 
-def listed_claims(folder: str | Path | None = None) -> dict[str, dict[str, str]]:
-    """The book's claims, ``{id: {"statement": ..., "chapter": ...}}``, from the files in ``claims/``."""
+@dataclass(frozen=True)
+class Listed:
+    """What the book's list says of a claim, before anything is checked."""
+
+    statement: str
+    chapter: str
+    verdict: str
+    rests_on: frozenset[str]
+
+
+def _unexpected(entry: Listed, verdict: str, evidence: Sequence[Evidence]) -> str | None:
+    """How a cell differs from what the list says of its claim; None when it does not."""
+    if verdict != entry.verdict:
+        return f"the cell says {verdict!r}, the list in claims/ {entry.verdict!r}"
+    cited = {e.derivation.label for e in evidence if e.derivation is not None}
+    if missing := sorted(entry.rests_on - cited):
+        return f"the list in claims/ says that it rests on {', '.join(missing)}, which the cell does not cite"
+    if extra := sorted(cited - entry.rests_on):
+        return f"the cell cites {', '.join(extra)}, on which it does not rest by the list in claims/"
+    return None
+
+
+def listed_claims(folder: str | Path | None = None) -> dict[str, Listed]:
+    """The book's claims by ID, from the files in ``claims/``.
+
+    A file names its ``chapter``, and has a table ``[claims]`` of statements, one ``[verdicts]`` of what each
+    is expected to come to, and one ``[rests-on]`` of the equations it is proved by, for those that are.
+
+    Raises:
+        ValueError: a claim that is listed twice or without a verdict, or a table that speaks of no claim.
+    """
     return _listed((Path(folder) if folder else _claims_folder()).resolve())
 
 
 @functools.lru_cache(maxsize=None)
-def _listed(folder: Path) -> dict[str, dict[str, str]]:
-    listed: dict[str, dict[str, str]] = {}
+def _listed(folder: Path) -> dict[str, Listed]:
+    listed: dict[str, Listed] = {}
     for path in sorted(folder.glob("*.toml")):
         with path.open("rb") as file:
             content = tomllib.load(file)
+        verdicts, rests_on = content.get("verdicts", {}), content.get("rests-on", {})
         for claim_id, statement in content["claims"].items():
             if claim_id in listed:
                 raise ValueError(f"{claim_id} is listed twice, the second time in {path.name}")
-            listed[claim_id] = {"statement": statement, "chapter": content["chapter"]}
+            if verdicts.get(claim_id) not in VERDICTS:
+                raise ValueError(
+                    f"{path.name}: [verdicts] must give {claim_id} one of {VERDICTS}, "
+                    f"got {verdicts.get(claim_id)!r}"
+                )
+            equations = frozenset(rests_on.get(claim_id, ()))
+            listed[claim_id] = Listed(statement, content["chapter"], verdicts[claim_id], equations)
+        for name, table in (("verdicts", verdicts), ("rests-on", rests_on)):
+            if strangers := sorted(set(table) - set(content["claims"])):
+                raise ValueError(f"{path.name}: [{name}] speaks of {', '.join(strangers)}, not listed there")
     return listed
 
 

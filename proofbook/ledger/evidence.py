@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,11 @@ class EvidenceFailed(AssertionError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One checked fact: its kind, what was checked in words, and whether it was settled or measured."""
+    """One checked fact: its kind, what was checked in words, and for a proof the derivation."""
 
     kind: str
     text: str
+    derivation: Derivation | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -63,27 +64,71 @@ def proved(derivation: Derivation, text: str | None = None) -> Evidence:
         kind = "remainder"
     given = "".join(f", from Assumption {one.count}" for one in derivation.given)
     how = derivation.verified[-1].detail if len(derivation.verified) == 1 else f"weakest step: {kind}"
-    return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}{given}")
+    return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}{given}", derivation)
 
 
-def measured(text: str, error: Any, *, below: float) -> Evidence:
-    """A measured error and its bound; prints ``error < bound``. The largest entry of an array counts."""
-    _finite_bounds(below=below)
+LOOSEST = 100
+"""A bound is at most so many times what was measured: a wider one says little, and says why it does."""
+
+
+def measured(
+    text: str, error: Any, *, below: float, scale: float = 1.0, loose: str | None = None
+) -> Evidence:
+    """A measured error and its bound; prints ``error < bound``. The largest entry of an array counts.
+
+    Args:
+        text: What was measured, in words.
+        error: The error, a number or an array.
+        below: The bound. It is refused if it is more than ``LOOSEST`` times the error, or of what float64
+            can tell of a quantity of that ``scale``.
+        scale: The size of the quantity that the error is an error of.
+        loose: Why the bound is wider than that; shown beside it.
+
+    Raises:
+        EvidenceFailed: the error is not below its bound, or the bound says too little.
+    """
+    _finite_bounds(below=below, scale=scale)
     value = _largest(error)
     run.note(text, value, below=below)
     if not value < below:
         raise EvidenceFailed(f"{text}: {value:.6g} is not below {below:g}")
-    return Evidence("measured", f"{text}: error < {below:g}")
+    least = max(value, float(np.finfo(np.float64).eps) * abs(scale))
+    _tight(text, below > LOOSEST * least, loose, f"{below:g} is more than {LOOSEST} times {least:.2g}")
+    return Evidence("measured", f"{text}: error < {below:g}{_because(loose)}")
 
 
-def between(text: str, value: Any, low: float, high: float) -> Evidence:
-    """A measured quantity, shown as the interval that it must fall in."""
+def between(text: str, value: Any, low: float, high: float, *, loose: str | None = None) -> Evidence:
+    """A measured quantity, shown as the interval that it must fall in.
+
+    Args:
+        text: What was measured, in words.
+        value: The quantity.
+        low: The lower end.
+        high: The upper end. The interval may be as wide as the quantity is large, and no wider.
+        loose: Why it is wider all the same; shown beside it.
+
+    Raises:
+        EvidenceFailed: the quantity is outside, or the interval says too little.
+    """
     _finite_bounds(low=low, high=high)
     value = _number(value)
     run.note(text, value, low=low, high=high)
     if not low <= value <= high:
         raise EvidenceFailed(f"{text}: {value:.6g} is not in [{low:g}, {high:g}]")
-    return Evidence("measured", f"{text}: in [{low:g}, {high:g}]")
+    wide = high - low > abs(value)
+    _tight(text, wide, loose, f"[{low:g}, {high:g}] is wider than {abs(value):.3g} is large")
+    return Evidence("measured", f"{text}: in [{low:g}, {high:g}]{_because(loose)}")
+
+
+def _tight(text: str, wide: bool, loose: str | None, problem: str) -> None:
+    if loose is not None and not loose.strip():
+        raise ValueError("loose says why a bound is wide")
+    if wide and loose is None:
+        raise EvidenceFailed(f"{text}: the bound says little, {problem}; tighten it, or say loose='why'")
+
+
+def _because(loose: str | None) -> str:
+    return f" ({loose})" if loose else ""
 
 
 def checked(text: str, holds: Any) -> Evidence:

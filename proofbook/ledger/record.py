@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from proofbook.files import write_whole
-from proofbook.ledger import hooks, provenance, run, schema
+from proofbook.ledger import hooks, provenance, run, schema, sums
 from proofbook.ledger.settings import BadSettings, Settings
 from proofbook.ledger.sources import Packages, code_cells
 
@@ -218,7 +217,7 @@ def main(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:  # of jsonschema, which a machine with a device need not have
         print(f"the form of the record was not checked here: {error}")
     out = Path(arguments.out or book / "recorded") / f"{arguments.device.split(':')[0]}.json"
-    write_whole(out, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    sums.keep(out, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
     checks = sum(len(chapter["checks"]) for chapter in data["chapters"])
     print(
         f"recorded {checks} checks of {len(data['chapters'])} chapters "

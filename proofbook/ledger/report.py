@@ -42,18 +42,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence], *, caption: str | No
 def agreement(rows: Sequence[tuple]) -> Report:
     """A table of differences (quantity, difference, bound), each checked against its bound and recorded.
 
+    A fourth entry of a row is the scale of the quantity, as ``measured`` takes it.
+
     The largest entry of a difference counts, as in ``measured``; one that is not below its bound raises, so a
     table that is shown is a table that holds.
 
-    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-12)]).markdown)
+    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-13, 6)]).markdown)
     | quantity | largest difference |
     |---|---|
-    | entropy | < 1e-12 |
+    | entropy | < 1e-13 |
     """
-    for quantity, difference, bound in rows:
-        measured(quantity, difference, below=bound)
+    for quantity, difference, bound, *scale in rows:
+        measured(quantity, difference, below=bound, scale=scale[0] if scale else 1.0)
     return table(
-        ["quantity", "largest difference"], [[quantity, f"< {bound:g}"] for quantity, _, bound in rows]
+        ["quantity", "largest difference"], [[quantity, f"< {bound:g}"] for quantity, _, bound, *_ in rows]
     )
 
 

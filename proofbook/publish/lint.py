@@ -3,8 +3,10 @@
 Each check is a function of a `Book` that yields its complaints, one line each.
 """
 
+import ast
 import re
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,48 @@ def _on_a_source(book: Book, path: Path, card: dict[str, Any], exercises: int) -
             yield f"{path}: the card's {key} is {card[key]!r}, {settings.file} has {source[key]!r}"
 
 
+_EXERCISE = re.compile(r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", re.M)
+_SOLUTION = re.compile(r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)", re.M)
+
+
+def exercises(book: Book) -> Iterator[str]:
+    """Every exercise has a cell for an answer, still empty, before its solution, and that is checked."""
+    for path, notebook in book.notebooks.items():
+        asked: str | None = None  # the exercise that waits for its answer cell
+        solved: str | None = None  # the one whose solution waits for its check
+        for cell in notebook["cells"]:
+            if cell["cell_type"] == "code":
+                if asked is not None and _is_empty_answer(cell["source"]):
+                    asked = None
+                elif asked is None:
+                    solved = None
+                continue
+            events = [(match.start(), "exercise", match[1]) for match in _EXERCISE.finditer(cell["source"])]
+            events += [(match.start(), "solution", match[1]) for match in _SOLUTION.finditer(cell["source"])]
+            for _, kind, label in sorted(events):
+                if solved is not None:
+                    yield f"{path}: the solution of {solved} has no cell that checks it"
+                    solved = None
+                if kind == "exercise":
+                    asked = label
+                elif asked is not None:
+                    yield f"{path}: exercise {label} has no empty cell for an answer before its solution"
+                    asked, solved = None, label
+                else:
+                    solved = label
+        if solved is not None:
+            yield f"{path}: the solution of {solved} has no cell that checks it"
+
+
+def _is_empty_answer(code: str) -> bool:
+    """Whether a cell has the three dots that a reader replaces."""
+    try:
+        nodes = list(ast.walk(ast.parse(code)))
+    except SyntaxError:  # a magic of IPython's
+        return False
+    return any(isinstance(node, ast.Constant) and node.value is ... for node in nodes)
+
+
 def figures(book: Book) -> Iterator[str]:
     """Every figure has a text for those who cannot see it, a caption, and a name to link to."""
     for path, index, cell in book.code_cells():
@@ -205,6 +249,32 @@ def claims(book: Book) -> Iterator[str]:
             yield f"{claim} is listed for {chapter} and checked in {home[claim]}"
     for claim in sorted(set(home) - set(listed)):
         yield f"{claim} is checked in {home[claim]} and not listed in book/claims/"
+
+
+def records(book: Book) -> Iterator[str]:
+    """Records are as they were written, and one that is of a chapter's present code speaks of its claims."""
+    from proofbook.ledger.record import PresentCode
+    from proofbook.ledger.sums import problems
+
+    yield from problems(book.folder / "recorded")
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    code = PresentCode(book.folder)
+    pages = {path.stem: page for path, page in book.pages.items()}
+    for run in book.recorded:
+        device, date = run["environment"]["device"], run["environment"]["date"]
+        if date > today:
+            yield f"the record of {device} is of {date}, a day to come"
+        for chapter in run["chapters"]:
+            name, recorded = chapter["chapter"], chapter["claims"]
+            if name not in pages:
+                yield f"the record of {device} speaks of {name}, which is no chapter"
+                continue
+            measured_for = {check["claim"] for check in chapter["checks"] if "claim" in check}
+            if strangers := sorted(measured_for - set(recorded)):
+                yield f"the record of {device} has checks of {name} for {', '.join(strangers)}, not its own"
+            here = [claim["id"] for claim in pages[name].claims]
+            if chapter["digest"] == code.chapter(name) and recorded != here:
+                yield f"the record of {device} is of {name} as it is, and has other claims than the chapter"
 
 
 def permalinks_of(book: Book) -> list[str]:
@@ -325,8 +395,10 @@ CHECKS = (
     equations,
     typed_verdicts,
     chapter_parts,
+    exercises,
     figures,
     claims,
+    records,
     permalinks,
     unchecked_cells,
     stored_notebooks,

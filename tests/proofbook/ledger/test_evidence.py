@@ -21,6 +21,8 @@ from proofbook.ledger import (
     VERDICTS,
     Evidence,
     EvidenceFailed,
+    FormulaRefused,
+    Listed,
     VerdictRefused,
     agreement,
     attacked,
@@ -32,13 +34,14 @@ from proofbook.ledger import (
     measured,
     proved,
     run,
+    said,
     say,
     show,
     source,
     table,
     violates,
 )
-from proofbook.ledger.claims import CLAIM_MIME
+from proofbook.ledger.claims import CLAIM_MIME, _listed
 from proofbook.ledger.evidence import KINDS
 
 x, y = sp.symbols("x y", real=True)
@@ -46,23 +49,40 @@ UNIT = Domain({x: (1, 2)})
 NAN, INF = math.nan, math.inf
 
 
+def forget_lists():
+    """Let the next look at the list read its files again."""
+    _listed.cache_clear()
+
+
+def list_claims(folder, chapter="one", **verdicts):
+    """List claims in a folder, U1 and 8823-C2 unless others are given."""
+    verdicts = {name.replace("_", "-"): verdict for name, verdict in verdicts.items()}
+    verdicts = verdicts or {"U1": "holds", "8823-C2": "holds under"}
+    words = {"U1": "One is $1$.", "8823-C2": "Two."}
+    lines = [f'{name} = "{words.get(name, "Words.")}"' for name in verdicts]
+    lines += ["[verdicts]", *(f'{name} = "{verdict}"' for name, verdict in verdicts.items())]
+    (folder / f"{chapter}.toml").write_text("\n".join([f'chapter = "{chapter}"', "[claims]", *lines, ""]))
+
+
 @pytest.fixture
 def book(tmp_path, monkeypatch):
     """A book with two listed claims, as the working folder."""
     folder = tmp_path / "book" / "claims"
     folder.mkdir(parents=True)
-    (folder / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One is $1$."\n8823-C2 = "Two."\n')
+    list_claims(folder)
     own = "[claims]\nid = '(?P<source>[0-9]{4})-C[0-9]+|[LMU][0-9]+'\n"
     (tmp_path / "book" / "proofbook.toml").write_text(own)
     monkeypatch.chdir(tmp_path / "book")
     run.collect()
+    forget_lists()
     yield folder
     run.collect()
+    forget_lists()
 
 
 GOOD = {
     "measured": lambda: measured("error", torch.tensor([1e-9, -2e-9]), below=1e-8),
-    "measured scalar": lambda: measured("error", 0.0, below=1e-8),
+    "measured scalar": lambda: measured("error", 0.0, below=1e-14),
     "between": lambda: between("slope", torch.tensor(0.24), 0.2, 0.3),
     "between, at its end": lambda: between("slope", 0.2, 0.2, 0.3),
     "checked": lambda: checked("positive", torch.tensor([1.0, 2.0]) > 0),
@@ -206,7 +226,7 @@ def test_the_ledger_needs_no_torch(tmp_path):
     """With torch out of reach everything imports, and evidence is made of numpy's arrays and of lists."""
     folder = tmp_path / "claims"
     folder.mkdir()
-    (folder / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One."\n')
+    list_claims(folder)
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "import proofbook.ledger, proofbook.ledger.record, proofbook.ledger.schema\n"
@@ -338,6 +358,9 @@ def allowed(verdict, kinds, condition, correction):
 
 def test_verdicts_over_every_combination_of_evidence(book):
     sets = [set(c) for r in range(4) for c in itertools.combinations(KINDS, r)]
+    named = {verdict: f"U{k}" for k, verdict in enumerate(VERDICTS, start=1)}
+    list_claims(book, **{name: verdict for verdict, name in named.items()})
+    forget_lists()
     accepted = 0
     for verdict, kinds, condition, correction in itertools.product(
         VERDICTS, sets, (None, "if"), (None, "instead")
@@ -345,11 +368,11 @@ def test_verdicts_over_every_combination_of_evidence(book):
         evidence = [Evidence(kind, "text") for kind in sorted(kinds)]
         give = {"condition": condition, "correction": correction}
         if allowed(verdict, kinds, bool(condition), bool(correction)):
-            assert claim("U1", verdict, *evidence, **give).verdict == verdict
+            assert claim(named[verdict], verdict, *evidence, **give).verdict == verdict
             accepted += 1
         else:
-            with pytest.raises(VerdictRefused, match="U1 cannot be called"):
-                claim("U1", verdict, *evidence, **give)
+            with pytest.raises(VerdictRefused, match="cannot be called"):
+                claim(named[verdict], verdict, *evidence, **give)
     assert 0 < accepted < len(VERDICTS) * len(sets) * 4
 
 
@@ -399,12 +422,15 @@ def test_claim_shows_and_records_the_same_thing(book):
 def test_numbers_are_filed_under_the_claim_they_were_measured_for(book):
     first = measured("first", 1e-9, below=1e-8)
     claim("U1", "holds", first)
-    claim("8823-C2", "holds", measured("second", 1e-9, below=1e-8), checked("third", True))
+    second = measured("second", 1e-9, below=1e-8)
+    third, without = checked("third", True), violates("fourth", False)
+    claim("8823-C2", "holds under", second, third, without, condition="if")
     notes, claims = run.collect()
     assert [(note["check"], note["claim"]) for note in notes] == [
         ("first", "U1"),
         ("second", "8823-C2"),
         ("third", "8823-C2"),
+        ("fourth", "8823-C2"),
     ]
     assert claims == ["U1", "8823-C2"]
     assert run.collect() == ([], [])
@@ -412,20 +438,20 @@ def test_numbers_are_filed_under_the_claim_they_were_measured_for(book):
 
 def test_listed_claims_come_from_the_folder_at_hand(book, tmp_path, monkeypatch):
     assert listed_claims() == {
-        "U1": {"statement": "One is $1$.", "chapter": "one"},
-        "8823-C2": {"statement": "Two.", "chapter": "one"},
+        "U1": Listed("One is $1$.", "one", "holds", frozenset()),
+        "8823-C2": Listed("Two.", "one", "holds under", frozenset()),
     }
     monkeypatch.chdir(tmp_path)  # from the top of the project as from inside the book
     assert "U1" in listed_claims()
     other = tmp_path / "elsewhere" / "claims"
     other.mkdir(parents=True)
-    (other / "a.toml").write_text('chapter = "a"\n[claims]\nU7 = "Seven."\n')
+    list_claims(other, "a", U7="open")
     monkeypatch.chdir(other.parent)
     assert set(listed_claims()) == {"U7"}
 
 
 def test_claim_listed_twice_is_refused(book):
-    (book / "two.toml").write_text('chapter = "two"\n[claims]\nU1 = "One again."\n')
+    list_claims(book, "two", U1="holds")
     with pytest.raises(ValueError, match="U1 is listed twice, the second time in two.toml"):
         listed_claims(book)
 
@@ -448,17 +474,141 @@ def test_reports_carry_computed_text():
 def test_a_table_of_agreement_is_checked_and_kept_on_record():
     run.collect()
     shown = agreement(
-        [("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-12)]
+        [("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-13, 5)]
     ).markdown
-    assert shown.splitlines()[2:] == ["| first | < 1e-08 |", "| second | < 1e-12 |"]
+    assert shown.splitlines()[2:] == ["| first | < 1e-08 |", "| second | < 1e-13 |"]
     notes, _ = run.collect()
     assert [(note["check"], note["value"], note["below"]) for note in notes] == [
         ("first", 3e-9, 1e-8),
-        ("second", 0.0, 1e-12),
+        ("second", 0.0, 1e-13),
     ]
 
 
 @pytest.mark.parametrize("difference", [1e-8, -2e-8, torch.tensor([0.0, 5e-8]), NAN])
 def test_a_table_with_a_difference_that_is_too_large_is_not_shown(difference):
     with pytest.raises(EvidenceFailed):
-        agreement([("first", 0.0, 1e-8), ("second", difference, 1e-8)])
+        agreement([("first", 0.0, 1e-14), ("second", difference, 1e-8)])
+
+
+LOOSE = {
+    "a bound a thousand times the error": lambda **why: measured("error", 1e-9, below=1e-6, **why),
+    "a bound of ten for an error of rounding": lambda **why: measured("error", 1e-16, below=10, **why),
+    "a bound for an error of none": lambda **why: measured("error", 0.0, below=1e-12, **why),
+    "an interval that holds everything": lambda **why: between("slope", 0.5, 0, 100, **why),
+    "an interval wider than the value": lambda **why: between("slope", -0.5, -1, 0, **why),
+}
+
+
+@pytest.mark.parametrize("name", LOOSE)
+def test_a_bound_that_says_little_is_refused_or_says_why(name):
+    with pytest.raises(EvidenceFailed, match="says little"):
+        LOOSE[name]()
+    assert LOOSE[name](loose="other machines round more").text.endswith("(other machines round more)")
+    with pytest.raises(ValueError, match="loose says why"):
+        LOOSE[name](loose=" ")
+
+
+def test_a_bound_may_be_of_the_rounding_of_the_quantity():
+    assert measured("error", 0.0, below=2e-13, scale=10).kind == "measured"
+    with pytest.raises(EvidenceFailed, match="says little"):
+        measured("error", 0.0, below=2e-13, scale=1)
+
+
+def test_a_cell_must_come_to_the_verdict_of_the_list(book):
+    with pytest.raises(VerdictRefused, match="U1: the cell says 'empirical', the list in claims/ 'holds'"):
+        claim("U1", "empirical", source("su8823", "reported"))
+
+
+def test_a_cell_must_rest_on_the_equations_of_the_list(book):
+    one = Derivation("eq-one", x * (x + 1), eq(x**2 + x, "multiply out"), domain=UNIT)
+    two = Derivation("eq-two", x * (x + 2), eq(x**2 + 2 * x, "multiply out"), domain=UNIT)
+    with (book / "one.toml").open("a") as file:
+        file.write('[rests-on]\nU1 = ["eq-one"]\n')
+    forget_lists()
+    assert claim("U1", "holds", proved(one)).verdict == "holds"
+    with pytest.raises(VerdictRefused, match="rests on eq-one, which the cell does not cite"):
+        claim("U1", "holds", checked("true", True))
+    with pytest.raises(VerdictRefused, match="rests on eq-one, which the cell does not cite"):
+        claim("U1", "holds", proved(two))
+    with pytest.raises(VerdictRefused, match="the cell cites eq-two, on which it does not rest"):
+        claim("U1", "holds", proved(one), proved(two))
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("", r"\[verdicts\] must give U1 one of"),
+        ('[verdicts]\nU1 = "true"\n', "got 'true'"),
+        ('[verdicts]\nU1 = "holds"\nU2 = "holds"\n', r"\[verdicts\] speaks of U2"),
+        ('[verdicts]\nU1 = "holds"\n[rests-on]\nU2 = ["eq-a"]\n', r"\[rests-on\] speaks of U2"),
+    ],
+)
+def test_a_list_without_its_verdicts_is_refused(book, content, message):
+    (book / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One."\n' + content)
+    forget_lists()
+    with pytest.raises(ValueError, match=message):
+        listed_claims()
+
+
+def square():
+    return Derivation(
+        "eq-square",
+        (x + 1) ** 2,
+        eq(x**2 + 2 * x + 1, "multiply out"),
+        le(2 * x**2 + 2, "$2x$ is at most $x^2+1$"),
+        domain=UNIT,
+    )
+
+
+def with_formula(value, *evidence):
+    """A claim whose condition names one formula."""
+    return claim("8823-C2", "holds under", *evidence, condition="if {{law}}", formulas={"law": value})
+
+
+@pytest.fixture
+def resting(book):
+    """The list says that 8823-C2 rests on ``square()``."""
+    with (book / "one.toml").open("a") as file:
+        file.write('[rests-on]\n8823-C2 = ["eq-square"]\n')
+    forget_lists()
+
+
+def test_formulas_in_words_are_printed_from_what_was_proved(resting):
+    whole = square()
+    shown = (proved(whole), violates("case", False))
+    assert with_formula(whole, *shown).condition == r"if $\left(x + 1\right)^{2} \le 2 x^{2} + 2$"
+    assert with_formula(sp.Eq((x + 1) ** 2, x**2 + 2 * x + 1), *shown).condition.count("=") == 1
+    assert with_formula(2 * x**2 + 2 >= (x + 1) ** 2, *shown).condition == (
+        r"if $2 x^{2} + 2 \ge \left(x + 1\right)^{2}$"
+    )
+    assert with_formula(2 * x, *shown).condition == "if $2 x$"
+    law = said(3 * x, x)
+    with pytest.raises(FormulaRefused, match="never compared"):
+        with_formula(law, *shown)
+    found = counterexample("case", stated=law(2.0), found=4, apart=1)
+    assert with_formula(law, found, *shown).condition == "if $3 x$"
+
+
+@pytest.mark.parametrize(
+    "value, message",
+    [
+        ((x - 1) ** 2, "stands in no derivation cited"),
+        (sp.Eq((x + 1) ** 2, x**2 - 2 * x + 1), "no relation that a derivation cited shows"),
+        (sp.Eq((x + 1) ** 2, 2 * x**2 + 2), "no relation"),
+        ((x + 1) ** 2 < 2 * x**2 + 2, "no relation"),
+        ((x + 1) ** 2 >= 2 * x**2 + 2, "no relation"),
+        (x > 1, "no relation"),
+    ],
+)
+def test_a_formula_that_no_proof_holds_is_refused(resting, value, message):
+    with pytest.raises(FormulaRefused, match=message):
+        with_formula(value, proved(square()), violates("case", False))
+
+
+def test_a_formula_of_a_derivation_that_is_not_cited_is_refused(book):
+    with pytest.raises(FormulaRefused, match="eq-square, which the claim does not cite"):
+        with_formula(square(), checked("true", True), violates("case", False))
+    with pytest.raises(FormulaRefused, match="no formula is called law"):
+        claim("8823-C2", "holds under", checked("t", True), violates("c", False), condition="{{law}}")
+    with pytest.raises(FormulaRefused, match="no sentence names law"):
+        claim("U1", "holds", checked("t", True), formulas={"law": x})

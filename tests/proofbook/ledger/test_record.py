@@ -22,7 +22,7 @@ no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="shows what a mac
 
 GOOD = [
     "import torch\nfrom proofbook.ledger import *\nscores = torch.ones(3, device=device())",
-    "claim('U1', 'holds', measured('error', scores - 1, below=1e-6), between('slope', 0.25, 0.2, 0.3))",
+    "claim('U1', 'holds', measured('error', scores - 1, below=1e-14), between('slope', 0.25, 0.2, 0.3))",
     "import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()",
     "found = counterexample('case', stated=1, found=2, apart=0.5)\n"
     "claim('8823-C2', 'false', found, attacked('b', [1.0, 2.0, 3.0]))",
@@ -55,7 +55,10 @@ def write_notebook(path: Path, cells: list[str]) -> Path:
 def book(tmp_path):
     folder = tmp_path / "book"
     (folder / "claims").mkdir(parents=True)
-    (folder / "claims" / "one.toml").write_text('chapter = "one"\n[claims]\nU1 = "One."\n8823-C2 = "Two."\n')
+    (folder / "claims" / "one.toml").write_text(
+        'chapter = "one"\n[claims]\nU1 = "One."\n8823-C2 = "Two."\n'
+        '[verdicts]\nU1 = "holds"\n8823-C2 = "false"\n'
+    )
     (folder / "proofbook.toml").write_text('[record]\npackages = ["lib"]\nhooks = "experiments.hooks"\n')
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "__init__.py").write_text("from lib.a import a\n")
@@ -161,8 +164,8 @@ def test_a_book_that_names_no_hooks_runs_with_python_alone(book):
         book / "one.ipynb",
         [
             "import random\nfrom proofbook.ledger import *",
-            "drawn = between('draw', random.random(), 0, 1)\n"
-            "claim('U1', 'holds', drawn, measured('error', [0.0, 0], below=1))",
+            "drawn = between('draw', 1 + random.random(), 1, 2)\n"
+            "claim('U1', 'holds', drawn, measured('error', [0.0, 0], below=1e-14))",
         ],
     )
     drawn = [
@@ -175,7 +178,7 @@ def test_a_book_that_names_no_hooks_runs_with_python_alone(book):
 
 
 def test_seed_is_set_for_each_chapter(book):
-    seen = "import torch\nfrom proofbook.ledger import *\nbetween('draw', torch.rand(()), 0, 1)"
+    seen = "import torch\nfrom proofbook.ledger import *\nbetween('draw', 1 + torch.rand(()), 1, 2)"
     one, two = write_notebook(book / "one.ipynb", [seen]), write_notebook(book / "two.ipynb", [seen])
 
     def draws(seed):
@@ -212,7 +215,10 @@ def test_command_records(book):
     assert done.returncode == 0, done.stderr
     data = json.loads((book / "recorded" / "cpu.json").read_text())
     validate(data)
-    assert data["seed"] == 7 and [p.name for p in (book / "recorded").iterdir()] == ["cpu.json"]
+    assert data["seed"] == 7 and sorted(path.name for path in (book / "recorded").iterdir()) == [
+        "SHA256SUMS",
+        "cpu.json",
+    ]
     assert "recorded 4 checks" in done.stdout.splitlines()[-1]
 
 

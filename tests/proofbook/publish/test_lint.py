@@ -120,12 +120,20 @@ FAULTS = {
         "3 labelled exercises",
     ),
     "an exercise without a solution": (
-        replace("{solution} ex-8823-2", "{note} a"),
+        replace("{solution-start} ex-8823-2", "{note} a"),
         "exercise ex-8823-2 has no solution",
     ),
     "a solution in the open": (
-        replace("{solution} ex-8823-2\n:class: dropdown", "{solution} ex-8823-2"),
+        replace("ex-8823-2\n:label: sol-8823-2\n:class: dropdown", "ex-8823-2\n:label: sol-8823-2"),
         "the solution of ex-8823-2 is not folded",
+    ),
+    "an answer cell that is filled": (
+        in_cell("answer = ...", lambda cell: cell.update(source="answer = 2")),
+        "exercise ex-8823-1 has no empty cell for an answer before its solution",
+    ),
+    "a solution that nothing checks": (
+        in_cell("assert 2", lambda cell: cell.update(cell_type="markdown")),
+        "the solution of ex-8823-2 has no cell that checks it",
     ),
     "no alt text": (
         in_cell("plt.show", lambda cell: cell["metadata"]["mystnb"].pop("image")),

@@ -1,0 +1,180 @@
+"""Formulas in the words of a claim: each is an object that a proof holds, or one whose numbers were compared.
+
+A sentence names a formula, as in ``the entropy is {{law}}``, and what stands on the page is printed from the
+object. So a sign that is changed is changed in an object that no proof of the claim speaks of: it is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import sympy as sp
+from sympy.core.relational import Relational
+
+from proofbook.derive import Definition, Derivation, Domain, lambdify, latex
+
+__all__ = ["FormulaRefused", "Said", "filled", "said"]
+
+_NAMED = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
+_MARKS = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx", "!=": r"\ne"}
+_TYPED = {"==": "=", "!=": "!="}  # what SymPy calls a relation, where it is not our word
+
+
+class FormulaRefused(Exception):
+    """A formula in the words of a claim that nothing checked speaks of."""
+
+
+class Said:
+    """A formula that somebody states, which need not be so; ``said`` makes one.
+
+    Called with values of its arguments it gives its value, to be compared with what is found. Only then may a
+    claim show it.
+    """
+
+    def __init__(self, expression: sp.Expr, arguments: Sequence[Any], domain: Domain):
+        self.expression = expression
+        self.compared = False
+        self._value = lambdify(expression, arguments, domain)
+
+    def __call__(self, *values: Any) -> Any:
+        """The value of the formula, of numbers or arrays."""
+        self.compared = True
+        return self._value(*map(np.asarray, values))
+
+
+def said(expression: Any, *arguments: Any, domain: Domain | None = None) -> Said:
+    """What an author states, as a formula whose numbers are to be compared with what is found.
+
+    Args:
+        expression: The formula.
+        arguments: Its symbols and vectors, in the order in which their values will be given.
+        domain: Needed where it has vectors.
+
+    Example:
+        >>> n = sp.Symbol("n", positive=True)
+        >>> law = said(sp.log(n) / 2, n)
+        >>> round(float(law(4)), 6)
+        0.693147
+    """
+    return Said(sp.sympify(expression), arguments, Domain({}) if domain is None else domain)
+
+
+def filled(text: str, formulas: Mapping[str, Any], derivations: Sequence[Derivation]) -> str:
+    """``text`` with its named formulas printed.
+
+    Args:
+        text: Words in which ``{{name}}`` stands for a formula.
+        formulas: By name: a derivation, a definition, a relation or an expression of SymPy's, or what was
+            ``said``.
+        derivations: What the claim cites.
+
+    Raises:
+        FormulaRefused: a name without a formula, or a formula that no derivation holds and whose numbers were
+            not compared.
+
+    Example:
+        >>> n = sp.Symbol("n", positive=True)
+        >>> law = said(sp.log(n), n)
+        >>> _ = law(2)
+        >>> filled("The law is {{law}}.", {"law": law}, [])
+        'The law is $\\\\log n$.'
+    """
+
+    def printed(found: re.Match[str]) -> str:
+        if found[1] not in formulas:
+            raise FormulaRefused(f"no formula is called {found[1]}")
+        return f"${_printed(found[1], formulas[found[1]], derivations)}$"
+
+    return _NAMED.sub(printed, text)
+
+
+def names(text: str) -> set[str]:
+    """The names of the formulas in a text.
+
+    >>> sorted(names("from {{a}} to {{b}}"))
+    ['a', 'b']
+    """
+    return set(_NAMED.findall(text))
+
+
+def _printed(name: str, value: Any, derivations: Sequence[Derivation]) -> str:
+    if isinstance(value, Said):
+        if not value.compared:
+            raise FormulaRefused(f"{name} was stated, and its numbers were never compared with anything")
+        return latex(value.expression)
+    if isinstance(value, Derivation):
+        if value not in derivations:
+            raise FormulaRefused(f"{name} is {value.label}, which the claim does not cite")
+        return f"{latex(value.start)} {_MARKS[_whole(value)]} {latex(value.last)}"
+    if isinstance(value, Definition):
+        if value not in _definitions(derivations):
+            raise FormulaRefused(f"{name} defines {value.name}, of which no derivation cited speaks")
+        return f"{latex(value.applied)} = {latex(value.body)}"
+    if isinstance(value, Relational):
+        mark = _TYPED.get(value.rel_op, value.rel_op)
+        if not any(_states(derivation, value, mark) for derivation in derivations):
+            raise FormulaRefused(f"{name}, {value}, is no relation that a derivation cited shows or assumes")
+        return f"{latex(value.lhs)} {_MARKS[mark]} {latex(value.rhs)}"
+    formula = sp.sympify(value)
+    if not any(formula == part for line in _lines(derivations) for part in sp.preorder_traversal(line)):
+        raise FormulaRefused(
+            f"{name}, {formula}, stands in no derivation cited; if it is stated, say said(...)"
+        )
+    return latex(formula)
+
+
+def _lines(derivations: Sequence[Derivation]) -> Iterator[sp.Expr]:
+    """Every line of the derivations, and what the quantities in them are."""
+    for derivation in derivations:
+        yield derivation.start
+        for step in derivation.steps:
+            yield step.expression
+    for definition in _definitions(derivations):
+        yield definition.body
+
+
+def _definitions(derivations: Sequence[Derivation]) -> list[Definition]:
+    """The quantities that derivations speak of, and those that these are made of."""
+    found: list[Definition] = []
+    waiting = [line for one in derivations for line in (one.start, *(step.expression for step in one.steps))]
+    while waiting:
+        for part in sp.preorder_traversal(waiting.pop()):
+            kind = getattr(part, "func", None)
+            if isinstance(kind, Definition) and kind not in found:
+                found.append(kind)
+                waiting.append(kind.body)
+    return found
+
+
+def _whole(derivation: Derivation, first: int = 0, last: int | None = None) -> str:
+    """How the line ``last`` of a derivation relates to the line ``first``, the start being line 0."""
+    marks = {step.relation for step in derivation.steps[first:last]} - {"="}
+    for strict, weak in (("<", "<="), (">", ">=")):
+        if marks and marks <= {strict, weak}:
+            return strict if strict in marks else weak
+    if marks and marks != {"~"}:
+        raise FormulaRefused(f"the steps of {derivation.label} point both ways: name two of its lines")
+    return "~" if marks else "="
+
+
+def _states(derivation: Derivation, relation: Relational, mark: str) -> bool:
+    """Whether a derivation shows a relation between two of its lines, or assumes it for its domain."""
+    if relation in derivation.domain.where:
+        return True
+    lines = [derivation.start, *(step.expression for step in derivation.steps)]
+    turned = {"<=": ">=", ">=": "<=", "<": ">", ">": "<"}
+    for i in range(len(lines)):
+        for j in range(i + 1, len(lines)):
+            try:
+                shown = _whole(derivation, i, j)
+            except FormulaRefused:
+                continue
+            enough = {shown, "<=" if shown == "<" else ">=" if shown == ">" else shown}
+            if (lines[i], lines[j]) == (relation.lhs, relation.rhs) and mark in enough:
+                return True
+            if (lines[j], lines[i]) == (relation.lhs, relation.rhs) and turned.get(mark, mark) in enough:
+                return True
+    return False
