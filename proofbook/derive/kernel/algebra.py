@@ -375,6 +375,21 @@ def factors(p: Poly) -> tuple[Fraction, Mono, list[tuple[Poly, int]]]:
     return c, mono, rest
 
 
+def without_common(p: Poly) -> tuple[Mono, Poly]:
+    """The monomial that all terms of ``p`` have in common, and ``p`` without it."""
+    shared: dict[Atom, Fraction] | None = None
+    for mono in p.terms:
+        here = dict(mono.powers)
+        atoms = here.keys() | (shared or {}).keys()
+        zero = Fraction(0)
+        if shared is None:
+            shared = here
+        else:
+            shared = {a: min(shared.get(a, zero), here.get(a, zero)) for a in atoms}
+    common = Mono((shared or {}).items())
+    return common, unexpanded(p, common.power(Fraction(-1)))
+
+
 def primitive(p: Poly) -> tuple[Fraction, Poly]:
     """A coefficient and a polynomial with coprime whole coefficients, the first of them positive."""
     denominator = lcm(*(c.denominator for c in p.terms.values()))

@@ -118,6 +118,7 @@ class Context:
     conditions: list[Condition] = field(default_factory=list)
     signed: list[tuple[Poly, Sign]] = field(default_factory=list)
     moving: frozenset[Atom | str] = frozenset()
+    with_moments: list[Poly] = field(default_factory=list)  # arguments of erf whose moments are in signed
     oracle: bool = True
     ask: Callable[["Context", Poly, Sign], Sign] | None = None
     _signs: dict[str, Sign] = field(default_factory=dict)
@@ -320,6 +321,12 @@ class Context:
         for value, known in [*((h, WANTED[relation]) for h, relation in self.hypotheses), *self.signed]:
             if value.terms.keys() == p.terms.keys():
                 sign &= self._as_multiple(p, value, known)
+        if len(sign) > 1 and any(a.kind == "fn" and a.args[0] == "erf" for a in p.atoms()):
+            outer, core = algebra.without_common(p)
+            for value, known in self.signed:
+                if value.terms.keys() == core.terms.keys():
+                    inner = self._as_multiple(core, value, known)
+                    sign &= _product(self._sign_of_mono(outer), inner)
         if len(sign) > 1:
             sign &= self._by_factors(p)
         if len(sign) > 1 and len(p.terms) == 2 and self._comparing < 4:

@@ -39,6 +39,7 @@ from proofbook.derive.kernel.forms import (
     tidy,
 )
 from proofbook.derive.kernel.integrals import gamma, gamma_integral, gaussian
+from proofbook.derive.kernel.moments import know_moments
 from proofbook.derive.kernel.series import endless_sum
 from proofbook.derive.kernel.special import digamma
 from proofbook.derive.kernel.steps import heaviside
@@ -114,8 +115,8 @@ class Reader:
             sp.sign: lambda e, env: sign_of(self.ctx, self.read(e.args[0], env)),
             sp.Heaviside: self._heaviside,
             sp.KroneckerDelta: self._delta,
-            sp.erfc: lambda e, env: constant(1) - self._odd("erf", e, env),
-            sp.erf: lambda e, env: self._odd("erf", e, env),
+            sp.erfc: lambda e, env: constant(1) - self._erf(e, env),
+            sp.erf: self._erf,
             sp.tanh: self._tanh,
             sp.sinh: lambda e, env: self._hyperbolic(e, env, -1),
             sp.cosh: lambda e, env: self._hyperbolic(e, env, 1),
@@ -309,8 +310,13 @@ class Reader:
     def _delta(self, e: sp.Expr, env: Environment) -> Poly:
         return delta(self.ctx, *(self.read(a, env) for a in e.args[:2]))
 
-    def _odd(self, name: str, e: sp.Expr, env: Environment) -> Poly:
-        return odd(name, tidy(self.ctx, self.read(e.args[0], env)))
+    def _erf(self, e: sp.Expr, env: Environment) -> Poly:
+        w = tidy(self.ctx, self.read(e.args[0], env))
+        found = odd("erf", w)
+        if len(w.terms) == 1 and w not in self.ctx.with_moments:
+            self.ctx.with_moments.append(w)
+            know_moments(self.ctx, w)
+        return found
 
     def _tanh(self, e: sp.Expr, env: Environment) -> Poly:
         """tanh x = 1 - 2/(e^2x + 1)"""
