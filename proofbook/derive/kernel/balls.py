@@ -16,6 +16,7 @@ from proofbook.derive.kernel.algebra import Atom, Mono, Poly, as_mono, as_poly, 
 
 BITS = 128
 MOST_BOXES = 1500  # of one cover
+MOST_ROOT = 2**32
 VARIABLES = ("sym", "var", "free", "idx", "bound", "entry")
 
 Box = Mapping[Atom, flint.arb]
@@ -141,4 +142,6 @@ def _power(base: flint.arb, exponent: Fraction) -> flint.arb:
     """A rational power: of any base if it is whole, of one that is not negative otherwise."""
     if exponent.denominator == 1:
         return base ** int(exponent)
+    if exponent.denominator > MOST_ROOT:
+        return flint.arb.nan()  # beyond what Arb takes
     return base.root(exponent.denominator) ** exponent.numerator if base >= 0 else flint.arb.nan()
