@@ -168,7 +168,7 @@ class Search:
         if depth > DEEPEST or key in self.tried or self.goals >= MOST_GOALS:
             return False
         self.tried.add(key)
-        if fails_somewhere(self._points(ctx), p):
+        if fails_somewhere(self._points(ctx), p, strict):
             return False
         self.goals += 1
         for name, move in _MOVES[:SIMPLE] if simple else _MOVES:

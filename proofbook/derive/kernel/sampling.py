@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from proofbook.derive.kernel.algebra import Atom, Mono, Poly, as_mono, as_poly, as_tuple, walk
 from proofbook.derive.kernel.context import WANTED, Context, Interval
 
-POINTS = 10
-SIZES = (2, 3, 5)
+POINTS = 20
+SIZES = (2, 1, 3, 5)
+FAR = 3  # of ranges without an end, how much wider every third point is drawn
 
 
 class NoValue(Exception):
@@ -23,11 +24,17 @@ class NoValue(Exception):
 
 @dataclass
 class Point:
-    """One point of a domain; what is not drawn yet is drawn when it is asked for."""
+    """One point of a domain; what is not drawn yet is drawn when it is asked for.
+
+    Some are ``far`` out or at the ends of their ranges, and some have vectors with ``tied`` entries: false
+    goals often hold everywhere else.
+    """
 
     ctx: Context
     rng: random.Random
     size: int
+    far: bool = False
+    tied: bool = False
     values: dict[Atom, float] = field(default_factory=dict)
     rows: dict[str, list[float]] = field(default_factory=dict)
 
@@ -101,36 +108,44 @@ class Point:
             return self.size
         if atom in self.ctx.inside:
             return self.rng.randint(1, self.size)
-        value = _between(self.ctx.interval(atom), self.rng)
+        value = self._between(self.ctx.interval(atom))
         return float(round(value)) if atom in self.ctx.whole else value
 
     def _row(self, base: str) -> list[float]:
         if base not in self.rows:
             bounds = self.ctx.entries.get(base, Interval())
-            row = [_between(bounds, self.rng) for _ in range(self.size)]
+            row = [self._between(bounds) for _ in range(self.size)]
             if base in self.ctx.simplex:
                 row = [-math.log(self.rng.random()) for _ in range(self.size)]
                 row = [w / math.fsum(row) for w in row]
+            if self.tied:
+                row = [math.fsum(row) / self.size] * self.size
             self.rows[base] = row
         return self.rows[base]
 
 
-def _between(bounds: Interval, rng: random.Random) -> float:
-    low, high = bounds.low, bounds.high
-    if low is not None and high is not None:
-        return rng.uniform(float(low), float(high))
-    if low is not None:
-        return float(low) + math.exp(rng.gauss(0, 1))
-    if high is not None:
-        return float(high) - math.exp(rng.gauss(0, 1))
-    return rng.gauss(0, 1.5)
+    def _between(self, bounds: Interval) -> float:
+        low, high, wide = bounds.low, bounds.high, FAR if self.far else 1
+        if low is not None and high is not None:
+            share = self.rng.random()
+            if self.far:
+                # an end that belongs to the range, or close to one that does not
+                share = float(share > 0.5)
+                share += 1e-3 * bounds.low_strict * (1 - share) - 1e-3 * bounds.high_strict * share
+            return float(low) + share * (float(high) - float(low))
+        if low is not None:
+            return float(low) + math.exp(self.rng.gauss(0, wide))
+        if high is not None:
+            return float(high) - math.exp(self.rng.gauss(0, wide))
+        return self.rng.gauss(0, 1.5 * wide)
 
 
 def points(ctx: Context) -> list[Point]:
     """Random points at which the hypotheses hold, always the same ones for the same facts."""
     rng, found = random.Random(1), []
-    for _ in range(40 * POINTS):
-        point = Point(ctx, rng, rng.choice(SIZES) if ctx.size is not None else 0)
+    for k in range(40 * POINTS):
+        size = SIZES[(k // 3) % len(SIZES)] if ctx.size is not None else 0
+        point = Point(ctx, rng, size, far=k % 3 == 2, tied=k % 5 == 4)
         if ctx.size is not None:
             low = ctx.interval(ctx.size).low
             point.size = max(point.size, math.ceil(low) if low is not None else 1)
@@ -148,8 +163,11 @@ def _holds(value: float, relation: str) -> bool:
     return ((value > 0) - (value < 0)) in WANTED[relation]
 
 
-def fails_somewhere(sample: list[Point], p: Poly) -> bool:
-    """Whether ``p`` is clearly negative at one of the points."""
+def fails_somewhere(sample: list[Point], p: Poly, strict: bool = False) -> bool:
+    """Whether ``p`` is clearly negative at one of the points; if it is to be positive, whether it is zero.
+
+    Zeros are looked for where entries are tied or there is one entry only: there most bounds are met.
+    """
     if any(a.kind == "free" for a in walk(p)):
         return False
     for point in sample:
@@ -158,6 +176,7 @@ def fails_somewhere(sample: list[Point], p: Poly) -> bool:
             scale = math.fsum(abs(float(c) * point.mono(m, {})) for m, c in p.terms.items())
         except (NoValue, OverflowError, ValueError, ZeroDivisionError):
             continue
-        if value < -1e-9 * scale:
+        met = strict and point.ctx.size is not None and (point.tied or point.size == 1)
+        if value < -1e-9 * scale or met and value <= 1e-12 * scale:
             return True
     return False
