@@ -15,9 +15,9 @@ import sympy as sp
 
 from proofbook.derive import Domain, MaxOver, MinOver
 from proofbook.derive.definition import Quantity, unfold
-from proofbook.derive.domain import Simplex
 from proofbook.derive.instantiate import NotConcrete, at_size
 from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
+from proofbook.derive.ranges import Simplex
 from proofbook.derive.second_route import NoValue, Value, _Evaluator, value
 
 OTHER = {
@@ -124,7 +124,8 @@ def failure(
     relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, rng: random.Random, points: int = 4
 ) -> str:
     """Where a statement is shown to fail, in words; empty where that is not shown."""
-    sizes = SIZES if domain.size is not None and domain.sizes != (0,) else (0,)
+    counted = domain.size is not None and domain.sizes != (0,)
+    sizes = [n for n in SIZES if n >= domain.least] if counted else [0]
     for n in sizes:
         for index in range(max(1, n)):
             if index and (not domain.each or index == n - 1 > 1):

@@ -70,7 +70,7 @@ def statements(draw):
     )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(statements(), st.integers(0, 10**6))
 def test_the_kernel_accepts_no_change_that_makes_a_statement_false(statement, seed):
     relation, left, right, domain = statement
@@ -83,9 +83,9 @@ def test_the_kernel_accepts_no_change_that_makes_a_statement_false(statement, se
 
 
 def test_the_kernel_accepts_no_near_miss_of_the_listed_statements():
-    """One change in each of sixty listed statements; most are false, and shown to be."""
+    """One change in each of forty listed statements; most are false, and shown to be."""
     rng, seen = random.Random(2026), Counter()
-    for statement in rng.sample([*TRUE, *MORE_TRUE], 60):
+    for statement in rng.sample([*TRUE, *MORE_TRUE], 40):
         if statement.left.has(Integral, sp.Limit):
             continue
         changed = mutant(statement.relation, statement.left, statement.right, statement.domain, rng)
