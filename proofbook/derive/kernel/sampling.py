@@ -123,7 +123,6 @@ class Point:
             self.rows[base] = row
         return self.rows[base]
 
-
     def _between(self, bounds: Interval) -> float:
         low, high, wide = bounds.low, bounds.high, FAR if self.far else 1
         if low is not None and high is not None:

@@ -107,7 +107,7 @@ def test_no_point_is_needed_to_refuse_what_is_false(left, relation, right, domai
     # the search drops false goals by trying points; the rules must do without
     monkeypatch.setattr(inequality, "_MOVES", (("calculus", inequality._calculus),))
     for module in (inequality, univariate):
-        monkeypatch.setattr(module, "fails_somewhere", lambda sample, p: False)
+        monkeypatch.setattr(module, "fails_somewhere", lambda *goal: False)
     assert not proves(left, relation, sp.sympify(right), domain)
 
 
