@@ -41,7 +41,7 @@ from proofbook.derive.kernel.forms import (
 from proofbook.derive.kernel.integrals import gamma, gamma_integral, gaussian
 from proofbook.derive.kernel.moments import know_moments
 from proofbook.derive.kernel.series import endless_sum
-from proofbook.derive.kernel.special import digamma
+from proofbook.derive.kernel.special import digamma, poisson_integral
 from proofbook.derive.kernel.steps import heaviside
 from proofbook.derive.over import MaxOver, MinOver, Over
 
@@ -349,6 +349,9 @@ class Reader:
             raise NotProved("no rule integrates over several variables")
         symbol, low, high = limits[0]
         ctx = self.ctx
+        if low == 0 and high is sp.pi and (parts := _cosine_and_sine(body, symbol)) is not None:
+            _check_declared(symbol, Interval(Fraction(0)))
+            return poisson_integral(ctx, *(tidy(ctx, self.read(part, env)) for part in parts))
         variable = ctx.fresh("var")
         half = low == 0 and high is sp.oo
         if half:
@@ -374,6 +377,21 @@ class Reader:
         self.ctx.need(x, ">", "the argument of a Bessel function is positive", typed=False)
         self.ctx.need(order, ">=", "the order of a Bessel function is not negative", typed=False)
         return bessel(self.ctx, order, x)
+
+
+def _cosine_and_sine(body: sp.Expr, t: sp.Symbol) -> tuple[sp.Expr, sp.Expr] | None:
+    """The x and m of e^(x cos t) sin(t)^m, both free of t, or None for any other integrand."""
+    factors = body.args if isinstance(body, sp.Mul) else (body,)
+    exponentials = [f for f in factors if isinstance(f, sp.exp)]
+    sines = [f for f in factors if isinstance(f, sp.Pow) and f.base == sp.sin(t)]
+    if len(factors) != 2 or len(exponentials) != 1 or len(sines) != 1:
+        return None
+    exponent = exponentials[0].args[0]
+    if not isinstance(exponent, sp.Mul) or exponent.args.count(sp.cos(t)) != 1:
+        return None
+    scale = exponent.func(*(a for a in exponent.args if a != sp.cos(t)), evaluate=False)
+    found = scale, sines[0].exp
+    return None if any(part.has(t) for part in found) else found
 
 
 def _check_declared(symbol: sp.Symbol, bounds: Interval) -> None:
