@@ -118,7 +118,6 @@ class Context:
     conditions: list[Condition] = field(default_factory=list)
     signed: list[tuple[Poly, Sign]] = field(default_factory=list)
     moving: frozenset[Atom | str] = frozenset()
-    with_moments: list[Poly] = field(default_factory=list)  # arguments of erf whose moments are in signed
     oracle: bool = True
     ask: Callable[["Context", Poly, Sign], Sign] | None = None
     _signs: dict[str, Sign] = field(default_factory=dict)

@@ -56,6 +56,7 @@ class Reader:
     def __init__(self, ctx: Context, symbols: Mapping[sp.Symbol, Atom], vectors: frozenset[sp.IndexedBase]):
         self.ctx, self.symbols, self.vectors = ctx, symbols, vectors
         self._depth = 0
+        self._with_moments: list[Poly] = []  # arguments of erf whose moments are known to the context
 
     def read(self, e: sp.Expr, env: Environment | None = None) -> Poly:
         """The normal form of ``e``, with ``env`` for the symbols that are bound."""
@@ -313,8 +314,8 @@ class Reader:
     def _erf(self, e: sp.Expr, env: Environment) -> Poly:
         w = tidy(self.ctx, self.read(e.args[0], env))
         found = odd("erf", w)
-        if len(w.terms) == 1 and w not in self.ctx.with_moments:
-            self.ctx.with_moments.append(w)
+        if len(w.terms) == 1 and w not in self._with_moments:
+            self._with_moments.append(w)
             know_moments(self.ctx, w)
         return found
 
