@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from proofbook.derive.kernel.algebra import (
     Atom,
@@ -17,14 +18,53 @@ from proofbook.derive.kernel.algebra import (
     rename_mono,
 )
 
-if TYPE_CHECKING:
-    from proofbook.derive.kernel.context import Context, Sign
-
+Sign = frozenset[int]
 POSITIVE, NONNEGATIVE, ANY = frozenset({1}), frozenset({0, 1}), frozenset({-1, 0, 1})
 INDEX = Atom("bound", 0, 0)  # levels of sums start at 1, so nothing else has this name
 
 
-def has_a_term(ctx: Context, atom: Atom) -> bool:
+class Facts(Protocol):
+    """What is asked here of the facts of a domain; ``context.Context`` knows it."""
+
+    @property
+    def size(self) -> Atom | None:
+        """The number of entries of every vector."""
+        ...
+
+    @property
+    def nonzero(self) -> AbstractSet[str]:
+        """Vectors that are not the zero vector."""
+        ...
+
+    @property
+    def distinct(self) -> AbstractSet[str]:
+        """Vectors that have two entries that differ."""
+        ...
+
+    @property
+    def simplex(self) -> AbstractSet[str]:
+        """Vectors that are probabilities."""
+        ...
+
+    @property
+    def moving(self) -> AbstractSet[Atom | str]:
+        """What a derivative moves off its domain."""
+        ...
+
+    def sign_at_points(self, atom: Atom) -> Sign:
+        """The signs that a factor may have."""
+        ...
+
+    def sign_of_mono(self, mono: Mono) -> Sign:
+        """The signs that a product may have."""
+        ...
+
+    def sign_of_atom(self, atom: Atom) -> Sign:
+        """The signs that an atom may have."""
+        ...
+
+
+def has_a_term(ctx: Facts, atom: Atom) -> bool:
     """Whether one term of a sum is not zero, for a vector that is not the zero vector.
 
     A product is zero where one of its factors is. Here each factor that may be zero is an entry of such a
@@ -51,7 +91,7 @@ def has_a_term(ctx: Context, atom: Atom) -> bool:
     return bool(chosen)
 
 
-def sign_of_spread(ctx: Context, p: Poly) -> Sign:
+def sign_of_spread(ctx: Facts, p: Poly) -> Sign:
     """The sign of c (A B - C^2) for sums A of a_i, B of b_i and C of c_i with a_i b_i = c_i^2.
 
     It is not negative for a, b >= 0 (Cauchy and Schwarz). With weights a = w > 0 and c = w f it is half the
@@ -87,7 +127,7 @@ def _over_a_row(atom: Atom) -> tuple[Poly, Mono] | None:
     return as_poly(as_tuple(atom.args[0])[0]), rename_mono(as_mono(atom.args[1]), {own: INDEX})
 
 
-def _weighted(ctx: Context, mono: Mono, high: Poly) -> list[tuple[Mono, Mono]]:
+def _weighted(ctx: Facts, mono: Mono, high: Poly) -> list[tuple[Mono, Mono]]:
     """The summands a and b, in both orders, if a product is one of two such sums up to ``high``."""
     if len(mono) > 2 or any(e != 1 for _, e in mono):
         return []
@@ -109,7 +149,7 @@ def _weighted(ctx: Context, mono: Mono, high: Poly) -> list[tuple[Mono, Mono]]:
     return []
 
 
-def _read_off(ctx: Context, f: Mono) -> str | None:
+def _read_off(ctx: Facts, f: Mono) -> str | None:
     """The vector whose entry at ``INDEX`` can be told from the value of ``f`` there; None if there is none.
 
     Factors without the index must not be zero. What is left is one atom: the entry, its logarithm, or e to

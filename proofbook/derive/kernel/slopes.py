@@ -19,7 +19,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from proofbook.derive.kernel.algebra import Atom, Mono, Poly, as_tuple, constant, contains, poly, walk
 from proofbook.derive.kernel.calculus import differentiate
@@ -27,13 +27,22 @@ from proofbook.derive.kernel.context import POSITIVE, WANTED, Context, Interval
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import open_sum, substitute
 
-if TYPE_CHECKING:
-    from proofbook.derive.kernel.inequality import Search
-
 DEEPEST_SLOPE = 3
 NEAR = Fraction(1, 2)  # how far from the base point a limit is looked at
 STEEPEST = (Fraction(1), Fraction(4))  # the constants c that are tried
 ENTIRE = ("erf", "sin", "cos")  # functions that are smooth on the whole line
+
+
+class Search(Protocol):
+    """The search for a proof that asks for a move here; ``inequality.Search`` is one."""
+
+    trail: list[tuple[str, str]]
+    sloping: bool
+    whole: Poly | None
+
+    def shown(self, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+        """Whether ``p >= 0`` (``> 0`` if strict) is proved."""
+        ...
 
 
 def by_slope(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
