@@ -352,7 +352,9 @@ class Reader:
         ctx = self.ctx
         if low == 0 and high is sp.pi and (parts := _cosine_and_sine(body, symbol)) is not None:
             _check_declared(symbol, Interval(Fraction(0)))
-            return poisson_integral(ctx, *(tidy(ctx, self.read(part, env)) for part in parts))
+            # neither part holds the variable; a definition in one that speaks of it is refused
+            bound = {**env, symbol: poly(ctx.fresh("var"))}
+            return poisson_integral(ctx, *(tidy(ctx, self.read(part, bound)) for part in parts))
         variable = ctx.fresh("var")
         half = low == 0 and high is sp.oo
         if half:

@@ -4,7 +4,7 @@ import pytest
 import sympy as sp
 from sympy import Derivative, Rational, Sum, besseli, cosh, exp, gamma, log, sqrt
 
-from proofbook.derive import Domain, indices, ladder, size, vector
+from proofbook.derive import Domain, define, indices, ladder, size, vector
 from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
 
 n = size()
@@ -110,3 +110,16 @@ def test_an_end_without_a_value_in_one_case_belongs_to_the_others():
     left, right = (k + 1) * sp.Integral(t**k, (t, 1, x)), x ** (k + 1) - 1
     assert proves(left, "=", right, domain)
     assert not proves(left + 1 / (u + (k + 1) ** 2), "=", right + 1 / (u + (k + 1) ** 2), domain)
+
+
+def test_a_definition_does_not_smuggle_the_variable_of_an_integral_out():
+    """g(x) speaks of t; below an integral over t it is no constant."""
+    t = sp.Symbol("t", real=True)
+    g = define("g", (x,), x * t)
+    domain = Domain({x: (1, 2), t: (1, 2)})
+
+    def mean(scale):
+        return sp.Integral(exp(scale * sp.cos(t)) * sp.sin(t) ** 2, (t, 0, sp.pi))
+
+    assert proves(mean(x), "=", sp.pi * besseli(1, x) / x, domain)
+    assert not proves(mean(g(x)), "=", sp.pi * besseli(1, x * t) / (x * t), domain)
