@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from proofbook.derive import proving, strategies
 from proofbook.derive.assumption import Assumption, check_together
 from proofbook.derive.domain import Domain, Point
 from proofbook.derive.errors import DerivationError, Refuted, Undecided
-from proofbook.derive.kernel import Cited, assumptions_of, citations_in
+from proofbook.derive.kernel import LEMMAS, Cited, assumptions_of, citations_in
 from proofbook.derive.lambdify import lambdify
 from proofbook.derive.latex import latex
 from proofbook.derive.remainder import Within
@@ -158,6 +158,8 @@ class Derivation:
         domain: the values for which all of it is claimed.
         given: assumptions that its proofs may use; a step that is proved without them is.
         digits: to how many digits the two sides of an equality are compared, 15 at least.
+        without: lemmas of the kernel, by their names, that none of its proofs is given. So a lemma is
+            proved by other means than itself; what a step cites may rest on it all the same.
 
     Raises:
         Refuted: a step is false; the error names a point where it fails.
@@ -187,6 +189,7 @@ class Derivation:
         domain: Domain,
         given: Sequence[Assumption] = (),
         digits: int = 50,
+        without: Iterable[str] = (),
     ):
         if not re.fullmatch(r"eq(-[a-zA-Z0-9]+)+", label):
             raise ValueError(f"the label of an equation is 'eq-' and words joined by hyphens, got {label!r}")
@@ -195,7 +198,9 @@ class Derivation:
         if not steps:
             raise ValueError("a derivation has at least one step")
         self.label, self.start, self.steps, self.domain = label, _formula(start), steps, domain
-        self.digits, self.given = digits, tuple(given)
+        self.digits, self.given, self.without = digits, tuple(given), tuple(sorted({*without}))
+        if unknown := {*self.without} - LEMMAS:
+            raise ValueError(f"no lemma of the kernel is called {sorted(unknown)}")
         numbers = {number for step in steps for cited in step.by for number in cited.assumptions}
         if missing := numbers - {one.count for one in given}:
             raise ValueError(f"what {label} cites rests on assumption {sorted(missing)}: name it in given=")
@@ -239,6 +244,7 @@ class Derivation:
                 skip=step.skip,
                 cites=cites,
                 where=where,
+                without=self.without,
             )
         except DerivationError as error:
             error.args = (f"{self.label}, step {k + 1} ({step.because}): {error.args[0]}",)

@@ -54,6 +54,7 @@ def settle(
     skip: Sequence[str] = (),
     cites: Sequence[Cited] = (),
     where: Where | None = None,
+    without: Sequence[str] = (),
 ) -> Verified:
     """What ``left relation right`` rests on.
 
@@ -70,6 +71,7 @@ def settle(
         skip: kinds of evidence not to try.
         cites: proved statements that the proof may use.
         where: tells the points at which it is claimed, where assumptions are among what is cited.
+        without: lemmas of the kernel that the proof may not be given.
 
     Returns:
         A proof, or the evidence that was asked for.
@@ -83,7 +85,7 @@ def settle(
     if latex(left) == latex(right):
         raise EmptyStep("both lines print alike: show what the step does, or leave it out")
     if within is not None:
-        return _bounded(left, right, within, domain, regime, seed, digits, cites, where)
+        return _bounded(left, right, within, domain, regime, seed, digits, cites, where, without)
     told = 0
     if regime is None:
         told = _attack(relation, left, right, domain, seed, where)
@@ -91,7 +93,7 @@ def settle(
             # the search for an inequality's proof may be long, and it has been in vain before
             why, found = "", None
         else:
-            why, found = _proof(relation, left, right, domain, cites)
+            why, found = _proof(relation, left, right, domain, cites, without)
         if found is not None:
             if evidence is not None:
                 raise ValueError("evidence is asked for a step that is proved: state it without")
@@ -108,14 +110,19 @@ def settle(
 
 
 def _proof(
-    relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, cites: Sequence[Cited]
+    relation: str,
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    cites: Sequence[Cited],
+    without: Sequence[str],
 ) -> tuple[str, Verified | None]:
     """A proof by the kernel, or why there is none."""
     try:
         if relation == "=":
-            certificate = prove_equality(left, right, domain, cites=cites)
+            certificate = prove_equality(left, right, domain, cites, without)
         else:
-            certificate = prove_inequality(relation, left, right, domain, cites=cites)
+            certificate = prove_inequality(relation, left, right, domain, cites, without)
     except NotProved as error:
         return str(error), None
     return "", Verified(
@@ -141,7 +148,10 @@ def proved_for(domain: Domain, certificate: Certificate) -> str:
         least = f" >= {domain.least}" if domain.least > 1 else ""
         every = f"every {domain.size}{least} and "
     assuming = _from_assumptions(certificate)
-    return f"proved{assuming} for {every}every value of its domain, by {certificate['rule']}"
+    fewer = ""
+    if without := certificate.get("without"):
+        fewer = f" without {'a lemma' if len(without) == 1 else f'{len(without)} lemmas'} of the kernel"
+    return f"proved{assuming}{fewer} for {every}every value of its domain, by {certificate['rule']}"
 
 
 def _bounded(
@@ -154,6 +164,7 @@ def _bounded(
     digits: int,
     cites: Sequence[Cited],
     where: Where | None,
+    without: Sequence[str],
 ) -> Verified:
     """A proof that ``left`` is at least ``right - below`` and at most ``right + above``.
 
@@ -169,7 +180,7 @@ def _bounded(
     check_size(right, within, domain, regime, seed)
     measured = None if regime is None else strategies.approximation(left, right, domain, regime)
     try:
-        certificate = prove_approximation(left, right, within.below, within.above, domain, cites=cites)
+        certificate = prove_approximation(left, right, within.below, within.above, domain, cites, without)
     except NotProved as error:
         for (relation, side), seen in zip(sides, told):
             _evidence(relation, left, side, domain, None, seed, digits, (), seen)

@@ -12,11 +12,13 @@ from proofbook.derive.kernel.certificate import check
 from proofbook.derive.kernel.citing import Cited, assumptions_of, citations_in
 from proofbook.derive.kernel.equality import Certificate, prove_equality
 from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.given import LEMMAS
 from proofbook.derive.kernel.inequality import prove_inequality
 
 __all__ = [
     "Certificate",
     "Cited",
+    "LEMMAS",
     "NotProved",
     "assumptions_of",
     "check",

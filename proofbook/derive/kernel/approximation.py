@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import sympy as sp
 
@@ -10,6 +10,7 @@ from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.citing import Cited
 from proofbook.derive.kernel.equality import Certificate
 from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.given import left_out_in
 from proofbook.derive.kernel.inequality import prove_inequality
 
 
@@ -20,11 +21,12 @@ def prove_approximation(
     above: sp.Expr,
     domain: Domain,
     cites: Sequence[Cited] = (),
+    without: Iterable[str] = (),
 ) -> Certificate:
     """A certificate that ``-below <= left - right <= above`` on ``domain``.
 
     It holds the certificates of both inequalities, ``right - below <= left`` and ``left <= right + above``,
-    each proved on its own.
+    each proved on its own, without the lemmas named in ``without``.
 
     Raises:
         NotProved: with the side that has no proof, and why.
@@ -35,7 +37,7 @@ def prove_approximation(
         ("above", "<=", sp.Add(right, above, evaluate=False)),
     ):
         try:
-            sides[side] = prove_inequality(relation, left, bound, domain, cites)
+            sides[side] = prove_inequality(relation, left, bound, domain, cites, without)
         except NotProved as error:
             raise NotProved(f"the bound from {side}: {error}") from error
     return {
@@ -43,4 +45,5 @@ def prove_approximation(
         "rule": " and ".join(dict.fromkeys(certificate["rule"] for certificate in sides.values())),
         "setting": {"least size": domain.least},
         **sides,
+        **left_out_in(without),
     }

@@ -33,12 +33,15 @@ def check(
     """
     if (within is not None) != (certificate.get("kind") == "approximation"):
         raise NotProved("an approximation is one by the bounds of its error, and nothing else has them")
+    without = certificate.get("without", [])
+    if not isinstance(without, list) or not all(isinstance(name, str) for name in without):
+        raise NotProved("what is left out of a proof is a list of lemmas' names")
     if certificate.get("kind") == "equality":
-        again = prove_equality(left, right, domain, cites=cites)
+        again = prove_equality(left, right, domain, cites, without)
     elif certificate.get("kind") == "inequality":
-        again = prove_inequality(str(certificate.get("relation")), left, right, domain, cites=cites)
+        again = prove_inequality(str(certificate.get("relation")), left, right, domain, cites, without)
     elif within is not None:
-        again = prove_approximation(left, right, *within, domain, cites=cites)
+        again = prove_approximation(left, right, *within, domain, cites, without)
     else:
         raise NotProved(f"a certificate of kind {certificate.get('kind')!r} is none of the kernel's")
     for key in sorted({*again, *certificate}):

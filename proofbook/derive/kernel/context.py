@@ -101,7 +101,8 @@ class Context:
     of the derivatives being taken: fresh atoms, or the names of vectors. ``signed`` are sums as they were
     typed whose terms have one sign, which expanding them may hide. ``exact`` names what has a range whose
     ends are meant as they are said. Of the vectors, ``nonzero_entries`` have no entry that is zero,
-    ``nonzero`` have one that is not, and ``distinct`` have two that differ.
+    ``nonzero`` have one that is not, and ``distinct`` have two that differ. ``without`` names the
+    lemmas of which no instance is a fact here.
     """
 
     scalars: dict[Atom, Interval] = field(default_factory=dict)
@@ -118,6 +119,7 @@ class Context:
     conditions: list[Condition] = field(default_factory=list)
     signed: list[tuple[Poly, Sign]] = field(default_factory=list)
     moving: frozenset[Atom | str] = frozenset()
+    without: frozenset[str] = frozenset()
     oracle: bool = True
     ask: Callable[["Context", Poly, Sign], Sign] | None = None
     _signs: dict[str, Sign] = field(default_factory=dict)

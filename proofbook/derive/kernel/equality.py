@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import lcm
@@ -17,6 +17,7 @@ from proofbook.derive.kernel.citing import Cited, citation_data, cited_facts
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import common, divide, exponential, is_zero, substitute, tidy
+from proofbook.derive.kernel.given import left_out, left_out_in
 from proofbook.derive.kernel.reading import Reader
 from proofbook.derive.kernel.relations import without_related_logs
 from proofbook.derive.kernel.setting import End, Excluded, Setting, context_of
@@ -33,16 +34,33 @@ class Undischarged(NotProved):
         self.condition, self.ctx = condition, ctx
 
 
-def prove_equality(left: sp.Expr, right: sp.Expr, domain: Domain, cites: Sequence[Cited] = ()) -> Certificate:
-    """A certificate that ``left = right`` everywhere on ``domain``; raises ``NotProved`` with a reason."""
-    return over_settings(domain.least, lambda setting: equality_in(left, right, domain, setting, cites))
+def prove_equality(
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    cites: Sequence[Cited] = (),
+    without: Iterable[str] = (),
+) -> Certificate:
+    """A certificate that ``left = right`` everywhere on ``domain``; raises ``NotProved`` with a reason.
+
+    The lemmas named in ``without`` have no part in the proof.
+    """
+    named = left_out(without)
+    return over_settings(
+        domain.least, lambda setting: equality_in(left, right, domain, setting, cites, named)
+    )
 
 
 def equality_in(
-    left: sp.Expr, right: sp.Expr, domain: Domain, setting: Setting, cites: Sequence[Cited] = ()
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    setting: Setting,
+    cites: Sequence[Cited],
+    without: frozenset[str],
 ) -> Certificate:
     """The proof in one setting."""
-    ctx, reader = context_of(domain, setting, left, right)
+    ctx, reader = context_of(domain, setting, left, right, without=without)
     missing = take_facts(ctx, reader, domain, cites)
     one, other = reader.read(left), reader.read(right)
     if missing is None:
@@ -55,7 +73,7 @@ def equality_in(
     except Undischarged as error:
         if (case := single_case(error)) is None:
             raise
-        return _by_cases(left, right, domain, setting, cites, *case)
+        return _by_cases(left, right, domain, setting, cites, without, *case)
     return {
         "kind": "equality",
         "rule": rule,
@@ -64,6 +82,7 @@ def equality_in(
         "right": other.key,
         "conditions": conditions,
         **cited_in(cites),
+        **left_out_in(without),
     }
 
 
@@ -89,6 +108,7 @@ def _by_cases(
     domain: Domain,
     setting: Setting,
     cites: Sequence[Cited],
+    without: frozenset[str],
     value: Poly,
     atom: Atom,
     zero: Fraction,
@@ -99,8 +119,8 @@ def _by_cases(
     domain still speak of the symbol, which has this value if they hold, and of nothing else.
     """
     apart = replace(setting, excluded=(*setting.excluded, (value, "!=")))
-    elsewhere = equality_in(left, right, domain, apart, cites)
-    ctx, reader = context_of(domain, setting, left, right)
+    elsewhere = equality_in(left, right, domain, apart, cites, without)
+    ctx, reader = context_of(domain, setting, left, right, without=without)
     (symbol,) = (s for s, a in reader.symbols.items() if a == atom)
     one, other = (reader.read(side, {symbol: constant(zero)}) for side in (left, right))
     at_zero = {
@@ -117,6 +137,7 @@ def _by_cases(
         "setting": setting_data(setting),
         "cases": [elsewhere, at_zero],
         **cited_in(cites),
+        **left_out_in(without),
     }
 
 

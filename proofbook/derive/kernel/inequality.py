@@ -7,7 +7,7 @@ which order, is a search; it is bounded by depth and by the number of goals.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -56,6 +56,7 @@ from proofbook.derive.kernel.forms import (
     substitute,
     tidy,
 )
+from proofbook.derive.kernel.given import left_out, left_out_in
 from proofbook.derive.kernel.lemmas import instances, sums_of
 from proofbook.derive.kernel.products import log_gaps
 from proofbook.derive.kernel.sampling import Point, fails_somewhere, points
@@ -69,16 +70,25 @@ MOST_GOALS = 60
 
 
 def prove_inequality(
-    relation: str, left: sp.Expr, right: sp.Expr, domain: Domain, cites: Sequence[Cited] = ()
+    relation: str,
+    left: sp.Expr,
+    right: sp.Expr,
+    domain: Domain,
+    cites: Sequence[Cited] = (),
+    without: Iterable[str] = (),
 ) -> Certificate:
-    """A certificate that ``left relation right`` on ``domain``; raises ``NotProved`` with a reason."""
+    """A certificate that ``left relation right`` on ``domain``; raises ``NotProved`` with a reason.
+
+    The lemmas named in ``without`` have no part in the proof.
+    """
+    named = left_out(without)
     if relation not in ("<=", "<", ">=", ">"):
         raise ValueError(f"relation must be one of <=, <, >=, >, got {relation!r}")
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
     strict = relation in ("<", ">")
     return over_settings(
         domain.least,
-        lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting, cites),
+        lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting, cites, named),
     )
 
 
@@ -90,8 +100,9 @@ def _inequality_in(
     domain: Domain,
     setting: Setting,
     cites: Sequence[Cited],
+    without: frozenset[str],
 ) -> Certificate:
-    ctx, reader = context_of(domain, setting, lower, upper)
+    ctx, reader = context_of(domain, setting, lower, upper, without=without)
     missing = take_facts(ctx, reader, domain, cites)
     below, above = reader.read(lower), reader.read(upper)
     difference = above - below
@@ -118,6 +129,7 @@ def _inequality_in(
         "conditions": conditions,
         "moves": [list(step) for step in reversed(search.trail)],
         **cited_in(cites),
+        **left_out_in(without),
     }
 
 

@@ -76,7 +76,9 @@ class Question:
         return total
 
     def say(self, p: Poly, relation: str, why: str) -> None:
-        """Assert a fact; one whose exponents do not fit the chosen roots is left out."""
+        """Assert a fact; one whose exponents do not fit the roots is left out, or whose lemma is."""
+        if why in self.ctx.without:
+            return
         for mono in p.terms:
             for atom, e in mono:
                 k = e * self.finest.get(atom, 1)

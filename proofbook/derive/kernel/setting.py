@@ -49,13 +49,15 @@ class Setting:
     excluded: Excluded = ()
 
 
-def context_of(domain: Domain, setting: Setting, *expressions: sp.Expr) -> tuple[Context, Reader]:
-    """The facts of a domain, and a reader for the expressions that speak of it."""
+def context_of(
+    domain: Domain, setting: Setting, *expressions: sp.Expr, without: frozenset[str] = frozenset()
+) -> tuple[Context, Reader]:
+    """The facts of a domain, and a reader for the expressions that speak of it; some lemmas are left out."""
     if setting.least > domain.least:
         raise NotProved(f"the statement is made from size {domain.least} on, not from {setting.least}")
     _check_names(domain, expressions)
     _inhabited(domain)
-    ctx = Context(ask=sign_by_z3)
+    ctx = Context(ask=sign_by_z3, without=without)
     symbols: dict[sp.Symbol, Atom] = {}
     whole = set()
     size = domain.size

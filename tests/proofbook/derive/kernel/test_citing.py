@@ -220,7 +220,7 @@ def test_every_kind_of_fact_is_asked_for_when_citing():
     """A new kind of fact that a proof may use has to be shown where it is cited, in ``citing``."""
     facts = {"scalars", "entries", "simplex", "whole", "size", "hypotheses", "inside"}
     facts |= {"nonzero_entries", "nonzero", "distinct"}
-    search = {"exact", "conditions", "signed", "moving", "with_moments", "oracle", "ask"}
+    search = {"exact", "conditions", "signed", "moving", "without", "oracle", "ask"}
     assert {f.name for f in fields(Context) if not f.name.startswith("_")} == facts | search
 
 
