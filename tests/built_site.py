@@ -4,6 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
+from proofbook.publish.book import Book
+
 ROOT = Path(__file__).parents[1]
 FIXTURE = ROOT / "tests/book/fixtures/mini"
 
@@ -17,6 +19,11 @@ def lay_out(root: Path) -> Path:
         if path.suffix in (".md", ".yml", ".bib", ".toml") and path.name != "handwritten-formulas.yml":
             shutil.copy(path, root / "book")
     shutil.copytree(FIXTURE, root, dirs_exist_ok=True)
+    here = {claim["id"] for claim in Book(root).claims}
+    for path in (root / "book").glob("*.md"):  # the real pages name claims of chapters that are not here
+        prose = path.read_text(encoding="utf-8")
+        named = re.sub(r"\{claim\}`(.+?)`", lambda found: found[found[1] not in here], prose)
+        path.write_text(named, encoding="utf-8")
     return root
 
 

@@ -178,6 +178,37 @@ def _on_a_source(book: Book, path: Path, card: dict[str, Any], exercises: int) -
             yield f"{path}: the card's {key} is {card[key]!r}, {settings.file} has {source[key]!r}"
 
 
+_TAKEAWAYS = re.compile(r"^## +Takeaways[ \t]*\n(?P<body>.*?)(?=^#{1,2} |\Z)", re.M | re.S)
+_NAMED = re.compile(r"\{(?P<role>claim|eq)\}`(?P<name>[^`]+)`")
+_NOT_TYPED = re.compile(r"\{[\w:-]+\}`[^`]*`|\$\$.+?\$\$|\$.+?\$")
+_NUMBER = re.compile(r"\d(?:[\d.,]*\d)?")
+_COUNTED = 12  # a whole number up to this one counts something; a larger one was measured or computed
+
+
+def takeaways(book: Book) -> Iterator[str]:
+    """Every takeaway names a claim or an equation that says it, and types no number that a check found."""
+    known = {
+        "claim": {claim["id"] for claim in book.claims},
+        "eq": {equation["label"] for page in book.pages.values() for equation in page.equations},
+    }
+    for path in book.pages:
+        for section in _TAKEAWAYS.finditer(book.prose(path)):
+            before, *bullets = re.split(r"^[-*+] +", section["body"], flags=re.M)
+            if before.strip() or not bullets:
+                yield f"{path}: the takeaways are no list"
+            for text in map(_uniform, bullets):
+                where = f"{path}: the takeaway {text[:40]!r}"
+                named = [(found["role"], found["name"]) for found in _NAMED.finditer(text)]
+                if not named:
+                    yield f"{where} names no claim ({{claim}}`...`) and no equation ({{eq}}`...`)"
+                for role, name in named:
+                    if name not in known[role]:
+                        yield f"{where} names {name}, which the book does not have"
+                for number in _NUMBER.findall(_NOT_TYPED.sub(" ", text)):
+                    if "." in number or int(number.replace(",", "")) > _COUNTED:
+                        yield f"{where} has {number} typed; the claim that it names has the number"
+
+
 _EXERCISE = re.compile(r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", re.M)
 _SOLUTION = re.compile(r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)", re.M)
 
@@ -395,6 +426,7 @@ CHECKS = (
     equations,
     typed_verdicts,
     chapter_parts,
+    takeaways,
     exercises,
     figures,
     claims,

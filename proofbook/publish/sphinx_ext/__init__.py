@@ -1,22 +1,25 @@
-"""The Sphinx side of the book: directives filled from the notebooks' records, a site that stands alone.
+"""The Sphinx side of the book: what is filled from the notebooks' records, and a site that stands alone.
 
-The directives (`DIRECTIVES`) print nothing that was typed for them: what they show is read, at build time,
-from the outputs the notebooks carry, from the recorded runs, from CITATION.cff and from the book's address.
+The directives (`DIRECTIVES`) and roles (`ROLES`) print nothing that was typed for them: what they show is
+read, at build time, from the outputs the notebooks carry, from the recorded runs, from CITATION.cff and from
+the book's address.
 """
 
 from typing import Any
 
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxRole
 
 from proofbook.publish.sphinx_ext import assets, dependencies, freshness, reference
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
 from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
 from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
+from proofbook.publish.sphinx_ext.naming import NamedClaim
 from proofbook.publish.sphinx_ext.proofs import AssumptionList, EvidenceList, ProofCounts, ProofTable
 from proofbook.publish.sphinx_ext.records import Benchmarks, RecordedRuns
 
-__all__ = ["DIRECTIVES", "setup"]
+__all__ = ["DIRECTIVES", "ROLES", "setup"]
 
 DIRECTIVES: dict[str, type[Directive]] = {
     "chapter-card": ChapterCard,
@@ -37,11 +40,15 @@ DIRECTIVES: dict[str, type[Directive]] = {
     "run-on": RunOn,
 }
 
+ROLES: dict[str, type[SphinxRole]] = {"claim": NamedClaim}
+
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directives, and what gets the site ready."""
+    """Register the directives, the roles, and what gets the site ready."""
     for name, directive in DIRECTIVES.items():
         app.add_directive(name, directive)
+    for name, role in ROLES.items():
+        app.add_role(name, role())
     assets.connect(app)
     freshness.connect(app)
     dependencies.connect(app)

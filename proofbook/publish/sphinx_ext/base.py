@@ -29,6 +29,28 @@ def files_of(book: Book, docname: str | None = None) -> list[Path]:
     return notebooks + [path for path in (*others, *book.data_files) if path.is_file()]
 
 
+def depend(env: Any, book: Book, docname: str | None = None) -> None:
+    """Build the page that is being read again when a chapter changes, or (None) any, or a file of data."""
+    for path in files_of(book, docname):
+        env.note_dependency(str(path))
+    env.metadata[env.docname]["proofbook"] = "reads the book"
+
+
+def cross_reference(env: Any, kind: str, target: str, words: nodes.Node) -> nodes.Node:
+    """A link, still to be resolved, from the page that is being read to a target of the book."""
+    link = addnodes.pending_xref(
+        "",
+        refdomain="std",
+        reftype=kind,
+        reftarget=target,
+        refexplicit=True,
+        refwarn=True,
+        refdoc=env.docname,
+    )
+    link += words
+    return link
+
+
 class BookDirective(SphinxDirective):
     """A directive that reads the book and makes its page depend on what it read."""
 
@@ -41,9 +63,7 @@ class BookDirective(SphinxDirective):
 
     def depend(self, docname: str | None = None) -> None:
         """Build this page again when a chapter changes, or (None) any of them, or a file of data."""
-        for path in files_of(self.book, docname):
-            self.env.note_dependency(str(path))
-        self.env.metadata[self.env.docname]["proofbook"] = "reads the book"
+        depend(self.env, self.book, docname)
 
     def markdown(self, text: str) -> list[nodes.Node]:
         """The nodes of a piece of Markdown that comes from data: HTML in it is shown, not obeyed."""
@@ -61,24 +81,11 @@ class BookDirective(SphinxDirective):
     def link_to_claim(self, claim: dict[str, Any], label: str | None = None) -> nodes.Node:
         """A link to the cell that checks a claim."""
         words = nodes.inline("", label or claim["id"], classes=["std", "std-ref"])
-        return self._reference("ref", claim["anchor"].lower(), words)
+        return cross_reference(self.env, "ref", claim["anchor"].lower(), words)
 
     def link_to_page(self, docname: str, label: str) -> nodes.Node:
         """A link to a page of the book; the label is Markdown."""
-        return self._reference("doc", f"/{docname}", nodes.inline("", "", *self.inline(label)))
-
-    def _reference(self, kind: str, target: str, words: nodes.Node) -> nodes.Node:
-        reference = addnodes.pending_xref(
-            "",
-            refdomain="std",
-            reftype=kind,
-            reftarget=target,
-            refexplicit=True,
-            refwarn=True,
-            refdoc=self.env.docname,
-        )
-        reference += words
-        return reference
+        return cross_reference(self.env, "doc", f"/{docname}", nodes.inline("", "", *self.inline(label)))
 
     def link_outside(self, address: str, label: str) -> list[nodes.Node]:
         """A link to another site; an address that is none of the web is no link, whatever it would do."""

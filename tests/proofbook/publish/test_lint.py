@@ -113,6 +113,27 @@ FAULTS = {
         "the card's date is '2021-12-22'",
     ),
     "no takeaways": (replace("## Takeaways", "## Summary"), "no section '## Takeaways'"),
+    "a takeaway that rests on nothing": (
+        replace("{claim}`8823-C1`", "proved"),
+        'the takeaway "The entropy is $F - \\\\lambda F\'$, proved." names no claim',
+    ),
+    "a takeaway on a claim that is not there": (
+        replace("{claim}`8823-C1`", "{claim}`8823-C7`"),
+        "names 8823-C7, which the book does not have",
+    ),
+    "a takeaway on an equation that is not there": (
+        replace("{claim}`8823-C1`", "{eq}`eq-lost`"),
+        "names eq-lost, which the book does not have",
+    ),
+    "a takeaway with a measured number": (
+        replace("The entropy is", "At scale 0.5 the entropy is"),
+        "has 0.5 typed",
+    ),
+    "a takeaway with a large number": (
+        replace("The entropy is", "At 1,024 the entropy is"),
+        "has 1,024 typed",
+    ),
+    "takeaways in a paragraph": (replace("- The entropy is", "The entropy is"), "the takeaways are no list"),
     "no references": (replace("## References", "### References"), "no section '## References'"),
     "no citation": (replace("{cite-chapter}", "{note}"), "needs the directive {cite-chapter}"),
     "an exercise too few": (
@@ -227,6 +248,12 @@ def test_a_listed_formula_may_stand_and_an_unused_entry_may_not(root):
 def test_formulas_in_code_are_not_display_formulas(root):
     edit(root, replace("## A figure", "## A figure\n\n```\n$$ H = F $$\n```\n\nand `$$ H $$` and $H$"))
     assert lint.check_book(root) == []
+
+
+def test_what_counts_in_a_takeaway_and_what_stands_in_mathematics_may_stand(root):
+    words = "Of 12 sums, {eq}`eq-wide` at $x=0.5$ and $n=1024$ is one:"
+    edit(root, replace("- The entropy is", f"- {words}\n  the entropy is"))
+    assert list(lint.takeaways(Book(root))) == []
 
 
 def test_an_ignored_output_with_its_reason_may_stand(root):

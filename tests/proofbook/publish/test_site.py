@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from built_site import ROOT, lay_out, read
+from built_site import ROOT, lay_out, read, text
 
 from proofbook.publish import site
 from proofbook.publish.address import Address, read_address, theme_options
@@ -41,7 +41,10 @@ def build(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    return build(lay_out(tmp_path_factory.mktemp("site")))
+    root = lay_out(tmp_path_factory.mktemp("site"))
+    with (root / "book/notation.md").open("a", encoding="utf-8") as page:
+        page.write("\nSee {claim}`8823-C1`, {claim}`8823-C2` and {claim}`8823-C4`.\n")
+    return build(root)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,29 @@ def test_claims_have_their_anchor_and_verdict_and_the_ledger_links_to_them(html,
     ) or re.search(rf'class="[^"]*admonition claim verdict-{verdict}[^"]*" id="claim-8823-c{number}"', page)
     assert f'href="8823-attention-scale.html#claim-8823-c{number}"' in ledger
     assert f'class="verdict verdict-{verdict}"' in ledger
+
+
+def test_a_sentence_names_a_claim_with_its_verdict_and_what_it_needs(html):
+    page = read(html, "book/notation.html")
+    for number, verdict in [(1, "holds"), (2, "holds under"), (4, "needs correction")]:
+        found = re.search(
+            rf'<span class="named-claim"><a [^>]*href="8823-attention-scale.html#claim-8823-c{number}">'
+            rf'<span class="[^"]*">8823-C{number}</span></a> '
+            rf'<span class="verdict verdict-{verdict.replace(" ", "-")}">{verdict}</span>',
+            page,
+        )
+        assert found, number
+    noted = [text(note) for note in re.findall(r'<span class="claim-note">(.*?\))</span></span>', page)]
+    assert [shown.split(",")[0] for shown in noted] == [
+        "(Condition: below freezing",
+        "(Correction: \\(H = \\log n - d f(\\lambda)\\) )",
+    ]
+
+
+def test_a_sentence_in_a_chapter_names_a_claim_too(html):
+    assert '<span class="named-claim"><a class="reference internal" href="#claim-8823-c1">' in read(
+        html, CHAPTER
+    )
 
 
 def test_the_errata_leave_out_what_stands(html):
@@ -261,11 +287,11 @@ def test_search_is_offered_once(html):
 
 def test_an_address_must_be_one(tmp_path):
     (tmp_path / "book").mkdir()
-    for text, complaint in [
+    for words, complaint in [
         ("site: example.org", "site must start with https://"),
         ("home: x", "unknown keys"),
     ]:
-        (tmp_path / "book/address.yml").write_text(text)
+        (tmp_path / "book/address.yml").write_text(words)
         with pytest.raises(BookError, match=complaint):
             read_address(tmp_path)
 
@@ -300,6 +326,14 @@ def test_a_warning_fails_the_strict_build(tmp_path):
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/notation\n")
     (root / "book/notation.md").write_text("# Notation\n\n{eq}`eq-that-is-not-there`\n")
     with pytest.raises(AssertionError, match="eq-that-is-not-there"):
+        build(root)
+
+
+def test_a_claim_that_is_not_there_fails_the_strict_build(tmp_path):
+    root = lay_out(tmp_path)
+    (root / "_toc.yml").write_text("format: jb-book\nroot: book/notation\n")
+    (root / "book/notation.md").write_text("# Notation\n\nSee {claim}`8823-C99`.\n")
+    with pytest.raises(AssertionError, match="8823-C99` names a claim that no cell of the book checks"):
         build(root)
 
 
