@@ -19,6 +19,7 @@
     [chapters]
     sections = ["Takeaways", "Exercises"]    # that every chapter must have
     guides = ["how-to"]         # notebooks that claim nothing, and have no card
+    supplements = ["lemmas"]    # notebooks that prove formulas, and claim nothing beside them: no card either
 
     [outputs]
     data = ["recorded", "data"] # folders that notebooks may read: a change there runs them again
@@ -83,6 +84,7 @@ class Chapters:
 
     sections: tuple[str, ...] = ("Takeaways", "Exercises", "References", "Cite this chapter")
     guides: tuple[str, ...] = ()
+    supplements: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -134,12 +134,19 @@ def typed_verdicts(book: Book) -> Iterator[str]:
 
 
 def chapter_parts(book: Book) -> Iterator[str]:
-    """Every chapter has a card, its sections, and exercises with folded solutions; a guide claims nothing."""
+    """Every chapter has a card, its sections, and exercises with folded solutions.
+
+    A guide claims nothing and derives nothing; a supplement derives formulas, and claims nothing beside them.
+    """
     for path, page in book.pages.items():
         prose = without_code(book.prose(path))
         if path.stem in book.settings.chapters.guides:
             if page.card or page.claims or page.equations:
                 yield f"{path}: a guide has a card, a claim or a derivation; those belong in a chapter"
+            continue
+        if path.stem in book.settings.chapters.supplements:
+            if page.card or page.claims:
+                yield f"{path}: a supplement has a card or a claim; those belong in a chapter"
             continue
         if page.card is None:
             yield f"{path}: the chapter has no {{chapter-card}}"

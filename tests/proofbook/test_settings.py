@@ -16,10 +16,12 @@ def test_without_a_file_everything_has_its_default(tmp_path):
 
 def test_what_is_set_is_read_and_the_rest_keeps_its_default(tmp_path):
     text = (
-        "[chapters]\nguides = ['a']\n[run-anywhere]\npip = 'x'\n[record]\npackages = ['lib']\nhooks = 'h'\n"
+        "[chapters]\nguides = ['a']\nsupplements = ['b']\n[run-anywhere]\npip = 'x'\n"
+        "[record]\npackages = ['lib']\nhooks = 'h'\n"
     )
     settings = read(tmp_path, text)
     assert settings.chapters.guides == ("a",) and settings.chapters.sections == Settings().chapters.sections
+    assert settings.chapters.supplements == ("b",)
     assert settings.run_anywhere.pip == "x" and settings.packages == ("lib",)
 
 

@@ -87,6 +87,25 @@ def test_a_guide_needs_no_card_and_may_not_have_one(root):
     assert list(lint.chapter_parts(Book(root))) == []
 
 
+def test_a_supplement_may_derive_and_may_not_claim(root):
+    settings = root / "book/proofbook.toml"
+    supplements = 'supplements = ["8823-attention-scale"]'
+    settings.write_text(settings.read_text().replace('supplements = ["lemmas"]', supplements))
+    complaint = f"{CHAPTER}: a supplement has a card or a claim; those belong in a chapter"
+    assert list(lint.chapter_parts(Book(root))) == [complaint]
+
+    def make_a_supplement(notebook):
+        cells = notebook["cells"]
+        keep = [
+            c for c in cells if any("equation" in m for o in c.get("outputs", []) for m in o.get("data", {}))
+        ]
+        assert keep
+        notebook["cells"] = keep
+
+    edit(root, make_a_supplement)
+    assert list(lint.chapter_parts(Book(root))) == [] and Book(root).pages
+
+
 FAULTS = {
     "a formula in dollars": (
         replace("## A figure", "## A figure\n\n$$ H = F $$"),
