@@ -30,11 +30,12 @@ class Claim:
     evidence: tuple[Evidence, ...]
     condition: str | None = None
     correction: str | None = None
+    own: bool = False
 
     @property
     def source(self) -> str:
         """What the claim is taken from, by its ID; an empty string for a claim of the book itself."""
-        return _form().source(self.id)
+        return "" if self.own else _form().source(self.id)
 
     @property
     def anchor(self) -> str:
@@ -60,7 +61,7 @@ class Claim:
 
     def _markdown(self) -> str:
         lines = [
-            f":::{{admonition}} {self.id} · {self.verdict}",
+            f":::{{admonition}} {self.id} · {'ours · ' if self.own else ''}{self.verdict}",
             f":class: claim {verdict_class(self.verdict)}",
             f":name: {self.anchor}",
             "",
@@ -75,7 +76,7 @@ class Claim:
         return "\n".join([*lines, ":::"])
 
     def _plain(self) -> str:
-        lines = [f"{self.id}: {self.verdict}", f"  {self.statement}"]
+        lines = [f"{self.id}{' (ours)' if self.own else ''}: {self.verdict}", f"  {self.statement}"]
         lines += [
             f"  {name}: {text}"
             for name, text in (("condition", self.condition), ("correction", self.correction))
@@ -142,7 +143,7 @@ def claim(
     except FormulaRefused as error:
         raise FormulaRefused(f"{claim_id}: {error}") from error
     run.claimed(claim_id)
-    return Claim(claim_id, statement or "", verdict, tuple(evidence), condition, correction)
+    return Claim(claim_id, statement or "", verdict, tuple(evidence), condition, correction, entry.own)
 
 
 def _objection(
@@ -195,6 +196,7 @@ class Listed:
     chapter: str
     verdict: str
     rests_on: frozenset[str]
+    own: bool = False
 
 
 def _unexpected(entry: Listed, verdict: str, evidence: Sequence[Evidence]) -> str | None:
@@ -213,7 +215,8 @@ def listed_claims(folder: str | Path | None = None) -> dict[str, Listed]:
     """The book's claims by ID, from the files in ``claims/``.
 
     A file names its ``chapter``, and has a table ``[claims]`` of statements, one ``[verdicts]`` of what each
-    is expected to come to, and one ``[rests-on]`` of the equations it is proved by, for those that are.
+    is expected to come to, and one ``[rests-on]`` of the equations it is proved by, for those that are. Those
+    of its claims that have a source's number and are the book's own stand in the list ``own``.
 
     Raises:
         ValueError: a claim that is listed twice or without a verdict, or a table that speaks of no claim.
@@ -228,6 +231,7 @@ def _listed(folder: Path) -> dict[str, Listed]:
         with path.open("rb") as file:
             content = tomllib.load(file)
         verdicts, rests_on = content.get("verdicts", {}), content.get("rests-on", {})
+        own = content.get("own", [])
         for claim_id, statement in content["claims"].items():
             if claim_id in listed:
                 raise ValueError(f"{claim_id} is listed twice, the second time in {path.name}")
@@ -237,10 +241,12 @@ def _listed(folder: Path) -> dict[str, Listed]:
                     f"got {verdicts.get(claim_id)!r}"
                 )
             equations = frozenset(rests_on.get(claim_id, ()))
-            listed[claim_id] = Listed(statement, content["chapter"], verdicts[claim_id], equations)
-        for name, table in (("verdicts", verdicts), ("rests-on", rests_on)):
+            listed[claim_id] = Listed(
+                statement, content["chapter"], verdicts[claim_id], equations, claim_id in own
+            )
+        for name, table in (("[verdicts]", verdicts), ("[rests-on]", rests_on), ("own", own)):
             if strangers := sorted(set(table) - set(content["claims"])):
-                raise ValueError(f"{path.name}: [{name}] speaks of {', '.join(strangers)}, not listed there")
+                raise ValueError(f"{path.name}: {name} speaks of {', '.join(strangers)}, not listed there")
     return listed
 
 

@@ -103,19 +103,35 @@ class Book:
 
     def source_of(self, claim: dict[str, Any]) -> str:
         """The source that a claim is taken from, or an empty string for a claim of the book itself."""
-        return self.settings.claims.source(claim["id"])
+        return "" if claim["id"] in self.own_claims else self.settings.claims.source(claim["id"])
 
-    @cached_property
+    @property
     def listed_claims(self) -> dict[str, str]:
         """The chapter that each claim is listed for in ``claims/``."""
+        return self._claim_lists[0]
+
+    @property
+    def own_claims(self) -> frozenset[str]:
+        """The claims that have the number of a source and are the book's own, by the lists in ``claims/``."""
+        return self._claim_lists[1]
+
+    @cached_property
+    def _claim_lists(self) -> tuple[dict[str, str], frozenset[str]]:
         listed: dict[str, str] = {}
-        for file in sorted((self.folder / "claims").glob("*.toml")):
+        own: set[str] = set()
+        for file in self.claim_files:
             try:
                 content = tomllib.loads(file.read_text(encoding="utf-8"))
                 listed |= {claim: str(content["chapter"]) for claim in content["claims"]}
+                own.update(content.get("own", []))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise BookError(f"{file} is no list of claims: {error}") from error
-        return listed
+        return listed, frozenset(own)
+
+    @property
+    def claim_files(self) -> list[Path]:
+        """The lists of claims."""
+        return sorted((self.folder / "claims").glob("*.toml"))
 
     @cached_property
     def sources(self) -> list[dict[str, Any]]:

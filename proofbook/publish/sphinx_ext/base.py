@@ -26,7 +26,7 @@ def files_of(book: Book, docname: str | None = None) -> list[Path]:
     notebooks = [book.root / path for path, page in book.pages.items() if docname in (None, page.docname)]
     settings = book.settings
     others = [book.root / RUNS_FILE, book.folder / settings.sources.file, book.folder / followed.FILE]
-    return notebooks + [path for path in (*others, *book.data_files) if path.is_file()]
+    return notebooks + [path for path in (*others, *book.claim_files, *book.data_files) if path.is_file()]
 
 
 def depend(env: Any, book: Book, docname: str | None = None) -> None:

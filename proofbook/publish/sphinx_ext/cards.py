@@ -28,17 +28,19 @@ class ChapterCard(BookDirective):
         box += nodes.paragraph("", "After this chapter you can", classes=["card-can"])
         skills = [nodes.paragraph("", "", *self.inline(item)) for item in card["can"]]
         box += nodes.bullet_list("", *[nodes.list_item("", skill) for skill in skills])
-        box += self.verdicts(page.claims if page else [])
+        claims = page.claims if page else []
+        box += self.verdicts([claim for claim in claims if claim["id"] not in self.book.own_claims])
+        box += self.verdicts([claim for claim in claims if claim["id"] in self.book.own_claims], "ours: ")
         if ran := self.run_time():
             box += nodes.paragraph("", ran, classes=["card-run"])
         return [box]
 
-    def verdicts(self, claims: list[dict[str, Any]]) -> list[nodes.Node]:
+    def verdicts(self, claims: list[dict[str, Any]], whose: str = "") -> list[nodes.Node]:
         """A line for each verdict that occurs, with links to the claims that have it."""
         lines: list[nodes.Node] = []
         for verdict, number in counted(claims):
             line = nodes.paragraph(classes=["card-claims"])
-            line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
+            line += [nodes.Text(whose), badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
             for claim in claims:
                 if claim["verdict"] == verdict:
                     line += [self.link_to_claim(claim, claim["id"].split("-")[-1]), nodes.Text(" ")]

@@ -39,7 +39,15 @@ class ClaimCounts(BookDirective):
         )
         claims = self.book.claims
         words = nodes.Text(f"{derivations} derivations verified, {len(claims)} claims checked: ")
-        return [nodes.paragraph("", "", words, *tally(claims), classes=["claim-counts"])]
+        taken = [claim for claim in claims if self.book.source_of(claim)]
+        own = [claim for claim in claims if not self.book.source_of(claim)]
+        if not (taken and own):
+            counts = tally(claims)
+        else:
+            one = self.book.settings.sources.one
+            counts = [nodes.Text(f"{len(taken)} from the {one}s: "), *tally(taken)]
+            counts += [nodes.Text(f"{len(own)} of our own: "), *tally(own)]
+        return [nodes.paragraph("", "", words, *counts, classes=["claim-counts"])]
 
 
 class ClaimList(BookDirective):
@@ -73,8 +81,9 @@ class ClaimList(BookDirective):
 
     def heading(self, claim: dict[str, Any]) -> list[nodes.Node]:
         """The claim's ID, which leads to its check, and its verdict."""
+        ours = [nodes.Text(" (ours)")] if claim["id"] in self.book.own_claims else []
         return [
-            nodes.paragraph("", "", self.link_to_claim(claim)),
+            nodes.paragraph("", "", self.link_to_claim(claim), *ours),
             nodes.paragraph("", "", badge(claim["verdict"])),
         ]
 

@@ -419,6 +419,29 @@ def test_claim_shows_and_records_the_same_thing(book):
     assert claim("U1", "holds", Evidence("proof", "derived")).source == ""
 
 
+def test_a_claim_with_the_number_of_a_source_may_be_ours(tmp_path, monkeypatch):
+    folder = tmp_path / "book" / "claims"
+    folder.mkdir(parents=True)
+    list_claims(folder, **{"8823_C2": "holds", "8823_C4": "holds"})
+    listed = folder / "one.toml"
+    listed.write_text('own = ["8823-C4"]\n' + listed.read_text())
+    monkeypatch.chdir(folder.parent)
+    theirs, ours = (claim(name, "holds", Evidence("proof", "derived")) for name in ("8823-C2", "8823-C4"))
+    assert (theirs.source, ours.source) == ("8823", "")
+    assert ours.record()["source"] == "" and ours.anchor == "claim-8823-c4"
+    shown = ours._repr_mimebundle_()
+    assert shown["text/markdown"].startswith(":::{admonition} 8823-C4 · ours · holds\n")
+    assert shown["text/plain"].startswith("8823-C4 (ours): holds\n")
+    assert "ours" not in theirs._repr_mimebundle_()["text/markdown"]
+
+
+def test_what_is_called_ours_must_be_listed(book):
+    listed = book / "one.toml"
+    listed.write_text('own = ["8823-C9"]\n' + listed.read_text())
+    with pytest.raises(ValueError, match="one.toml: own speaks of 8823-C9, not listed there"):
+        listed_claims(book)
+
+
 def test_numbers_are_filed_under_the_claim_they_were_measured_for(book):
     first = measured("first", 1e-9, below=1e-8)
     claim("U1", "holds", first)

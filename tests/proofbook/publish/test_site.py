@@ -149,6 +149,25 @@ def test_the_landing_page_counts_from_the_records(html):
     assert 'href="8823-attention-scale.html"' in index
 
 
+def test_what_is_ours_is_not_counted_as_the_articles(html):
+    counts = re.search(r'<p class="claim-counts">(.*?)</p>', read(html, "book/index.html"), re.S)
+    shown = text(counts[1])
+    assert "6 claims checked: 5 from the articles: 1 holds" in shown
+    assert shown.endswith("1 of our own: 1 empirical")
+    row = re.search(r"<tr[^>]*>(?:(?!</tr>).)*1 false.*?</tr>", read(html, "book/index.html"), re.S)
+    assert "1 approximate" in row[0] and "empirical" not in row[0]
+    assert "ours: 1 empirical C6" in text(read(html, CHAPTER)) and "ours: 1 holds" not in read(html, CHAPTER)
+    assert "8823-C6 (ours)" in text(read(html, "book/ledger.html"))
+
+
+def test_a_claim_of_ours_with_the_number_of_a_source_is_no_erratum(tmp_path):
+    root = lay_out(tmp_path)
+    claims = root / "book/claims/8823-attention-scale.toml"
+    claims.write_text(claims.read_text().replace('own = ["8823-C6"]', 'own = ["8823-C4"]'))
+    book = Book(root)
+    assert [book.source_of(claim) for claim in book.claims] == ["8823"] * 3 + [""] + ["8823"] * 2
+
+
 def test_the_card_shows_the_article_the_skills_and_the_claims(html):
     page = read(html, CHAPTER)
     assert "从熵不变性看Attention的Scale操作" in page and "https://kexue.fm/archives/8823" in page
