@@ -479,7 +479,12 @@ def _tangent(
 
 def _calculus(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
     """p >= 0 by calculus in one variable; see ``univariate``."""
-    return depth == 1 and in_one_variable(search, ctx, p, strict)
+    return depth == 1 and in_one_variable(search, ctx, p, strict, parts=False)
+
+
+def _calculus_in_parts(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """The same with the line cut into parts, which is the longest search of all and so comes last but one."""
+    return depth == 1 and in_one_variable(search, ctx, p, strict, parts=True)
 
 
 def _parts(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
@@ -507,6 +512,7 @@ _MOVES = (
     ("isolated logarithm", _isolate_logarithm),
     ("termwise", _termwise),
     ("slope", by_slope),
+    ("calculus", _calculus_in_parts),
     ("parts", _parts),
 )
 SIMPLE = 3  # the first moves, which make no sums and no cases

@@ -63,14 +63,16 @@ class Prover(Protocol):
         """Whether ``p`` is positive, or not negative, by one question to z3."""
 
 
-def in_one_variable(prover: Prover, ctx: Context, p: Poly, strict: bool) -> bool:
+def in_one_variable(prover: Prover, ctx: Context, p: Poly, strict: bool, *, parts: bool) -> bool:
     """Whether ``p >= 0`` (``> 0`` if strict), by calculus in one of its variables.
+
+    With ``parts`` an interval may be cut into parts, which costs more than all the rest together.
 
     Relations that tie the variable to others are dropped: the goal is shown without them, for more points.
     """
     if any(a.kind not in SMOOTH or a.kind == "fn" and a.args[0] not in CONTINUOUS for a in walk(p)):
         return False
-    goals, p = _Goals(prover), _by_conjugates(ctx, p)
+    goals, p = _Goals(prover, parts), _by_conjugates(ctx, p)
     for ready, q, how in _in_fewer_variables(ctx, p, strict):
         for symbol in _real_symbols(ready, q):
             goals.trail = []
@@ -86,8 +88,8 @@ def in_one_variable(prover: Prover, ctx: Context, p: Poly, strict: bool) -> bool
 class _Goals:
     """The goals of one call, their budget, and the moves that led to the proof."""
 
-    def __init__(self, prover: Prover):
-        self.prover, self.count = prover, 0
+    def __init__(self, prover: Prover, parts: bool):
+        self.prover, self.parts, self.count = prover, parts, 0
         self.trail: list[tuple[str, str]] = []
 
     def on_line(self, ctx: Context, x: Atom, p: Poly, strict: bool) -> bool:
@@ -111,7 +113,9 @@ class _Goals:
 
     def whole(self, ctx: Context, x: Atom, p: Poly, strict: bool) -> bool:
         """A goal on an interval with a lower end: at once, in parts, or with infinity brought to 0."""
-        if self.on_interval(ctx, x, p, strict, MOST_DERIVATIVES) or self.in_parts(ctx, x, p, strict):
+        if self.on_interval(ctx, x, p, strict, MOST_DERIVATIVES):
+            return True
+        if self.parts and self.in_parts(ctx, x, p, strict):
             return True
         known = ctx.interval(x)
         if (
@@ -126,7 +130,8 @@ class _Goals:
         turned = _with(ctx, x, Interval(Fraction(0), high, True, known.low_strict))
         q = _substituted(turned, p, {x: poly(x, -1)})
         shown = self.on_interval(turned, x, q, strict, MOST_DERIVATIVES)
-        return (shown or self.in_parts(turned, x, q, strict)) and self._by("infinity brought to zero", p)
+        shown = shown or self.parts and self.in_parts(turned, x, q, strict)
+        return shown and self._by("infinity brought to zero", p)
 
     def on_interval(self, ctx: Context, x: Atom, p: Poly, strict: bool, fuel: int) -> bool:
         """A goal on an interval, by its sign, balls, or its slope; ``fuel`` derivatives may be taken."""
