@@ -88,7 +88,7 @@ def test_what_is_declared_follows_from_the_range():
         (reals(above=0, at_most=1), lambda v: 0 < v <= 1),
         (reals(**BOX, nonzero=True), lambda v: v != 0),
     ],
-    ids=repr,
+    ids=lambda given: "inside" if callable(given) else repr(given),
 )
 def test_only_points_of_the_range_are_drawn(kind, inside):
     points = drawn(Domain({x: kind, a: kind, n: ladder(3)}))
