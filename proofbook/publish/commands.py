@@ -43,7 +43,7 @@ def build(*, root: Path, stored: bool, strict: bool) -> int:
     """Build the website, unless a page shows a formula or a mark that is not its statement's."""
     with alone(_lock(root)):
         made = Book(root, executed=not stored)
-        if problems := linting.complaints(made, [linting.equations]):
+        if problems := list(linting.equations(made)):
             print("the site was not built")
             return _complain(problems)
         site.build(root, executed=not stored, strict=strict, book=made)

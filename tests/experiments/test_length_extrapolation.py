@@ -287,7 +287,7 @@ def test_a_finished_run_does_nothing_again(finished, monkeypatch, capsys):
 def test_a_finished_run_is_recorded(finished, tmp_path, capsys):
     assert main(["--preset", "smoke", "--out", str(finished), "--record", str(tmp_path)]) == 0
     recorded = tmp_path / "length-extrapolation-smoke.jsonl"
-    assert [path.name for path in tmp_path.iterdir()] == [recorded.name]
+    assert {path.name for path in tmp_path.iterdir()} == {recorded.name, "SHA256SUMS"}
     assert f"recorded in {recorded}" in capsys.readouterr().out
     found = results.read(recorded)
     assert [entry["kind"] for entry in found] == 2 * ["training"] + 18 * ["score"] + 2 * ["score"]
