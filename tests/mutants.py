@@ -16,7 +16,6 @@ import sympy as sp
 from proofbook.derive import Domain, MaxOver, MinOver
 from proofbook.derive.definition import Quantity, unfold
 from proofbook.derive.instantiate import NotConcrete, at_size
-from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
 from proofbook.derive.ranges import Simplex
 from proofbook.derive.second_route import NoValue, Value, _Evaluator, value
 
@@ -184,15 +183,3 @@ def _meet(relation: str, sides: list[sp.Expr], place: dict[Any, Any]) -> bool:
         except NoValue:
             return False
         return bool(abs(one - other) <= mp.mpf(10) ** (20 - _MANY) * max(abs(one), abs(other)))
-
-
-def kernel_proves(relation: str, left: sp.Expr, right: sp.Expr, domain: Domain) -> bool:
-    """Whether the kernel alone has a proof."""
-    try:
-        if relation == "=":
-            prove_equality(left, right, domain)
-        else:
-            prove_inequality(relation, left, right, domain)
-    except NotProved:
-        return False
-    return True

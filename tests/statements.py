@@ -29,6 +29,20 @@ from sympy import (
 )
 
 from proofbook.derive import Domain, MaxOver, MinOver, indices, integers, ladder, simplex, size, vector
+from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
+
+
+def proves(left: Any, relation: str, right: Any, domain: Domain) -> bool:
+    """Whether the kernel alone has a proof of ``left relation right``."""
+    left, right = sp.sympify(left), sp.sympify(right)
+    try:
+        if relation == "=":
+            prove_equality(left, right, domain)
+        else:
+            prove_inequality(relation, left, right, domain)
+    except NotProved:
+        return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,10 @@ from more_statements import FALSE as MORE_FALSE
 from more_statements import TRUE as MORE_TRUE
 from statements import FALSE as FIRST_FALSE
 from statements import TRUE as FIRST_TRUE
-from statements import Statement
+from statements import Statement, proves
 
 from proofbook.derive import Derivation, DerivationError, Undecided
 from proofbook.derive.derivation import Step
-from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
 
 TRUE, FALSE = [*FIRST_TRUE, *MORE_TRUE], [*FIRST_FALSE, *MORE_FALSE]
 
@@ -42,14 +41,7 @@ UNDECIDED = {
 
 
 def kernel_proves(statement: Statement) -> bool:
-    try:
-        if statement.relation == "=":
-            prove_equality(statement.left, statement.right, statement.domain)
-        else:
-            prove_inequality(statement.relation, statement.left, statement.right, statement.domain)
-    except NotProved:
-        return False
-    return True
+    return proves(statement.left, statement.relation, statement.right, statement.domain)
 
 
 def derive(statement: Statement) -> Derivation:

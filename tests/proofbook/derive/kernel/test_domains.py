@@ -2,6 +2,7 @@
 
 import pytest
 import sympy as sp
+from statements import proves
 from sympy import Abs, Derivative, Rational, Sum, exp, log, sign, sqrt
 
 from proofbook.derive import (
@@ -34,18 +35,6 @@ ONE, TWO = ladder(2, 3), ladder(2, 3, least=2)
 
 def total(body, low=1):
     return Sum(body, (i, low, n))
-
-
-def proves(left, relation, right, domain):
-    left, right = sp.sympify(left), sp.sympify(right)
-    try:
-        if relation == "=":
-            prove_equality(left, right, domain)
-        else:
-            prove_inequality(relation, left, right, domain)
-    except NotProved:
-        return False
-    return True
 
 
 def may_divide(value, domain):

@@ -2,6 +2,7 @@
 
 import pytest
 import sympy as sp
+from statements import proves
 from sympy import (
     Abs,
     Derivative,
@@ -62,17 +63,6 @@ def held(function):
     """An expression that SymPy would carry out at once, as it was typed."""
     with sp.evaluate(False):
         return function()
-
-
-def proves(left, relation, right, domain):
-    try:
-        if relation == "=":
-            prove_equality(sp.sympify(left), sp.sympify(right), domain)
-        else:
-            prove_inequality(relation, sp.sympify(left), sp.sympify(right), domain)
-    except NotProved:
-        return False
-    return True
 
 
 Z = total(exp(lam * s[j]), j)
