@@ -18,7 +18,7 @@ SCHEMA = 2
 PROVED = "proved"
 DEFINITION = "definition"
 ASSUMPTION = "assumption"
-_SYMBOL = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx", ":=": ":="}
+SYMBOL = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx", ":=": ":="}
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def _aligned(start: str, rows: Sequence[Row]) -> str:
     lines = []
     for k, row in enumerate(rows):
         left = start if k == 0 else ""
-        sign, tick = _SYMBOL[row.relation], r"\checkmark\,"
+        sign, tick = SYMBOL[row.relation], r"\checkmark\,"
         if row.evidence is not None:
             sign, tick = rf"\overset{{\circ}}{{{sign}}}", r"\circ\,\textsf{evidence: }"
         if row.strategy == ASSUMPTION:

@@ -34,17 +34,26 @@ def check_answer(answer: sp.Expr, target: sp.Expr, domain: Domain) -> Answer:
     >>> check_answer(x**2, x**2 + x, Domain({x: (1, 2)}))
     Not yet: 3.17676799631 is not 4.95911700711 at x = 1.78235
     """
-    left, right = sp.sympify(answer), sp.sympify(target)
     try:
-        try:
-            verified = proving.settle(
-                "=", left, right, domain, regime=None, evidence=None, seed="answer", digits=50, skip=()
-            )
-        except Undecided:
-            # a reader need not convince the kernel: what evidence there is says whether to look again
-            verified = strategies.equality(left, right, domain, seed="answer")
+        return Answer(True, settled(sp.sympify(answer), sp.sympify(target), domain))
     except EmptyStep:
         return Answer(True, "it is the very formula")
     except (Refuted, Undecided) as error:
         return Answer(False, str(error))
-    return Answer(True, verified.detail)
+
+
+def settled(left: sp.Expr, right: sp.Expr, domain: Domain) -> str:
+    """How two formulas are known to be equal: by a proof, or else by what evidence there is.
+
+    A reader need not convince the kernel.
+
+    Raises:
+        EmptyStep: they print alike.
+        Refuted: they differ at a point.
+        Undecided: nothing settles it.
+    """
+    try:
+        found = proving.settle("=", left, right, domain, evidence=None, seed="answer", digits=50)
+    except Undecided:
+        found = strategies.equality(left, right, domain, seed="answer")
+    return found.detail

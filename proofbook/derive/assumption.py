@@ -139,7 +139,6 @@ def assumed(label: str, count: int, sign: str, lines: tuple[sp.Expr, sp.Expr], d
         lines=lines,
         domain=domain,
         opened=frozenset(),
-        least=domain.least,
         at=(),
         assumptions=(count,),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ class Proved:
         if vectors := [key for key in at if isinstance(key, sp.IndexedBase)]:
             raise ValueError(f"a vector stands for itself where it is cited: leave out {vectors}")
         first, last = steps
-        opened, least, assumptions = set(), 1, set()
+        opened, assumptions = set(), set()
         for k in range(first - 1, last):
             parts = self.certificates[k]
             if parts is None:
@@ -90,25 +90,27 @@ class Proved:
             assumptions |= {*assumptions_of(parts)}
             for part in [parts["below"], parts["above"]] if parts["kind"] == "approximation" else [parts]:
                 opened |= {(str(name), str(end)) for name, end in part["setting"]["open ends"]}
-                least = max(least, part["setting"]["least size"])
         return Cited(
             label=self.label,
             steps=steps,
-            relation=_weakest(self.label, list(self.relations[first - 1 : last])),
+            relation=weakest(self.label, self.relations[first - 1 : last]),
             lines=self.lines[first - 1 : last + 1],
             domain=self.domain,
             opened=frozenset(opened),
-            least=least,
             at=tuple((key, sp.sympify(value)) for key, value in at.items()),
             within=self.within[first - 1],
             assumptions=tuple(sorted(assumptions)),
         )
 
 
-def _weakest(label: str, relations: list[str]) -> str:
-    """The relation of the ends of a chain: strict if a step is."""
+def weakest(label: str, relations: Sequence[str]) -> str:
+    """The relation of the ends of a chain: strict if a step is.
+
+    Raises:
+        ValueError: they have none, as the chain runs up and down or goes on after an approximation.
+    """
     kinds = set(relations)
-    if relations == ["~"]:
+    if list(relations) == ["~"]:
         return "~"
     for strict, weak in (("<", "<="), (">", ">=")):
         if kinds <= {"=", weak, strict}:

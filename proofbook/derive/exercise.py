@@ -7,8 +7,7 @@ from typing import Any
 
 import sympy as sp
 
-from proofbook.derive import proving, strategies
-from proofbook.derive.answers import Answer
+from proofbook.derive.answers import Answer, settled
 from proofbook.derive.domain import Domain
 from proofbook.derive.errors import DerivationError, EmptyStep, Refuted, Undecided
 
@@ -117,7 +116,7 @@ class Exercise:
     def _compared(self, formula: sp.Expr) -> Answer:
         try:
             if self._sides is None:
-                return Answer(True, self._settled(formula, self._asks))
+                return Answer(True, settled(formula, self._asks, self._domain))
             given = self._sides(formula)
             pairs = given if isinstance(given, list) else [given]
             if all(self._hold(sp.sympify(left), sp.sympify(right)) for left, right in pairs):
@@ -134,26 +133,16 @@ class Exercise:
         """Whether both sides of an equation are equal."""
         if left != right:  # SymPy may see at once that they are
             try:
-                self._settled(left, right)
+                settled(left, right, self._domain)
             except Refuted:
                 return False
         return True
 
     def _same(self, one: sp.Expr, other: sp.Expr) -> bool:
         try:
-            self._settled(one, other)
+            settled(one, other, self._domain)
         except EmptyStep:
             return True
         except DerivationError:
             return False
         return True
-
-    def _settled(self, left: sp.Expr, right: sp.Expr) -> str:
-        """How two formulas are known to be equal; a reader need not convince the kernel."""
-        try:
-            found = proving.settle(
-                "=", left, right, self._domain, regime=None, evidence=None, seed="answer", digits=50, skip=()
-            )
-        except Undecided:
-            found = strategies.equality(left, right, self._domain, seed="answer")
-        return found.detail

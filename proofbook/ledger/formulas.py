@@ -15,12 +15,14 @@ import sympy as sp
 from sympy.core.relational import Relational
 
 from proofbook.derive import Definition, Derivation, Domain, lambdify, latex
+from proofbook.derive.citation import weakest
+from proofbook.derive.strategies import PROVED
+from proofbook.display import SYMBOL
 
 __all__ = ["FormulaRefused", "Said", "filled", "said"]
 
 _NAMED = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
-_MARKS = {"=": "=", "<=": r"\le", ">=": r"\ge", "<": "<", ">": ">", "~": r"\approx", "!=": r"\ne"}
-_TYPED = {"==": "=", "!=": "!="}  # what SymPy calls a relation, where it is not our word
+_MARKS = {**SYMBOL, "!=": r"\ne"}  # a domain may say that something is not zero
 
 
 class FormulaRefused(Exception):
@@ -108,13 +110,13 @@ def _printed(name: str, value: Any, derivations: Sequence[Derivation]) -> str:
     if isinstance(value, Derivation):
         if value not in derivations:
             raise FormulaRefused(f"{name} is {value.label}, which the claim does not cite")
-        return f"{latex(value.start)} {_MARKS[_whole(value)]} {latex(value.last)}"
+        return f"{latex(value.start)} {_MARKS[_shown(value)]} {latex(value.last)}"
     if isinstance(value, Definition):
         if value not in _definitions(derivations):
             raise FormulaRefused(f"{name} defines {value.name}, of which no derivation cited speaks")
         return f"{latex(value.applied)} = {latex(value.body)}"
     if isinstance(value, Relational):
-        mark = _TYPED.get(value.rel_op, value.rel_op)
+        mark = "=" if value.rel_op == "==" else value.rel_op
         if not any(_states(derivation, value, mark) for derivation in derivations):
             raise FormulaRefused(f"{name}, {value}, is no relation that a derivation cited shows or assumes")
         return f"{latex(value.lhs)} {_MARKS[mark]} {latex(value.rhs)}"
@@ -149,15 +151,20 @@ def _definitions(derivations: Sequence[Derivation]) -> list[Definition]:
     return found
 
 
-def _whole(derivation: Derivation, first: int = 0, last: int | None = None) -> str:
-    """How the line ``last`` of a derivation relates to the line ``first``, the start being line 0."""
-    marks = {step.relation for step in derivation.steps[first:last]} - {"="}
-    for strict, weak in (("<", "<="), (">", ">=")):
-        if marks and marks <= {strict, weak}:
-            return strict if strict in marks else weak
-    if marks and marks != {"~"}:
-        raise FormulaRefused(f"the steps of {derivation.label} point both ways: name two of its lines")
-    return "~" if marks else "="
+def _shown(derivation: Derivation, first: int = 0, last: int | None = None) -> str:
+    """How a line of a derivation is proved to relate to an earlier one, the start being line 0.
+
+    Raises:
+        FormulaRefused: a step between them is shown as evidence, or they stand in no relation.
+    """
+    if any(verified.strategy != PROVED for verified in derivation.verified[first:last]):
+        raise FormulaRefused(
+            f"a step of {derivation.label} is shown as evidence: a claim cannot print it as proved"
+        )
+    try:
+        return weakest(derivation.label, [step.relation for step in derivation.steps[first:last]])
+    except ValueError as error:
+        raise FormulaRefused(str(error)) from error
 
 
 def _states(derivation: Derivation, relation: Relational, mark: str) -> bool:
@@ -169,7 +176,7 @@ def _states(derivation: Derivation, relation: Relational, mark: str) -> bool:
     for i in range(len(lines)):
         for j in range(i + 1, len(lines)):
             try:
-                shown = _whole(derivation, i, j)
+                shown = _shown(derivation, i, j)
             except FormulaRefused:
                 continue
             enough = {shown, "<=" if shown == "<" else ">=" if shown == ">" else shown}

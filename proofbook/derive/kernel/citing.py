@@ -33,7 +33,6 @@ class Cited:
         lines: all of its lines: where one of them has no value the chain says nothing.
         domain: the values that it was proved for.
         opened: ends of ranges that the proofs left out.
-        least: the least size they hold for.
         at: an expression of the citing statement for symbols of the cited one; others stand for themselves.
         within: for an approximation, ``~``, what bounds the first line less the last from below and above.
         assumptions: the numbers of the assumptions that it rests on, or is.
@@ -45,7 +44,6 @@ class Cited:
     lines: tuple[sp.Expr, ...]
     domain: Domain
     opened: frozenset[End]
-    least: int
     at: tuple[tuple[sp.Symbol, sp.Expr], ...]
     within: tuple[sp.Expr, sp.Expr] | None = None
     assumptions: tuple[int, ...] = ()
@@ -77,7 +75,7 @@ def cited_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Ci
 
 def _facts(ctx: Context, reader: Reader, domain: Domain, cite: Cited) -> list[Fact]:
     said = (*cite.lines, *(cite.within or ()))
-    there, known = context_of(cite.domain, Setting(False, cite.opened, cite.least), *said)
+    there, known = context_of(cite.domain, Setting(False, cite.opened), *said)
     values = {symbol: reader.read(value) for symbol, value in cite.at}
     for symbol in known.symbols:
         if symbol not in values and symbol not in reader.symbols:

@@ -46,9 +46,7 @@ def prove_equality(
     The lemmas named in ``without`` have no part in the proof.
     """
     named = left_out(without)
-    return over_settings(
-        domain.least, lambda setting: equality_in(left, right, domain, setting, cites, named)
-    )
+    return over_settings(lambda setting: equality_in(left, right, domain, setting, cites, named))
 
 
 def equality_in(
@@ -77,7 +75,7 @@ def equality_in(
     return {
         "kind": "equality",
         "rule": rule,
-        "setting": setting_data(setting),
+        "setting": setting_data(setting, domain),
         "left": one.key,
         "right": other.key,
         "conditions": conditions,
@@ -134,7 +132,7 @@ def _by_cases(
     return {
         "kind": "equality",
         "rule": "cases",
-        "setting": setting_data(setting),
+        "setting": setting_data(setting, domain),
         "cases": [elsewhere, at_zero],
         **cited_in(cites),
         **left_out_in(without),
@@ -197,11 +195,11 @@ def _follows(ctx: Context, difference: Poly) -> bool:
     return is_zero(ctx, rest)
 
 
-def over_settings(least: int, attempt: Callable[[Setting], Certificate]) -> Certificate:
+def over_settings(attempt: Callable[[Setting], Certificate]) -> Certificate:
     """Try the wide domain, then the typed one, leaving out ends at which a formula has no value."""
     reasons = []
     for wide in (True, False):
-        setting = Setting(wide, frozenset(), least)
+        setting = Setting(wide)
         for _ in range(MOST_OPENINGS):
             try:
                 return renumbered(attempt(setting))
@@ -213,7 +211,7 @@ def over_settings(least: int, attempt: Callable[[Setting], Certificate]) -> Cert
                     if not undefined_on_the_edge(error.condition, error.ctx):
                         break
                     kept = (*kept, (error.condition.value, error.condition.relation))
-                setting = Setting(wide, setting.opened | ends, least, kept)
+                setting = Setting(wide, setting.opened | ends, kept)
             except NotProved as error:
                 reasons.append(str(error))
                 break
@@ -314,10 +312,10 @@ def undefined_on_the_edge(condition: Condition, ctx: Context) -> bool:
     return inner.sign(condition.value) <= WANTED[condition.relation]
 
 
-def setting_data(setting: Setting) -> dict[str, Any]:
+def setting_data(setting: Setting, domain: Domain) -> dict[str, Any]:
     return {
         "domain": "wide" if setting.wide else "typed",
         "open ends": sorted(map(list, setting.opened)),
-        "least size": setting.least,
+        "least size": domain.least,
         "only where": [f"{value} {relation} 0" for value, relation in setting.excluded],
     }

@@ -87,8 +87,7 @@ def prove_inequality(
     lower, upper = (left, right) if relation in ("<=", "<") else (right, left)
     strict = relation in ("<", ">")
     return over_settings(
-        domain.least,
-        lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting, cites, named),
+        lambda setting: _inequality_in(relation, lower, upper, strict, domain, setting, cites, named)
     )
 
 
@@ -123,7 +122,7 @@ def _inequality_in(
         "kind": "inequality",
         "rule": search.trail[-1][0] if search.trail else "sign",
         "relation": relation,
-        "setting": setting_data(setting),
+        "setting": setting_data(setting, domain),
         "lower": below.key,
         "upper": above.key,
         "conditions": conditions,

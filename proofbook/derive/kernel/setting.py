@@ -41,11 +41,10 @@ _RELATIONS = {
 
 @dataclass(frozen=True)
 class Setting:
-    """How a domain is taken: wide or as typed, with which ends left out, and from which size on."""
+    """How a domain is taken: wide or as typed, and with which ends left out."""
 
     wide: bool
     opened: frozenset[End] = frozenset()
-    least: int = 1
     excluded: Excluded = ()
 
 
@@ -53,8 +52,6 @@ def context_of(
     domain: Domain, setting: Setting, *expressions: sp.Expr, without: frozenset[str] = frozenset()
 ) -> tuple[Context, Reader]:
     """The facts of a domain, and a reader for the expressions that speak of it; some lemmas are left out."""
-    if setting.least > domain.least:
-        raise NotProved(f"the statement is made from size {domain.least} on, not from {setting.least}")
     _check_names(domain, expressions)
     _inhabited(domain)
     ctx = Context(ask=sign_by_z3, without=without)
@@ -67,7 +64,7 @@ def context_of(
         if isinstance(ladder, Ladder):
             whole.add(symbols[size])
             ctx.size = symbols[size]
-            ctx.scalars[symbols[size]] = Interval(Fraction(setting.least))
+            ctx.scalars[symbols[size]] = Interval(Fraction(domain.least))
     for key in domain.scalars:
         kind = domain.ranges[key]
         symbols[key] = Atom("sym", str(key))
@@ -80,7 +77,7 @@ def context_of(
         if isinstance(kind, Simplex):
             simplex.add(name)
             # an entry of 1 leaves nothing for a second one
-            alone = setting.least < 2
+            alone = domain.least < 2
             ctx.entries[name] = Interval(Fraction(0), Fraction(1), low_strict=True, high_strict=not alone)
         else:
             ctx.entries[name] = _interval(name, kind, setting)

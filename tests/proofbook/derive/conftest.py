@@ -9,7 +9,7 @@ from proofbook.derive import proving, strategies
 def evidence_alone(monkeypatch):
     """The kernel and the attack on what is typed stand aside: a step rests on the evidence for it."""
 
-    def settle(relation, left, right, domain, *, regime, seed, digits, skip, **of_the_proof):
+    def settle(relation, left, right, domain, *, seed, digits, regime=None, skip=(), **of_the_proof):
         if regime is not None:
             return strategies.approximation(left, right, domain, regime)
         if relation == "=":

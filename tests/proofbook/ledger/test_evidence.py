@@ -628,6 +628,18 @@ def test_a_formula_that_no_proof_holds_is_refused(resting, value, message):
         with_formula(value, proved(square()), violates("case", False))
 
 
+def test_evidence_is_not_printed_as_if_it_were_proved(resting):
+    seen = Derivation(
+        "eq-square",
+        sp.Integral(sp.exp(y), (y, 0, x)),
+        evidence(eq(sp.exp(x) - 1, "add up"), because="…"),
+        domain=UNIT,
+    )
+    for formula in (seen, sp.Eq(seen.start, seen.last)):
+        with pytest.raises(FormulaRefused, match="evidence|no relation"):
+            with_formula(formula, proved(seen), violates("case", False))
+
+
 def test_a_formula_of_a_derivation_that_is_not_cited_is_refused(book):
     with pytest.raises(FormulaRefused, match="eq-square, which the claim does not cite"):
         with_formula(square(), checked("true", True), violates("case", False))
