@@ -4,7 +4,7 @@ from dataclasses import fields
 
 import pytest
 import sympy as sp
-from sympy import Sum, log
+from sympy import Sum, exp, log
 
 from proofbook.derive import (
     Derivation,
@@ -21,6 +21,7 @@ from proofbook.derive import (
     ladder,
     le,
     lt,
+    reals,
     simplex,
     size,
     vector,
@@ -187,6 +188,59 @@ def test_an_end_at_which_a_line_has_no_value_is_no_part_of_what_is_cited():
     with pytest.raises(Undecided, match="eq-known"):
         derive(y, le(2, "the range", by=cite(tangent, {x: y})), Domain({y: (0, 1)}))
     assert derive(log(y), le(0, "as known", by=cite(tangent, {x: y})), Domain({y: (0, 1)})).strategy
+
+
+@pytest.mark.parametrize("at", [y**2, sp.Abs(y)], ids=str)
+@pytest.mark.parametrize(
+    "beyond, turn",
+    [(reals(above=0, attack=(0, 2)), 1), (reals(below=0, attack=(-2, 0)), -1)],
+    ids=["from 0 on", "up to 0"],
+)
+def test_an_open_end_is_left_out_where_it_is_cited(beyond, turn, at):
+    """All lines have a value at the end, and what is said is false there: the value must lie beyond it."""
+    made = known(exp(turn * x), gt(1, "not at 0"), domain=Domain({x: beyond}))
+    anywhere = Domain({y: reals(attack=(-2, 2))})
+    with pytest.raises(NotProved, match="for values (above|below) 0"):
+        prove(exp(at), gt(1, "as known", by=cite(made, {x: turn * at})), anywhere)
+    assert prove(exp(at + 1), gt(1, "as known", by=cite(made, {x: turn * (at + 1)})), anywhere)
+
+
+def test_an_index_is_cited_in_its_range_alone():
+    rows = {s: reals(at_least=0, attack=(0, 2)), n: ladder(1, 2)}
+    total = Sum(s[i], (i, 1, n))
+    made = known(s[k], le(total, "one term"), domain=Domain(rows, each=(k,)))
+    with pytest.raises(NotProved, match="for an index in range"):
+        prove(s[j], le(total, "as known", by=cite(made, {k: j + 1})), Domain(rows, each=(j,)))
+    assert prove(s[j], le(total, "as known", by=cite(made, {k: j})), Domain(rows, each=(j,)))
+
+
+def test_what_holds_for_probabilities_is_not_cited_for_other_rows():
+    squares = Sum(p[i] ** 2, (i, 1, n))
+    made = known(squares, le(1, "at most"), domain=Domain({p: simplex(), n: ladder(1, 2)}))
+    with pytest.raises(NotProved, match="for probability vectors"):
+        prove(squares, le(1, "as known", by=cite(made)), Domain({p: (0, 1), n: ladder(1, 2)}))
+
+
+@pytest.mark.parametrize(
+    "beyond, up_to",
+    [
+        (reals(above=0, attack=(0, 2)), reals(at_least=0, attack=(0, 2))),
+        (reals(below=0, attack=(-2, 0)), reals(at_most=0, attack=(-2, 0))),
+    ],
+    ids=["from 0 on", "up to 0"],
+)
+def test_an_open_end_of_entries_is_left_out_where_it_is_cited(beyond, up_to):
+    made = known(s[k] ** 2, gt(0, "not at 0"), domain=Domain({s: beyond, n: ladder(1, 2)}, each=(k,)))
+    with pytest.raises(NotProved, match="for a smaller range of the entries"):
+        prove(s[k] ** 2, gt(0, "as known", by=cite(made)), Domain({s: up_to, n: ladder(1, 2)}, each=(k,)))
+
+
+def test_a_line_must_have_a_value_where_it_is_cited():
+    """Both may be 0 on the typed box, and there alone the logarithm has no value."""
+    made = known(log(x + z), le(x + z - 1, "tangent"), domain=Domain({x: (0, 1), z: (0, 1)}))
+    with pytest.raises(NotProved, match="may have no value"):
+        prove(y, le(2, "the range", by=cite(made, {x: y**2, z: y**2})), Domain({y: (-1, 1)}))
+    assert prove(y, le(2, "the range", by=cite(made, {x: y, z: sp.Rational(1, 2)})), Domain({y: (0, 1)}))
 
 
 def test_a_weak_relation_is_not_cited_as_a_strict_one():
