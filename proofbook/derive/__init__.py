@@ -1,6 +1,6 @@
 """Derivations that prove themselves: formulas as data, verified when built, shown as what was verified."""
 
-from proofbook.derive.answers import Answer, check_answer
+from proofbook.derive.answers import Answer
 from proofbook.derive.assumption import Assumption, assume
 from proofbook.derive.citation import cite
 from proofbook.derive.definition import Definition, define, unfold
@@ -34,7 +34,6 @@ __all__ = [
     "WrongSolution",
     "approx",
     "assume",
-    "check_answer",
     "cite",
     "define",
     "eq",

@@ -47,7 +47,7 @@ class Exercise:
         >>> square.check(x**2 + 1)
         Not yet: What of the middle term?
         >>> square.solution(x**2 + 2*x + 1)
-        Right: proved for every value of its domain, by normal form
+        Right: proved for every -2 <= x <= 2, by normal form
 
         An unknown that solves an equation:
 

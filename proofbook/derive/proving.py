@@ -30,6 +30,7 @@ from proofbook.derive.kernel import (
 from proofbook.derive.latex import latex
 from proofbook.derive.numeric import POINT_DIGITS, describe, distinguish
 from proofbook.derive.ranges import Simplex
+from proofbook.derive.reach import reach, reach_in_short
 from proofbook.derive.remainder import Within, check_size
 from proofbook.derive.second_route import NoValue, Value, compare, needed, value
 from proofbook.derive.strategies import DIGITS, PROVED, Regime, Verified
@@ -125,15 +126,14 @@ def _proof(
             certificate = prove_inequality(relation, left, right, domain, cites, without)
     except NotProved as error:
         return str(error), None
-    return "", Verified(
-        PROVED, proved_mark(domain, certificate), proved_for(domain, certificate), certificate=certificate
-    )
+    sides = (left, right)
+    mark, detail = proved_mark(domain, certificate, sides), proved_for(domain, certificate, sides)
+    return "", Verified(PROVED, mark, detail, certificate=certificate)
 
 
-def proved_mark(domain: Domain, certificate: Certificate) -> str:
-    """What is printed beside a proof: from which size on it holds, if not the first, and what it assumes."""
-    mark = "proved" if domain.least == 1 else rf"proved for ${latex(domain.size)}\ge{domain.least}$"
-    return mark + _from_assumptions(certificate)
+def proved_mark(domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr]) -> str:
+    """What is printed beside a proof: for which values it is one, in few words, and what it assumes."""
+    return f"{PROVED}{_from_assumptions(certificate)} {reach_in_short(domain, sides)}".rstrip()
 
 
 def _from_assumptions(certificate: Certificate) -> str:
@@ -141,17 +141,15 @@ def _from_assumptions(certificate: Certificate) -> str:
     return f" from Assumption {' and '.join(map(str, numbers))}" if numbers else ""
 
 
-def proved_for(domain: Domain, certificate: Certificate) -> str:
-    """For what a proof is, and by which rule; the rule comes last."""
-    every = ""
-    if domain.size is not None and domain.sizes != (0,):
-        least = f" >= {domain.least}" if domain.least > 1 else ""
-        every = f"every {domain.size}{least} and "
+def proved_for(domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr]) -> str:
+    """For what a proof is, value by value, and by which rule; the rule comes last."""
     assuming = _from_assumptions(certificate)
     fewer = ""
     if without := certificate.get("without"):
         fewer = f" without {'a lemma' if len(without) == 1 else f'{len(without)} lemmas'} of the kernel"
-    return f"proved{assuming}{fewer} for {every}every value of its domain, by {certificate['rule']}"
+    values = reach(domain, sides)
+    reached = f" for {values}" if values else ", with nothing free"
+    return f"proved{assuming}{fewer}{reached}, by {certificate['rule']}"
 
 
 def _bounded(
@@ -187,7 +185,8 @@ def _bounded(
         raise Undecided(
             f"the bound of the error is not proved ({error}); no counterexample was found"
         ) from error
-    mark, detail = proved_mark(domain, certificate), proved_for(domain, certificate)
+    stated = (left, right, within.below, within.above)
+    mark, detail = proved_mark(domain, certificate, stated), proved_for(domain, certificate, stated)
     if measured is None:
         return Verified(PROVED, mark, detail, certificate=certificate)
     return Verified(PROVED, mark, f"{measured.detail}; {detail}", measured.numbers, certificate)

@@ -138,9 +138,10 @@ class _Equation:
             raise _Refused("what is said to be cited is not what is")
         bounds = None if within is None else (within.below, within.above)
         check(certificate, left, right, self.domain, bounds, cites)
-        said = proved_for(self.domain, certificate)
+        stated = (left, right, *(bounds or ()))
+        said = proved_for(self.domain, certificate, stated)
         if (
-            row.mark != proved_mark(self.domain, certificate)
+            row.mark != proved_mark(self.domain, certificate, stated)
             or row.detail != said
             and not (within and row.detail.endswith(f"; {said}"))
         ):

@@ -138,19 +138,21 @@ def test_the_mark_says_from_which_size_on():
     start, step = Sum(a[i], (i, 1, n)), eq(a[1] + a[2] + Sum(a[i], (i, 3, n)), "two entries apart")
     made = Derivation("eq-two", start, step, domain=Domain({a: reals(**BOX), n: ladder(2, 3, least=2)}))
     (verified,) = made.verified
-    assert verified.mark == r"proved for $n\ge2$"
-    assert "every n >= 2 and every value" in verified.detail
+    assert verified.mark == r"proved for every $n\ge2$"
+    assert verified.detail.startswith("proved for every n >= 2, every ")
     shown = made._repr_mimebundle_()["text/markdown"]
-    assert r"\textsf{proved for }n\ge2}" in shown
+    assert r"\textsf{proved for every }n\ge2}" in shown
     with pytest.raises((Undecided, Refuted)):
         Derivation("eq-one", start, step, domain=Domain({a: reals(**BOX), n: ladder(2, 3)}))
 
 
-def test_the_mark_is_plain_where_every_size_is_meant():
+def test_the_mark_says_for_every_size():
     step = eq(2 * Sum(a[i], (i, 1, n)), "twice")
     domain = Domain({a: reals(**BOX), n: ladder(2, 3)})
     (verified,) = Derivation("eq-all", Sum(2 * a[i], (i, 1, n)), step, domain=domain).verified
-    assert verified.mark == "proved" and "every n and every value" in verified.detail
+    assert verified.mark == "proved for every $n$" and verified.detail.startswith(
+        "proved for every n, every "
+    )
 
 
 def test_the_box_that_is_attacked_is_not_what_is_proved():

@@ -27,6 +27,7 @@ from sympy import (
 from proofbook.derive import (
     Derivation,
     Domain,
+    Exercise,
     MaxOver,
     MinOver,
     Refuted,
@@ -35,7 +36,6 @@ from proofbook.derive import (
     Undecided,
     WrongRate,
     approx,
-    check_answer,
     define,
     eq,
     ge,
@@ -326,7 +326,7 @@ def test_whatever_sympy_raises_does_not_leak(monkeypatch, error):
         patched.setattr(Integral, "doit", fail)
         with pytest.raises(Undecided, match=rf"SymPy fails to carry out Integral\(y, \(y, 0, x\)\): {said}"):
             is_equal(Integral(y, (y, 0, x)), x**2 / 2, UNIT)
-        assert not check_answer(Integral(y, (y, 0, x)), x**2 / 2, UNIT).right
+        assert not Exercise(x**2 / 2, UNIT).check(Integral(y, (y, 0, x))).right
     with monkeypatch.context() as patched:
         patched.setattr(sp, "together", fail)
         with pytest.raises(Undecided, match=f"SymPy fails to simplify .*{said}"):
@@ -609,14 +609,6 @@ def test_digits_are_those_asked_for():
 def test_probabilities_sum_to_one_at_any_precision():
     step = eq(1, "all of it", skip=("symbolic", "n-ladder"))
     assert Derivation("eq-test", Sum(q[i], (i, 1, n)), step, domain=WEIGHTS, digits=150).strategy == "digits"
-
-
-def test_check_answer():
-    assert check_answer(2 * x, x + x, UNIT).right
-    wrong = check_answer(F(lam) + lam * F(lam).diff(lam), H(lam), ROWS)
-    assert not wrong.right and "is not" in wrong.why and repr(wrong).startswith("Not yet: ")
-    undecided = check_answer(Function("f")(x), x, UNIT)
-    assert not undecided.right and "nobody defined f(x)" in undecided.why
 
 
 def test_minimum_of_two_is_attacked_where_it_switches():

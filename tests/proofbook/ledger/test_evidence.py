@@ -337,7 +337,7 @@ def test_proof_counts_as_what_its_weakest_step_rests_on():
         "asymptotic",
         "remainder",
     ]
-    assert "{eq}`eq-test`" in proved(exact).text and "every value of its domain" in proved(exact).text
+    assert "{eq}`eq-test`" in proved(exact).text and "proved for " in proved(exact).text
     assert proved(both, "in words").text == "in words: {eq}`eq-test`, weakest step: proof"
 
 

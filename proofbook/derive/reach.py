@@ -1,0 +1,107 @@
+"""For which values a statement is made: a few words for its mark, and all of it for its record.
+
+Only what the statement speaks of is named: a domain that several statements share may range over more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sympy as sp
+
+from proofbook.derive.definition import unfold
+from proofbook.derive.domain import Domain
+from proofbook.derive.latex import latex
+from proofbook.derive.ranges import Integers, Reals, Simplex, exact
+
+_NAMED = 3  # symbols that a mark can name and stay short
+
+
+def reach_in_short(domain: Domain, sides: Iterable[sp.Expr]) -> str:
+    """What a mark says: ``for every $n$``, ``for every real $x$``; empty where nothing runs free."""
+    spoken = _spoken_of(domain, sides)
+    if domain.size in spoken and domain.sizes != (0,):
+        least = rf"\ge{domain.least}" if domain.least > 1 else ""
+        return f"for every ${latex(domain.size)}{least}$"
+    scalars = [key for key in domain.scalars if key in spoken]
+    if not scalars:
+        return ""
+    shared = {_bounds("?", domain.ranges[key]) for key in scalars}
+    if len(shared) > 1 or len(scalars) > _NAMED or _conditions(domain, spoken):
+        return "on its whole domain"
+    kind, bounds = _bounds(",".join(map(latex, scalars)), domain.ranges[scalars[0]])
+    for sign, printed in ((" <= ", r"\le "), (" >= ", r"\ge "), (" != ", r"\ne ")):
+        bounds = bounds.replace(sign, printed)
+    return f"for {'every' if len(scalars) == 1 else 'all'} {kind}${bounds}$"
+
+
+def reach(domain: Domain, sides: Iterable[sp.Expr]) -> str:
+    """The values for which it is claimed, all of them: ``every n >= 2, every real s``; empty if nothing is free."""
+    spoken = _spoken_of(domain, sides)
+    said = []
+    if domain.size in spoken and domain.sizes != (0,):
+        said.append(f"every {domain.size} >= {domain.least}" if domain.least > 1 else f"every {domain.size}")
+    said += [f"every index {index}" for index in domain.each if index in spoken]
+    for key, kind in domain.ranges.items():
+        if isinstance(kind, Simplex) and key in spoken:
+            said.append(f"every {key} > 0 of sum 1")
+        elif key in spoken and key != domain.size:
+            said.append(f"every {''.join(_bounds(str(key), kind))}")
+    for vectors, what in ((domain.nonzero, "zero"), (domain.distinct, "equal")):
+        said += [f"{base} not all {what}" for base in vectors if base in spoken]
+    said += [f"where {relation}" for relation in _conditions(domain, spoken)]
+    return ", ".join(said)
+
+
+def _spoken_of(domain: Domain, sides: Iterable[sp.Expr]) -> set[Any]:
+    """Symbols and vectors that stand free in the sides, and what the domain's conditions tie to these."""
+    free: set[Any] = set()
+    for side in sides:
+        free |= unfold(side, derivatives=False).free_symbols
+    # a vector counts as what its label names
+    spoken = {key for key in domain.ranges if (key.label if isinstance(key, sp.IndexedBase) else key) in free}
+    spoken |= {index for index in domain.each if index in free}
+    if any(isinstance(key, sp.IndexedBase) or key in domain.each for key in spoken):
+        spoken.add(domain.size)
+    for _ in domain.where:
+        for relation in domain.where:
+            if relation.free_symbols & spoken:
+                spoken |= relation.free_symbols
+    return spoken
+
+
+def _conditions(domain: Domain, spoken: set[Any]) -> list[Any]:
+    return [relation for relation in domain.where if relation.free_symbols & spoken]
+
+
+def _bounds(name: str, kind: Any) -> tuple[str, str]:
+    """Of what kind the numbers of a range are, if that needs a word, and a name between the range's ends."""
+    low_sign = high_sign = "<="
+    if isinstance(kind, Reals):
+        low, high = kind.low, kind.high
+        low_sign = "<" if kind.low_open or kind.nonzero and low == 0 else "<="
+        high_sign = "<" if kind.high_open or kind.nonzero and high == 0 else "<="
+    else:
+        low, high = (kind.low, kind.high) if isinstance(kind, Integers) else kind
+    word = "whole " if isinstance(kind, Integers) else ""
+    if low == -sp.oo and high == sp.oo:
+        word, text = "real ", name
+    elif high == sp.oo:
+        # the end stands behind the name: x > 0
+        text = f"{name} {low_sign.replace('<', '>')} {_number(low)}"
+    elif low == -sp.oo:
+        text = f"{name} {high_sign} {_number(high)}"
+    else:
+        text = f"{_number(low)} {low_sign} {name} {high_sign} {_number(high)}"
+    if isinstance(kind, Reals) and kind.nonzero and not (kind.is_positive or kind.is_negative):
+        text += " != 0" if text == name else f", {name} != 0"
+    return word, text
+
+
+def _number(end: Any) -> str:
+    """An end as a decimal, if that is what it is."""
+    value = exact(end)
+    if isinstance(value, sp.Rational) and 10**6 % value.q == 0:
+        return f"{float(value):.6f}".rstrip("0").rstrip(".")
+    return str(value)
