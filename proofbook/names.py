@@ -2,7 +2,9 @@
 
 CLAIM_MIME = "application/vnd.proofbook.claim+json"
 EQUATION_MIME = "application/vnd.proofbook.equation+json"
+NUMBERS_MIME = "application/vnd.proofbook.numbers+json"
 RECORD_MIMES = (CLAIM_MIME, EQUATION_MIME)
+"""Records that stand beside what a page shows of a claim or an equation."""
 
 VERDICTS = ("holds", "holds under", "approximate", "needs correction", "false", "empirical", "open")
 """Every verdict that a claim can have, in the order in which they are listed and counted."""

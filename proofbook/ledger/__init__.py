@@ -14,6 +14,8 @@ from proofbook.ledger.evidence import (
     violates,
 )
 from proofbook.ledger.formulas import FormulaRefused, Said, said
+from proofbook.ledger.numbers import Numbers, fill_in
+from proofbook.ledger.quoted import QuotedTable, quoted
 from proofbook.ledger.report import Report, agreement, say, show, table
 from proofbook.ledger.run import device
 from proofbook.names import VERDICTS
@@ -25,6 +27,8 @@ __all__ = [
     "EvidenceFailed",
     "FormulaRefused",
     "Listed",
+    "Numbers",
+    "QuotedTable",
     "Report",
     "Said",
     "VerdictRefused",
@@ -35,9 +39,11 @@ __all__ = [
     "claim",
     "counterexample",
     "device",
+    "fill_in",
     "listed_claims",
     "measured",
     "proved",
+    "quoted",
     "said",
     "say",
     "show",

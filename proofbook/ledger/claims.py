@@ -109,7 +109,8 @@ def claim(
     - ``open``: a measurement that does not decide, and no counterexample.
 
     Statement, condition and correction name their formulas, as in ``{{law}}``, and these are printed from
-    ``formulas``: a derivation that is cited, part of one, or what was ``said`` and compared.
+    ``formulas``: a derivation that is cited, part of one, or what was ``said`` and compared. Numbers are
+    named likewise: give the variables that the check used.
 
     Raises:
         ValueError: an ID or a verdict that is none, or a claim that is not listed.

@@ -2,12 +2,14 @@
 
 A sentence names a formula, as in ``the entropy is {{law}}``, and what stands on the page is printed from the
 object. So a sign that is changed is changed in an object that no proof of the claim speaks of: it is refused.
+Numbers are named likewise, and come from the variables that the check used.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from sympy.core.relational import Relational
 
 from proofbook.derive import Definition, Derivation, Domain, lambdify, latex
 from proofbook.derive.citation import weakest
+from proofbook.derive.ranges import Ladder, Reals
 from proofbook.derive.strategies import PROVED
 from proofbook.display import SYMBOL
+from proofbook.ledger.numbers import printed as printed_number
 
 __all__ = ["FormulaRefused", "Said", "filled", "said"]
 
@@ -70,7 +74,7 @@ def filled(text: str, formulas: Mapping[str, Any], derivations: Sequence[Derivat
     Args:
         text: Words in which ``{{name}}`` stands for a formula.
         formulas: By name: a derivation, a definition, a relation or an expression of SymPy's, or what was
-            ``said``.
+            ``said``; a whole number, a text of digits, or a tuple of those, as the check used or found them.
         derivations: What the claim cites.
 
     Raises:
@@ -81,14 +85,17 @@ def filled(text: str, formulas: Mapping[str, Any], derivations: Sequence[Derivat
         >>> n = sp.Symbol("n", positive=True)
         >>> law = said(sp.log(n), n)
         >>> _ = law(2)
-        >>> filled("The law is {{law}}.", {"law": law}, [])
-        'The law is $\\\\log n$.'
+        >>> filled("The law is {{law}} for $n={{n}}$.", {"law": law, "n": 64}, [])
+        'The law is $\\\\log n$ for $n=64$.'
     """
 
     def printed(found: re.Match[str]) -> str:
         if found[1] not in formulas:
             raise FormulaRefused(f"no formula is called {found[1]}")
-        return f"${_printed(found[1], formulas[found[1]], derivations)}$"
+        value = formulas[found[1]]
+        if isinstance(value, (str, Integral)):
+            return printed_number(found[1], value)
+        return f"${_printed(found[1], value, derivations)}$"
 
     return _NAMED.sub(printed, text)
 
@@ -103,6 +110,8 @@ def names(text: str) -> set[str]:
 
 
 def _printed(name: str, value: Any, derivations: Sequence[Derivation]) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(printed_number(name, one) for one in value)})"
     if isinstance(value, Said):
         if not value.compared:
             raise FormulaRefused(f"{name} was stated, and its numbers were never compared with anything")
@@ -151,6 +160,17 @@ def _definitions(derivations: Sequence[Derivation]) -> list[Definition]:
     return found
 
 
+def _ends(domain: Domain) -> Iterator[sp.Basic]:
+    """The ends of a domain, as relations: what a condition ``x > 0`` or ``n >= 3`` may say of it."""
+    for key, kind in domain.ranges.items():
+        if isinstance(kind, Ladder):
+            yield sp.Ge(key, kind.least, evaluate=False)
+        if isinstance(kind, Reals) and not isinstance(key, sp.IndexedBase):
+            low, high = sp.sympify(kind.low), sp.sympify(kind.high)
+            yield (sp.Gt if kind.low_open else sp.Ge)(key, low, evaluate=False)
+            yield (sp.Lt if kind.high_open else sp.Le)(key, high, evaluate=False)
+
+
 def _shown(derivation: Derivation, first: int = 0, last: int | None = None) -> str:
     """How a line of a derivation is proved to relate to an earlier one, the start being line 0.
 
@@ -168,8 +188,8 @@ def _shown(derivation: Derivation, first: int = 0, last: int | None = None) -> s
 
 
 def _states(derivation: Derivation, relation: Relational, mark: str) -> bool:
-    """Whether a derivation shows a relation between two of its lines, or assumes it for its domain."""
-    if relation in derivation.domain.where:
+    """Whether a derivation shows a relation between two of its lines, or its domain is where it holds."""
+    if relation in derivation.domain.where or relation in set(_ends(derivation.domain)):
         return True
     lines = [derivation.start, *(step.expression for step in derivation.steps)]
     turned = {"<=": ">=", ">=": "<=", "<": ">", ">": "<"}

@@ -1,7 +1,8 @@
 """What records hold, as it was when they were made: a digest of every file of a folder, in ``SHA256SUMS``.
 
 A number that is changed by hand in a record afterwards no longer has the digest that was written with it. The
-file has the form that ``sha256sum -c`` reads.
+file has the form that ``sha256sum`` writes and ``sha256sum -c`` reads; for data typed from a source, which no
+command records, that is how to make it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from proofbook.files import write_whole
 
-__all__ = ["NAME", "keep", "problems"]
+__all__ = ["NAME", "keep", "problem_of", "problems"]
 
 NAME = "SHA256SUMS"
 
@@ -38,17 +39,24 @@ def problems(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     sums = _read(folder)
-    found = []
     records = [path for path in sorted(folder.iterdir()) if path.is_file() and path.name != NAME]
-    for path in records:
-        if path.name not in sums:
-            found.append(f"{path} has no digest in {NAME}: it was not written by a command that records")
-        elif _digest(path.read_bytes()) != sums[path.name]:
-            found.append(f"{path} is not what was recorded: its digest in {NAME} is another")
+    found = [problem for problem in map(problem_of, records) if problem]
     present = {path.name for path in records}
     return found + [
         f"{folder / name} has a digest in {NAME}, and is gone" for name in sorted(set(sums) - present)
     ]
+
+
+def problem_of(record: Path) -> str | None:
+    """What is wrong with one record: changed or without a digest; None where nothing is."""
+    sums = _read(record.parent)
+    if record.name not in sums:
+        return (
+            f"{record} has no digest in {NAME}: no command that records wrote it, and nobody vouched for it"
+        )
+    if _digest(record.read_bytes()) != sums[record.name]:
+        return f"{record} is not what was recorded: its digest in {NAME} is another"
+    return None
 
 
 def _digest(content: bytes) -> str:

@@ -92,6 +92,19 @@ class Book:
             for path, notebook in self.notebooks.items()
         }
 
+    def number(self, path: Path, page: str | None, name: str) -> str:
+        """What a cell fills in where the page `path` names a number, of its own or of another page.
+
+        Raises:
+            BookError: no cell of that page fills it in.
+        """
+        stem = page or path.stem
+        home = next((one for other, one in self.pages.items() if other.stem == stem), None)
+        if home is None or name not in home.numbers:
+            named = f"{page}:{name}" if page else name
+            raise BookError(f"{path} names the number {{{{{named}}}}}, which no cell of {stem} fills in")
+        return home.numbers[name]
+
     def page(self, docname: str) -> Page | None:
         """The page of that name; None where no notebook is."""
         return next((page for page in self.pages.values() if page.docname == docname), None)

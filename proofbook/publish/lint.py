@@ -12,71 +12,10 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, execute, followed, proofs
+from proofbook.publish import checking, execute, followed, proofs, typed
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, jupyter_format, load
-
-_FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})(.*)$")
-_HOLDS_CODE = re.compile(r"(?!\{)|\{(code|code-block|code-cell|literalinclude)\}")
-
-
-def without_code(text: str) -> str:
-    """Markdown without code blocks and code spans; directives, which hold Markdown, stay.
-
-    >>> without_code("a `$$` b\\n```\\n$$ x $$\\n```\\n```{note}\\n$$ y $$\\n```")
-    'a  b\\n```{note}\\n$$ y $$\\n```'
-    """
-    kept: list[str] = []
-    fences: list[str] = []
-    code = False
-    for line in text.splitlines():
-        fence = _FENCE.match(line)
-        if fence and fences and fence[1].startswith(fences[-1]) and not fence[2].strip():
-            fences.pop()
-            if not code:
-                kept.append(line)
-            code = False
-        elif code:
-            continue
-        elif fence:
-            fences.append(fence[1])
-            code = fence[1][0] != ":" and bool(_HOLDS_CODE.match(fence[2].strip()))
-            if not code:
-                kept.append(line)
-        else:
-            kept.append(re.sub(r"(?<!\})(`+)(?!`).+?(?<!`)\1(?!`)", "", line))
-    return "\n".join(kept)
-
-
-_DISPLAY = re.compile(
-    r"\$\$(?P<dollars>.+?)\$\$"
-    r"|\\\[(?P<brackets>.+?)\\\]"
-    r"|^(?P<fence>`{3,}|:{3,})\{math\}[^\n]*\n(?P<directive>.*?)^(?P=fence)[ \t]*$"
-    r"|^[ \t]*\\begin\{(?P<env>align|equation|gather|multline|eqnarray|alignat|flalign)(?P<star>\*?)\}"
-    r"(?P<ams>.*?)"
-    r"\\end\{(?P=env)(?P=star)\}",
-    re.M | re.S,
-)
-
-
-def display_formulas(text: str) -> list[str]:
-    """The display formulas typed in a piece of Markdown, white space made uniform.
-
-    >>> display_formulas("Let\\n$$\\nH  = F\\n$$ (eq-h)\\nand $a$.")
-    ['H = F']
-    """
-    found = []
-    for match in _DISPLAY.finditer(text):
-        body = next(
-            match[name] for name in ("dollars", "brackets", "directive", "ams") if match[name] is not None
-        )
-        body = re.sub(r"^:\w[^\n]*\n", "", body, flags=re.M)  # a directive's options
-        found.append(_uniform(body))
-    return found
-
-
-def _uniform(formula: str) -> str:
-    return " ".join(formula.split())
+from proofbook.publish.prose import display_formulas, uniform, without_code
 
 
 def handwritten_formulas(book: Book) -> Iterator[str]:
@@ -89,7 +28,7 @@ def handwritten_formulas(book: Book) -> Iterator[str]:
         ):
             yield f"handwritten-formulas.yml: an entry needs page, formula and why: {entry}"
             continue
-        unused[entry["page"], _uniform(entry["formula"])] = entry
+        unused[entry["page"], uniform(entry["formula"])] = entry
     known = set(unused)
     for path in book.paths:
         name = path.with_suffix("").as_posix()
@@ -203,7 +142,7 @@ def takeaways(book: Book) -> Iterator[str]:
             before, *bullets = re.split(r"^[-*+] +", section["body"], flags=re.M)
             if before.strip() or not bullets:
                 yield f"{path}: the takeaways are no list"
-            for text in map(_uniform, bullets):
+            for text in map(uniform, bullets):
                 where = f"{path}: the takeaway {text[:40]!r}"
                 named = [(found["role"], found["name"]) for found in _NAMED.finditer(text)]
                 if not named:
@@ -290,11 +229,12 @@ def claims(book: Book) -> Iterator[str]:
 
 
 def records(book: Book) -> Iterator[str]:
-    """Records are as they were written, and one that is of a chapter's present code speaks of its claims."""
+    """Data are as they were written; a record of a chapter's present code speaks of its claims."""
     from proofbook.ledger.record import PresentCode
     from proofbook.ledger.sums import problems
 
-    yield from problems(book.folder / "recorded")
+    for name in book.settings.outputs.data:
+        yield from problems(book.folder / name)
     today = datetime.now(UTC).strftime("%Y-%m-%d")
     code = PresentCode(book.folder)
     pages = {path.stem: page for path, page in book.pages.items()}
@@ -437,6 +377,7 @@ CHECKS = (
     exercises,
     figures,
     claims,
+    typed.numbers_filled_in,
     records,
     permalinks,
     unchecked_cells,

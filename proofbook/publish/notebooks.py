@@ -6,13 +6,14 @@ Asking what a book contains needs neither Jupyter nor what the chapters import.
 import importlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from proofbook.names import CLAIM_MIME, EQUATION_MIME
+from proofbook.names import CLAIM_MIME, EQUATION_MIME, NUMBERS_MIME
 from proofbook.settings import Sources
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "parse",
     "parse_card",
     "read_page",
+    "shown_texts",
 ]
 
 Notebook = dict[str, Any]
@@ -107,6 +109,20 @@ def code_of(notebook: Notebook) -> list[dict[str, Any]]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
+def shown_texts(notebook: Notebook) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every text of a notebook that was typed for readers: the mapping that holds it, and its key there.
+
+    Markdown, and of the figures the captions and the texts for those who cannot see them.
+    """
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            yield cell, "source"
+        shown = cell.get("metadata", {}).get("mystnb", {})
+        for part, key in (("figure", "caption"), ("image", "alt")):
+            if key in shown.get(part, {}):
+                yield shown[part], key
+
+
 @dataclass
 class Page:
     """What one chapter holds: its card, and the records its code cells left in their outputs."""
@@ -117,6 +133,7 @@ class Page:
     claims: list[dict[str, Any]] = field(default_factory=list)
     equations: list[dict[str, Any]] = field(default_factory=list)
     figures: list[str] = field(default_factory=list)
+    numbers: dict[str, str] = field(default_factory=dict)
 
     @property
     def anchors(self) -> list[str]:
@@ -142,6 +159,11 @@ def read_page(notebook: Notebook, docname: str, sources: Sources | None = None) 
                 page.claims.append(data[CLAIM_MIME])
             if EQUATION_MIME in data:
                 page.equations.append(data[EQUATION_MIME])
+            if NUMBERS_MIME in data:
+                named = data[NUMBERS_MIME]["numbers"]
+                if twice := sorted(set(named) & set(page.numbers)):
+                    raise BookError(f"{docname}: two cells fill in {', '.join(twice)}")
+                page.numbers.update(named)
     return page
 
 

@@ -1,6 +1,7 @@
 """Assemble the pages and build the website from them."""
 
 import contextlib
+import copy
 import errno
 import hashlib
 import io
@@ -9,6 +10,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +19,8 @@ from proofbook.files import read_json, write_whole
 from proofbook.publish import runs
 from proofbook.publish.book import RUNS_FILE, Book
 from proofbook.publish.execute import package_folders
-from proofbook.publish.notebooks import BookError
+from proofbook.publish.notebooks import BookError, Notebook, shown_texts
+from proofbook.publish.prose import numbers_named, with_numbers
 
 SKIPPED = {".ipynb_checkpoints", "__pycache__"}
 FRAME = ("_config.yml", "_toc.yml", "pyproject.toml", "CITATION.cff")
@@ -38,10 +41,11 @@ TOOLS = (
 def staged_files(book: Book) -> dict[str, bytes]:
     """Every file the build reads, by path: the book's own, its notebooks with the outputs to show.
 
-    Of an executed book the outputs are those of the last run, and their durations go along.
+    The numbers that prose names are filled in, so that who downloads a notebook reads them, too. Of an
+    executed book the outputs are those of the last run, and their durations go along.
 
     Raises:
-        BookError: a notebook was not executed, or has changed since.
+        BookError: a notebook was not executed, or has changed since; prose names a number that no cell found.
     """
     notebooks = book.notebooks  # read also where they go as they are: Sphinx would not name what is none
     files = {name: (book.root / name).read_bytes() for name in FRAME if (book.root / name).is_file()}
@@ -55,10 +59,39 @@ def staged_files(book: Book) -> dict[str, bytes]:
             record = runs.run_record(book.root, path)
             if record is None:
                 raise BookError(f"what the run of {path} left has vanished; execute it again")
-            files[path.as_posix()] = json.dumps(notebook, ensure_ascii=False, indent=1).encode()
+            files[path.as_posix()] = _written(notebook)
             ran[path.with_suffix("").as_posix()] = {k: record[k] for k in ("seconds", "date", "versions")}
         files[RUNS_FILE] = json.dumps(ran, indent=1).encode()
+    for path in book.paths:
+        filled = with_numbers_filled_in(book, path)
+        if filled is not None:
+            files[path.as_posix()] = filled
     return files
+
+
+def _written(notebook: Notebook) -> bytes:
+    return json.dumps(notebook, ensure_ascii=False, indent=1).encode()
+
+
+def with_numbers_filled_in(book: Book, path: Path) -> bytes | None:
+    """A page with the numbers that its prose, captions and alternative texts name; None where it names none.
+
+    Raises:
+        BookError: no cell fills in a number that is named.
+    """
+
+    def filled(text: str) -> str:
+        return with_numbers(text, partial(book.number, path))
+
+    if path not in book.notebooks:
+        text = book.prose(path)
+        return filled(text).encode() if numbers_named(text) else None
+    notebook = copy.deepcopy(book.notebooks[path])
+    named = False
+    for holder, key in shown_texts(notebook):
+        named = named or bool(numbers_named(holder[key]))
+        holder[key] = filled(holder[key])
+    return _written(notebook) if named else None
 
 
 def stage(files: dict[str, bytes], target: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from proofbook.files import write_whole
-from proofbook.names import RECORD_MIMES
+from proofbook.names import NUMBERS_MIME, RECORD_MIMES
 from proofbook.publish.address import read_address, theme_options
 from proofbook.publish.book import Book
+from proofbook.publish.notebooks import code_of
 
 STATIC = Path(__file__).parents[1] / "static"
 STYLES = "proofbook.css"
@@ -46,8 +47,10 @@ def _drop_records(app: Any, docname: str, source: list[str]) -> None:
     if not str(app.env.doc2path(docname)).endswith(".ipynb"):
         return
     notebook = json.loads(source[0])
-    for cell in notebook["cells"]:
-        for output in cell.get("outputs", []):
+    for cell in code_of(notebook):
+        # Numbers are shown where sentences name them.
+        cell["outputs"] = [one for one in cell["outputs"] if NUMBERS_MIME not in one.get("data", {})]
+        for output in cell["outputs"]:
             for mime in RECORD_MIMES:
                 output.get("data", {}).pop(mime, None)
     source[0] = json.dumps(notebook)

@@ -1,0 +1,246 @@
+"""What is typed into sentences and should come from an object that was checked: numbers, formulas of claims.
+
+Decimals, and whole numbers above `COUNTED`, stand in code; prose, captions, alternative texts and the words
+of claims and evidence name them, as in ``{{rows}}``. A claim's formulas are objects, too. What is quoted with
+its source, years and dates, and the numbers of the book's own sources may be typed. What else must be typed
+is listed, with the reason, in ``typed-numbers.yml``.
+"""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from proofbook.publish.book import Book
+from proofbook.publish.notebooks import shown_texts
+from proofbook.publish.prose import numbers_named, uniform, without_code
+
+__all__ = ["COUNTED", "formulas", "numbers", "numbers_filled_in"]
+
+COUNTED = 12
+"""A whole number up to this one counts something; a larger one was measured, computed or chosen."""
+
+LIST = "typed-numbers.yml"
+
+# --- numbers ------------------------------------------------------------------------------------------------
+
+_NUMBER = re.compile(r"(?<![\w.#-])\d(?:[\d.,]*\d)?(?![\w#])")
+_YEAR = r"(?:19\d\d|20[0-4]\d)"
+_NOT_TYPED = re.compile(
+    r"\{\{[^{}]*\}\}"  # a number that is filled in
+    r"|\{[\w:-]+\}`[^`]*`"  # a role
+    r"|\]\([^)]*\)|https?://\S+|<[^<>\s]*>"  # a link, an HTML tag
+    rf"|\b{_YEAR}-\d\d(?:-\d\d)?\b"  # a date
+    rf"|\b(?i:in|since|of|until|by|before|after|from|and|to) {_YEAR}\b(?!\s+\w+s\b)|[(,] ?{_YEAR}(?=[;,).])"
+)
+_OPTION = re.compile(
+    r"^:[\w-]+:.*$|^[`:~]{3,}.*$|^\([\w-]+\)=\s*$|^(?:article|date|link|title_\w+): .*$", re.M
+)
+_SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n\s*\n|^\s*[-*+] ", re.M)
+
+
+def typed_numbers(text: str) -> Iterator[str]:
+    """The numbers that a sentence of the text types, in the order in which they stand there.
+
+    >>> list(typed_numbers("In 2021, rows of 512 keys: $c=0.24$, {{n}} keys, 3 ways. By {cite}`su`, 8.33."))
+    ['512', '0.24']
+    """
+    for sentence in _SENTENCE.split(_OPTION.sub("", without_code(text))):
+        if "{cite" in sentence:
+            continue
+        for found in _NUMBER.finditer(_NOT_TYPED.sub(" ", sentence.replace("{,}", ","))):
+            if is_large(found[0]):
+                yield found[0]
+
+
+def is_large(number: str) -> bool:
+    """Whether a number is a decimal, or a whole number that counts nothing by hand.
+
+    >>> [is_large(one) for one in ("12", "13", "0.5", "2,000", "1,2")]
+    [False, True, True, True, False]
+    """
+    if "." in number:
+        return True
+    parts = number.split(",")
+    whole = all(len(part) == 3 for part in parts[1:])
+    return int("".join(parts)) > COUNTED if whole else any(int(part) > COUNTED for part in parts)
+
+
+def numbers(book: Book) -> Iterator[str]:
+    """No sentence types a number that a cell should fill in."""
+    listed = book.data(LIST) or []
+    unused: dict[tuple[str, str], None] = {}
+    for entry in listed:
+        if set(entry) != {"page", "number", "why"} or not all(str(one).strip() for one in entry.values()):
+            yield f"{LIST}: an entry needs page, number and why: {entry}"
+            continue
+        unused[entry["page"], str(entry["number"])] = None
+    known = set(unused)
+    own = {source["id"] for source in book.sources}
+    for where, place, text in _sentences(book):
+        for number in dict.fromkeys(typed_numbers(text)):
+            entry = where.with_suffix("").as_posix(), number
+            unused.pop(entry, None)
+            if number not in own and entry not in known:
+                yield (
+                    f"{where}{place}: {number} is typed: let a cell fill it in (fill_in), "
+                    f"or list it with its reason in book/{LIST}"
+                )
+    for page, number in unused:
+        yield f"{LIST} lists {number}, which {page} does not type"
+
+
+def _sentences(book: Book) -> Iterator[tuple[Path, str, str]]:
+    """Every text that is typed for readers: its file, where in it, and the text."""
+    for path in book.paths:
+        if path not in book.notebooks:
+            yield path, "", book.prose(path)
+            continue
+        notebook = book.notebooks[path]
+        for holder, key in shown_texts(notebook):
+            kind = "" if key == "source" else f", {key}"
+            yield path, kind, holder[key]
+    for path, index, cell in book.code_cells():
+        for name, text in _words_in_code(cell["source"]):
+            yield path, f", cell {index}, {name}(...)", text
+    for file in book.claim_files:
+        for claim, statement in tomllib.loads(book.text(file)).get("claims", {}).items():
+            yield file.relative_to(book.root), f", {claim}", statement
+
+
+_EVIDENCE = {
+    "agreement",
+    "attacked",
+    "between",
+    "checked",
+    "counterexample",
+    "measured",
+    "proved",
+    "violates",
+}
+_WORDS = _EVIDENCE | {"claim", "say", "table"}
+_DRAWING = {"annotate", "legend", "set", "set_title", "set_xlabel", "set_ylabel", "suptitle", "text", "title"}
+_LABELS = {"label", "title", "xlabel", "ylabel"}
+
+
+def _words_in_code(code: str) -> Iterator[tuple[str, str]]:
+    """The words that a cell puts before readers, in claims, sentences and figures, by who shows them."""
+    for call in _calls(code):
+        name = _name(call)
+        for argument in call.args:
+            if name in _WORDS | _DRAWING:
+                yield from ((name, text) for text in _texts(argument))
+        for keyword in call.keywords:
+            if keyword.arg in _LABELS or name in _WORDS | _DRAWING:
+                yield from ((name, text) for text in _texts(keyword.value))
+
+
+def _calls(code: str) -> Iterator[ast.Call]:
+    try:
+        tree = ast.parse(code)
+    except SyntaxError:  # a magic of IPython's
+        return
+    yield from (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def _name(call: ast.Call) -> str:
+    function = call.func
+    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    """The texts typed in an expression, not those inside another call; an f-string's, without its values."""
+    waiting = [node]
+    while waiting:
+        one = waiting.pop(0)
+        if isinstance(one, ast.JoinedStr):
+            parts = (part.value for part in one.values if isinstance(part, ast.Constant))
+            yield "{{}}".join(map(str, parts))
+        elif isinstance(one, ast.Constant):
+            if isinstance(one.value, str):
+                yield one.value
+        elif not isinstance(one, ast.Call):
+            waiting += list(ast.iter_child_nodes(one))
+
+
+def numbers_filled_in(book: Book) -> Iterator[str]:
+    """Every number that prose names is filled in from what a cell computed, and every such one is named."""
+    named: set[tuple[str, str]] = set()
+    for path in book.paths:
+        texts = [book.prose(path)]
+        if path in book.notebooks:
+            texts = [holder[key] for holder, key in shown_texts(book.notebooks[path])]
+        for of, name in (one for text in texts for one in numbers_named(text)):
+            book.number(path, of, name)
+            named.add((of or path.stem, name))
+    for path, page in book.pages.items():
+        idle = sorted(name for name in page.numbers if (path.stem, name) not in named)
+        if idle:
+            yield f"{path}: no sentence names {', '.join(idle)}, which a cell fills in"
+    for path, index, cell in book.code_cells():
+        for call in _calls(cell["source"]):
+            if _name(call) == "fill_in":
+                given = {str(keyword.arg): keyword.value for keyword in call.keywords}
+            elif _name(call) == "claim":
+                given = _formulas(call)
+            else:
+                continue
+            for name, value in given.items():
+                if not any(isinstance(part, (ast.Name, ast.Call)) for part in ast.walk(value)):
+                    yield (
+                        f"{path}, cell {index}: {name} is typed in {_name(call)}(...): "
+                        "give what the computation used or found"
+                    )
+
+
+def _formulas(call: ast.Call) -> dict[str, ast.expr]:
+    for keyword in call.keywords:
+        if keyword.arg == "formulas" and isinstance(keyword.value, ast.Dict):
+            keys = (key.value if isinstance(key, ast.Constant) else "" for key in keyword.value.keys)
+            return {str(key): value for key, value in zip(keys, keyword.value.values)}
+    return {}
+
+
+# --- formulas of claims -------------------------------------------------------------------------------------
+
+_SUBSCRIPT = re.compile(r"_\{[^{}]*\}")
+_INLINE = re.compile(r"\$([^$]+)\$")
+_SYMBOL = re.compile(
+    r"(?:\\(?:mathbb|mathcal|mathbf|mathrm|bar|hat|tilde|operatorname)\s*)?(?:\{?\\?[A-Za-z]+\}?|\\ell)"
+    r"'*(?:_(?:\{[^{}]*\}|\\?[A-Za-z]+|[0-9])|\^(?:\*|\{\*\}))*"
+)
+_FORMULA = re.compile(rf"{_SYMBOL.pattern}(?:\({_SYMBOL.pattern}\))?(?:\s*=\s*\{{\{{\w+\}}\}})?")
+_NO_SYMBOL = re.compile(
+    r"\\(?:log|exp|sqrt|frac|tfrac|sum|prod|int|max|min|sup|inf|lim|to|in|le|ge|ne|approx|sim|propto)(?![A-Za-z])"
+)
+
+
+def typed_formulas(text: str) -> Iterator[str]:
+    """The formulas typed in a sentence: whatever is more than one symbol, with what it depends on or is.
+
+    >>> list(typed_formulas("for $n={{n}}$, $F(\\\\lambda)$ and $s_j$ it is $\\\\log n$, or $n>2$"))
+    ['\\\\log n', 'n>2']
+    """
+    for found in _INLINE.finditer(text):
+        formula = found[1].strip()
+        if not _FORMULA.fullmatch(formula) or _NO_SYMBOL.search(_SUBSCRIPT.sub("", formula)):
+            yield formula
+
+
+def formulas(book: Book) -> Iterator[str]:
+    """The words of a claim type no formula: they name objects that were checked."""
+    said: list[tuple[str, str]] = []
+    for file in book.claim_files:
+        content: dict[str, Any] = tomllib.loads(book.text(file))
+        where = file.relative_to(book.root).as_posix()
+        said += [(f"{where}, {claim}", text) for claim, text in content.get("claims", {}).items()]
+    for path, index, cell in book.code_cells():
+        for call in _calls(cell["source"]):
+            if _name(call) == "claim":
+                words = [one.value for one in call.keywords if one.arg in ("condition", "correction")]
+                said += [(f"{path}, cell {index}", text) for one in words for text in _texts(one)]
+    for place, text in said:
+        for formula in typed_formulas(text):
+            yield f"{place}: the formula {uniform(formula)!r} is typed; name it, and give it in formulas="
