@@ -1,7 +1,8 @@
 """What an attention mask says: which keys are hidden, and which entries are a bias.
 
 Models hide keys in four ways: False, -inf, a large negative number (the dtype's lowest, -1e9, -1e4), and a
-:class:`torch.nn.attention.bias.CausalBias`, which names its pattern and holds no entries. Here they become one.
+:class:`torch.nn.attention.bias.CausalBias`, which names its pattern and holds no entries. They become one
+here.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch.nn.attention.bias import CausalBias, CausalVariant
 from attnlib.errors import InvalidArgument
 
 HIDES_FROM = -1e4
-"""An additive entry of this or less hides its key; anything above it, as ALiBi's or Swin's -100, is a bias."""
+"""An additive entry of this or less hides its key; any above it, as ALiBi's or Swin's -100, is a bias."""
 
 
 def hides(attn_mask: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def reach_in_short(domain: Domain, sides: Iterable[sp.Expr]) -> str:
 
 
 def reach(domain: Domain, sides: Iterable[sp.Expr]) -> str:
-    """The values for which it is claimed, all of them: ``every n >= 2, every real s``; empty if nothing is free."""
+    """All values for which it is claimed: ``every n >= 2, every real s``; empty if nothing is free."""
     spoken = _spoken_of(domain, sides)
     said = []
     if domain.size in spoken and domain.sizes != (0,):

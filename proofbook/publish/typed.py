@@ -33,7 +33,8 @@ _NOT_TYPED = re.compile(
     r"|\{[\w:-]+\}`[^`]*`"  # a role
     r"|\]\([^)]*\)|https?://\S+|<[^<>\s]*>"  # a link, an HTML tag
     rf"|\b{_YEAR}-\d\d(?:-\d\d)?\b|\b\d{{1,2}} [A-Z][a-z]+ {_YEAR}\b"  # a date
-    rf"|\b(?i:between|in|since|of|until|by|before|after|from|and|to) {_YEAR}\b(?!\s+\w+s\b)|[(,] ?{_YEAR}(?=[;,).])"
+    rf"|\b(?i:between|in|since|of|until|by|before|after|from|and|to) {_YEAR}\b(?!\s+\w+s\b)"
+    rf"|[(,] ?{_YEAR}(?=[;,).])"
 )
 _OPTION = re.compile(
     r"^:[\w-]+:.*$|^[`:~]{3,}.*$|^\([\w-]+\)=\s*$|^(?:article|date|link|title_\w+): .*$", re.M
