@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
 from proofbook.ledger.report import show
 from proofbook.names import NUMBERS_MIME
 
-__all__ = ["Numbers", "fill_in", "printed"]
+__all__ = ["Numbers", "fill_in", "named", "printed"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -25,7 +26,7 @@ class Numbers:
         return {"text/plain": plain, NUMBERS_MIME: {"schema": 1, "numbers": self.texts}}
 
 
-def fill_in(**numbers: Any) -> Numbers:
+def fill_in(**numbers: Any) -> None:
     """Name numbers for the prose, captions and alternative texts of the page: ``{{rows}}`` there prints one.
 
     Give the variables that the computation used or what it found, never a number typed for the sentence.
@@ -39,14 +40,21 @@ def fill_in(**numbers: Any) -> Numbers:
 
     Example:
         >>> rows, slope = 200, 0.24537
-        >>> fill_in(rows=rows, slope=f"{slope:.4f}").texts
-        {'rows': '200', 'slope': '0.2454'}
+        >>> fill_in(rows=rows, slope=f"{slope:.4f}")
     """
-    named = Numbers({name: _checked(name, value) for name, value in numbers.items()})
-    if not named.texts:
+    # shown and not returned: a cell that ends with it would show it a second time
+    show(named(numbers))
+
+
+def named(numbers: Mapping[str, Any]) -> Numbers:
+    """Numbers by name as texts, each checked.
+
+    >>> named({"rows": 200, "slope": "0.2454"}).texts
+    {'rows': '200', 'slope': '0.2454'}
+    """
+    if not numbers:
         raise ValueError("fill_in needs at least one number with its name")
-    show(named)
-    return named
+    return Numbers({name: _checked(name, value) for name, value in numbers.items()})
 
 
 def _checked(name: str, value: Any) -> str:

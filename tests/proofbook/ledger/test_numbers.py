@@ -6,13 +6,21 @@ import pytest
 import sympy as sp
 
 from proofbook.ledger import fill_in, quoted, sums
+from proofbook.ledger.numbers import named
 from proofbook.names import NUMBERS_MIME
 
 
 def test_numbers_are_listed_for_jupyter_and_recorded_for_the_page():
-    shown = fill_in(rows=200, slope="0.2454", n=sp.Integer(64))._repr_mimebundle_()
+    shown = named({"rows": 200, "slope": "0.2454", "n": sp.Integer(64)})._repr_mimebundle_()
     assert shown["text/plain"] == "{{rows}} = 200\n{{slope}} = 0.2454\n{{n}} = 64"
     assert shown[NUMBERS_MIME]["numbers"] == {"rows": "200", "slope": "0.2454", "n": "64"}
+
+
+def test_a_cell_that_ends_with_them_shows_them_once(monkeypatch):
+    seen = []
+    monkeypatch.setattr("proofbook.ledger.numbers.show", seen.append)
+    returned = fill_in(rows=200)  # Jupyter shows what the last line of a cell returns
+    assert returned is None and [one.texts for one in seen] == [{"rows": "200"}]
 
 
 @pytest.mark.parametrize("value", [0.25, True, None, 2 + 0j, sp.Rational(1, 2), [1]])
