@@ -13,7 +13,7 @@ from proofbook.files import read_json
 from proofbook.publish import benchmarks, runs
 from proofbook.publish.address import Address, read_address
 from proofbook.publish.citation import Edition, read_edition
-from proofbook.publish.notebooks import BookError, Notebook, Page, load, read_page
+from proofbook.publish.notebooks import BookError, Notebook, Page, first_heading, load, read_page
 from proofbook.settings import BadSettings, Settings
 
 __all__ = ["RUNS_FILE", "Book"]
@@ -207,6 +207,10 @@ class Book:
                 text = self.text(self.root / path)
             self._prose[path] = text
         return self._prose[path]
+
+    def title(self, path: Path) -> str:
+        """The first heading of a page, as it was written; its name where it has none."""
+        return first_heading(self.prose(path)) or path.stem
 
     def code_cells(self) -> Iterator[tuple[Path, int, dict[str, Any]]]:
         """Every code cell of the book: its notebook, its place there, the cell."""

@@ -18,6 +18,8 @@ class Edition:
     authors: str
     version: str
     date: str
+    licenses: tuple[str, ...] = ()
+    abstract: str = ""
 
     @property
     def year(self) -> str:
@@ -34,7 +36,11 @@ def read_edition(root: Path) -> Edition:
             for author in data["authors"]
         ]
         version, released = str(data["version"]), str(data["date-released"])
-        return Edition(str(data["title"]), " and ".join(names), version, released)
+        licenses = data.get("license") or []
+        licenses = [licenses] if isinstance(licenses, str) else licenses
+        abstract = " ".join(str(data.get("abstract") or "").split())
+        named = tuple(str(one) for one in licenses)
+        return Edition(str(data["title"]), " and ".join(names), version, released, named, abstract)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BookError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     except (AttributeError, KeyError, TypeError) as error:
@@ -53,18 +59,32 @@ def plain_text(title: str) -> str:
 
 def chapter_citation(edition: Edition, address: Address, *, docname: str, title: str) -> tuple[str, str]:
     """BibTeX and plain text for one chapter; the URL is there only when the book has an address."""
+    return reference(edition, key=docname.rsplit("/", 1)[-1], title=title, url=address.page(docname))
+
+
+def reference(edition: Edition, *, key: str, title: str, part: str = "", url: str = "") -> tuple[str, str]:
+    """BibTeX and plain text for a chapter, or for a part of it that has a name of its own.
+
+    Args:
+        edition: The edition that is cited.
+        key: What tells the entry from others of this book.
+        title: The chapter's.
+        part: The name of the part.
+        url: Where it is read; left out where it is empty.
+    """
     title = plain_text(title)
-    key = re.sub(r"[^a-z0-9]+", "-", f"{edition.title}-{docname.rsplit('/', 1)[-1]}".lower()).strip("-")
-    url = address.page(docname)
+    key = re.sub(r"[^a-z0-9]+", "-", f"{edition.title}-{key}".lower()).strip("-")
     fields = {
         "author": f"{{{edition.authors}}}",
         "title": f"{{{title}}}",
         "booktitle": edition.title,
         "edition": f"version {edition.version}",
         "year": edition.year,
+        "note": part,
         "url": url,
     }
     body = "".join(f"  {name:<9} = {{{value}}},\n" for name, value in fields.items() if value)
     bibtex = f"@incollection{{{key},\n{body}}}"
-    text = f"{edition.authors}. “{title}.” In {edition.title}, version {edition.version}, {edition.year}."
+    where = f"In {edition.title}, version {edition.version}, {edition.year}."
+    text = f"{edition.authors}. {part + ' of ' if part else ''}“{title}.” {where}"
     return bibtex, f"{text} {url}".strip()

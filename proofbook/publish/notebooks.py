@@ -21,6 +21,7 @@ __all__ = [
     "Notebook",
     "Page",
     "code_of",
+    "first_heading",
     "jupyter_format",
     "load",
     "parse",
@@ -148,7 +149,9 @@ class Page:
 def read_page(notebook: Notebook, docname: str, sources: Sources | None = None) -> Page:
     """Card and records of one notebook, which is the page `docname` of a book with such `sources`."""
     markdown = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
-    page = Page(docname, _title(markdown) or docname, _card(markdown, docname, sources or Sources()))
+    page = Page(
+        docname, first_heading("\n".join(markdown)) or docname, _card(markdown, docname, sources or Sources())
+    )
     for cell in code_of(notebook):
         name = cell.get("metadata", {}).get("mystnb", {}).get("figure", {}).get("name")
         if name:
@@ -218,9 +221,6 @@ def parse_card(body: str, where: str, sources: Sources | None = None) -> dict[st
     return {key: str(value) if key != "can" else [str(v) for v in value] for key, value in card.items()}
 
 
-def _title(markdown: list[str]) -> str | None:
-    for source in markdown:
-        for line in source.splitlines():
-            if line.startswith("# "):
-                return line[2:].strip()
-    return None
+def first_heading(markdown: str) -> str | None:
+    """The first heading of the highest level in a text, as it was written; None where there is none."""
+    return next((line[2:].strip() for line in markdown.splitlines() if line.startswith("# ")), None)

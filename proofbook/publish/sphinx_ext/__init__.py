@@ -11,7 +11,7 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
-from proofbook.publish.sphinx_ext import assets, dependencies, freshness, reference
+from proofbook.publish.sphinx_ext import assets, dependencies, freshness, html, objects, previews, reference
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
 from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
 from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
@@ -52,5 +52,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     assets.connect(app)
     freshness.connect(app)
     dependencies.connect(app)
+    html.connect(app)
+    objects.connect(app)
+    previews.connect(app)
     reference.connect(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

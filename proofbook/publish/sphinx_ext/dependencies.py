@@ -9,10 +9,8 @@ from sphinx.application import Sphinx
 
 from proofbook.files import write_whole
 from proofbook.publish import graph
+from proofbook.publish.objects import CERTIFICATES
 from proofbook.publish.sphinx_ext.base import book_of
-
-RECORDS = "certificates"
-"""The folder of the site in which each equation has its statement, its certificates and its digest."""
 
 
 def connect(app: Sphinx) -> None:
@@ -24,12 +22,13 @@ def _write(app: Any, exception: Exception | None) -> None:
     if exception is not None or app.builder.format != "html":
         return
     site, book = Path(app.outdir), book_of(app)
-    _as_json(site / graph.FILE, graph.graph(book))
-    shutil.rmtree(site / RECORDS, ignore_errors=True)
+    as_json(site / graph.FILE, graph.graph(book))
+    shutil.rmtree(site / CERTIFICATES, ignore_errors=True)
     for page in book.pages.values():
         for equation in page.equations:
-            _as_json(site / RECORDS / f"{equation['label']}.json", equation)
+            as_json(site / CERTIFICATES / f"{equation['label']}.json", equation)
 
 
-def _as_json(path: Path, data: Any) -> None:
+def as_json(path: Path, data: Any) -> None:
+    """Write plain data as JSON, for machines and for readers."""
     write_whole(path, json.dumps(data, ensure_ascii=False, indent=1).encode())
