@@ -1,8 +1,8 @@
 """Claims and equations as things of their own: where each stands, what it rests on, how to cite it.
 
-`claims` and `equations` are what ``claims.json`` and ``equations.json`` on the built site hold, for others to
-use; ``schemas/claims.json`` and ``schemas/equations.json`` say what each key means. Keys are IDs of claims and
-labels of equations, which do not change between editions; the number that an equation has on its page may.
+`Objects.claims` and `Objects.equations` are what ``claims.json`` and ``equations.json`` on the built site
+hold, for others to use; ``schemas/claims.json`` and ``schemas/equations.json`` say what each key is. Claims
+go by their IDs, equations by their labels: these stay in all editions, the number of an equation may not.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What a link to a claim or an equation leads to, as a script beside each page: read from a file system too."""
+"""What links to claims and equations lead to, as a script for each page: it loads from a file system too."""
 
 import json
 import re
