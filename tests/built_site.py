@@ -1,9 +1,13 @@
 """A small book in the real one's frame, and what is read off its built pages."""
 
+import contextlib
+import io
 import re
 import shutil
+import warnings
 from pathlib import Path
 
+from proofbook.publish import site
 from proofbook.publish.book import Book
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +29,16 @@ def lay_out(root: Path) -> Path:
         named = re.sub(r"\{claim\}`(.+?)`", lambda found: found[found[1] not in here], prose)
         path.write_text(named, encoding="utf-8")
     return root
+
+
+def build_here(root: Path, **options) -> Path:
+    """The site from stored outputs, built in this process; nothing may be said on stderr."""
+    error = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(error):
+        warnings.simplefilter("ignore")  # of the imports; Sphinx's own warnings are on stderr
+        front = site.build(root, executed=False, **options)
+    assert error.getvalue() == ""
+    return front.parent
 
 
 def read(html: Path, page: str) -> str:

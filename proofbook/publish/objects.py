@@ -21,6 +21,8 @@ CLAIMS, EQUATIONS = "claims.json", "equations.json"
 """Their names on the built site; each has its schema beside it, as ``claims.schema.json``."""
 CERTIFICATES = "certificates"
 """The folder of the site in which each equation has its statement, its certificates and its digest."""
+ERRATA_VERDICTS = ("false", "needs correction", "holds under", "approximate")
+"""The verdicts of what the errata list, the worst first."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,16 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
-from proofbook.publish.sphinx_ext import assets, dependencies, freshness, html, objects, previews, reference
+from proofbook.publish.sphinx_ext import (
+    assets,
+    dependencies,
+    freshness,
+    html,
+    objects,
+    overview,
+    previews,
+    reference,
+)
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
 from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
 from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
@@ -27,6 +36,7 @@ DIRECTIVES: dict[str, type[Directive]] = {
     "claim-counts": ClaimCounts,
     "ledger": ClaimList,
     "errata": Errata,
+    "map": overview.Map,
     "quoted-claims": QuotedClaims,
     "verdict-legend": VerdictLegend,
     "proof-counts": ProofCounts,
@@ -53,6 +63,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     freshness.connect(app)
     dependencies.connect(app)
     html.connect(app)
+    overview.connect(app)
     objects.connect(app)
     previews.connect(app)
     reference.connect(app)

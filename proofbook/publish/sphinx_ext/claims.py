@@ -1,16 +1,19 @@
 """The claims: counted, listed with their evidence, quoted one by one, and what is wrong among them."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from html import escape
 from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 
-from proofbook.names import VERDICTS
+from proofbook.names import VERDICTS, verdict_class
+from proofbook.publish import graph
+from proofbook.publish.objects import ERRATA_VERDICTS
 from proofbook.publish.sphinx_ext.base import BookDirective, Cell, badge
-
-ERRATA_VERDICTS = ("needs correction", "false", "holds under", "approximate")
+from proofbook.publish.sphinx_ext.html import HtmlOnly
+from proofbook.publish.sphinx_ext.objects import declare, place
 
 
 def counted(claims: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
@@ -51,24 +54,52 @@ class ClaimCounts(BookDirective):
 
 
 class ClaimList(BookDirective):
-    """The claims of the book, or of one source, each linked to the cell that checks it."""
+    """The claims of the book, or of one source, each linked to the cell that checks it.
+
+    Each row has a permanent name; static/filter.js lets a reader ask for some of them.
+    """
 
     option_spec = {"source": directives.unchanged}
+    kind = "ledger"
     verdicts: tuple[str, ...] = VERDICTS
     none = "No claims have been checked yet."
 
     def run(self) -> list[nodes.Node]:
         self.depend()
-        found: list[nodes.Node] = []
+        parts = [(name, claims) for name, claims in self.parts() if claims]
+        if not parts:
+            return [nodes.paragraph("", self.none)]
+        if "source" in self.options:
+            return [self.rows(claims) for _, claims in parts]
+        declare(self.env, self.kind)
+        one = escape(self.book.settings.sources.one)
+        found: list[nodes.Node] = [HtmlOnly(html=f'<div class="claim-filter" data-one="{one}"></div>\n')]
+        for name, claims in parts:
+            title = nodes.title("", "", *self.inline(name))
+            anchor = nodes.make_id(f"{self.kind}-{name}")
+            found.append(
+                nodes.section("", title, self.rows(claims, named=True), ids=[anchor], names=[anchor])
+            )
+        return found
+
+    def parts(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """The claims of the list by what they stand under: the page that checks them."""
         for page in self.book.pages.values():
-            claims = [claim for claim in page.claims if self.wanted(claim)]
-            if not claims:
-                continue
-            if "source" not in self.options:
-                found.append(nodes.rubric("", "", self.link_to_page(page.docname, page.title)))
-            rows = [self.row(claim) for claim in claims]
-            found.append(self.table(["Claim", "Statement", "Evidence"], rows, "ledger"))
-        return found or [nodes.paragraph("", self.none)]
+            yield page.title, [claim for claim in page.claims if self.wanted(claim)]
+
+    def rows(self, claims: list[dict[str, Any]], *, named: bool = False) -> nodes.Node:
+        """A table of claims; each row says in its classes what a filter asks for, and may have a name."""
+        table = self.table(
+            ["Claim", "Statement", "Evidence"], [self.row(claim) for claim in claims], "ledger"
+        )
+        _, *rows = table.findall(nodes.row)
+        for row, claim in zip(rows, claims):
+            basis = graph.basis(evidence["kind"] in graph.PROOFS for evidence in claim["evidence"])
+            source = nodes.make_id(f"source-{self.book.source_of(claim)}")
+            row["classes"] += [verdict_class(claim["verdict"]), f"basis-{basis}", source]
+            if named:
+                row["ids"].append(place(self.kind, claim["id"]))
+        return table
 
     def row(self, claim: dict[str, Any]) -> list[Cell]:
         """What the list says of a claim."""
@@ -129,8 +160,15 @@ class Errata(ClaimList):
     A hypothesis of the book's own that failed is a result, not an erratum.
     """
 
+    kind = "errata"
     verdicts = ERRATA_VERDICTS
     none = "No claim checked so far needs a correction or a condition."
+
+    def parts(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """What is false first, then what needs another wording, then what needs a condition or an error."""
+        for verdict in self.verdicts:
+            claims = [claim for claim in self.book.claims if claim["verdict"] == verdict]
+            yield verdict.capitalize(), [claim for claim in claims if self.wanted(claim)]
 
     def wanted(self, claim: dict[str, Any]) -> bool:
         """Whether the claim is of a source, and not as it was written."""

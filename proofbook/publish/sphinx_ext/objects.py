@@ -15,7 +15,16 @@ from sphinx.application import Sphinx
 
 from proofbook.ledger import schema
 from proofbook.names import verdict_class
-from proofbook.publish.objects import CERTIFICATES, CLAIMS, EQUATIONS, Object, Objects, citation, report
+from proofbook.publish.objects import (
+    CERTIFICATES,
+    CLAIMS,
+    EQUATIONS,
+    ERRATA_VERDICTS,
+    Object,
+    Objects,
+    citation,
+    report,
+)
 from proofbook.publish.sphinx_ext.base import book_of
 from proofbook.publish.sphinx_ext.dependencies import as_json
 from proofbook.publish.sphinx_ext.html import HtmlOnly
@@ -27,7 +36,9 @@ REPORTING = "report-an-error"
 def connect(app: Sphinx) -> None:
     """Attach what there is to say of a claim or an equation when its page is written."""
     app.add_css_file("objects.css")
+    app.add_css_file("map.css")
     app.add_js_file("objects.js", loading_method="defer")
+    app.connect("html-page-context", _add_scripts)
     app.connect("doctree-resolved", _attach)
     app.connect("env-get-updated", _whose_neighbours_changed, priority=900)
     app.connect("build-finished", _write_data)
@@ -131,15 +142,25 @@ class Shown:
 def place(kind: str, key: str) -> str:
     """The permanent name of a thing's place on the page of a kind.
 
-    >>> place("map", "8823-C4")
-    'map-8823-c4'
+    >>> place("map", "8823-C4"), place("map", "lemma: x >= 1")
+    ('map-8823-c4', 'map-lemma-x-ge-1')
     """
-    return f"{kind}-{nodes.make_id(key)}"
+    return nodes.make_id(f"{kind}-{key.replace('<=', ' le ').replace('>=', ' ge ')}")
 
 
 def declare(env: Any, kind: str) -> None:
     """Let others know that the page that is being read is the one of a kind."""
     env.metadata[env.docname][f"proofbook-{kind}"] = "here"
+
+
+SCRIPTS = {"ledger": "filter.js", "errata": "filter.js", "map": "map.js"}
+"""The scripts that pages of a kind have beside those of every page."""
+
+
+def _add_scripts(app: Any, docname: str, template: str, context: Any, doctree: Any) -> None:
+    said = app.env.metadata.get(docname, {})
+    for script in sorted({name for kind, name in SCRIPTS.items() if f"proofbook-{kind}" in said}):
+        app.add_js_file(script, loading_method="defer")
 
 
 def panel(shown: Shown, one: Object) -> str:
@@ -154,6 +175,8 @@ def panel(shown: Shown, one: Object) -> str:
     links += [("In the map", shown.where("map", one.key))]
     if claim:
         links += [("In the ledger", shown.where("ledger", one.key))]
+        if one.state in ERRATA_VERDICTS and book.source_of(one.record):
+            links += [("In the errata", shown.where("errata", one.key))]
     links += [("Report an error", shown.how_to_report(one))]
     items = "".join(f'<li><a href="{escape(uri)}">{words}</a></li>' for words, uri in links if uri)
     ups, downs = shown.objects.rests_on.get(one.key, []), shown.objects.rest_on_it.get(one.key, [])

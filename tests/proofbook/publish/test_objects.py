@@ -1,19 +1,15 @@
 """Claims and equations as things of their own: what is attached to them, and the data beside the pages."""
 
-import contextlib
-import io
 import json
 import re
-import warnings
 from html import unescape
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from built_site import ROOT, lay_out, read, text
+from built_site import ROOT, build_here, lay_out, read, text
 
 from proofbook.ledger import schema
-from proofbook.publish import graph, site
+from proofbook.publish import graph
 from proofbook.publish.address import Address
 from proofbook.publish.book import Book
 from proofbook.publish.citation import read_edition
@@ -24,16 +20,6 @@ CHAPTER = "book/8823-attention-scale.html"
 REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/attention"
 
 
-def build(root: Path, **options) -> Path:
-    """The site, built in this process; nothing may be said on stderr."""
-    error = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stderr(error):
-        warnings.simplefilter("ignore")  # of the imports; Sphinx's own warnings are on stderr
-        front = site.build(root, executed=False, **options)
-    assert error.getvalue() == ""
-    return front.parent
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     return lay_out(tmp_path_factory.mktemp("objects"))
@@ -41,7 +27,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def html(root):
-    return build(root, strict=True)
+    return build_here(root, strict=True)
 
 
 @pytest.fixture(scope="module")
@@ -205,16 +191,16 @@ def test_a_piece_ends_where_its_element_ends():
 
 def test_a_page_follows_what_rests_on_its_claims(tmp_path):
     root = lay_out(tmp_path)
-    html = build(root)
+    html = build_here(root)
     before = panel(read(html, CHAPTER), "claim-8823-c5")
     notation = root / "book/notation.md"
     notation.write_text(notation.read_text(encoding="utf-8") + "\nSee {claim}`8823-C5`.\n", encoding="utf-8")
-    build(root)
+    build_here(root)
     assert 'href="notation.html">Notation</a>' not in before
     assert 'href="notation.html">Notation</a>' in panel(read(html, CHAPTER), "claim-8823-c5")
 
     (root / "book/address.yml").write_text(f"repository: {REPOSITORY}\nbranch: main\nsite: {SITE}/\n")
-    build(root)
+    build_here(root)
     inside = panel(read(html, CHAPTER), "equation-eq-entropy")
     assert f'href="{REPOSITORY}/issues/new?title=eq-entropy' in inside
     assert f"{SITE}/{CHAPTER}#equation-eq-entropy" in inside
