@@ -2,7 +2,7 @@
 
 from attnlib import axioms, inspection, scale, sparsity, theory
 from attnlib.attention import decay_attention, relu2_attention, softmax_attention
-from attnlib.inspection import AttentionReport, HeadStatistics, record_attention
+from attnlib.inspection import AttentionReport, HeadStatistics, record_attention, record_batches
 from attnlib.linear import (
     LinearAttentionState,
     LinearRowStatistics,
@@ -64,6 +64,7 @@ __all__ = [
     "partial_row_statistics",
     "power_transform",
     "record_attention",
+    "record_batches",
     "relu2_attention",
     "renyi_entropy",
     "row_entropy",

@@ -30,4 +30,12 @@ def _unreachable(message: str, lower: float, upper: float) -> UnreachableEntropy
 
 
 class NothingRecorded(RuntimeError):
-    """A model ran, or did not, and no attention that could be recorded was seen."""
+    """A model was not called, or nothing of its attention could be recorded."""
+
+
+class AttentionNotRecorded(RuntimeError):
+    """Some of a model's attention was recorded and some was not, under ``on_problem="raise"``."""
+
+
+class AttentionWarning(UserWarning):
+    """Some of a model's attention was not recorded; the report's ``problems`` say which and why."""

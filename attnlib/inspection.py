@@ -7,330 +7,229 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from types import FrameType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
-from torch.utils.hooks import RemovableHandle
 
-from attnlib._implementations import Impl, at_least_float32
-from attnlib.errors import InvalidArgument, NothingRecorded
-from attnlib.rows import RowStatistics, convert, row_statistics
+from attnlib._implementations import IMPLS, Impl
+from attnlib._masks import causal_offset
+from attnlib._recording.place import Place, Whereabouts, alone
+from attnlib._recording.reading import (
+    bare,
+    fold,
+    hidden_everywhere,
+    plain_mode,
+    read_modified,
+    read_scores,
+    read_written,
+)
+from attnlib._recording.watch import Watch, Written
+from attnlib._validate import one_of
+from attnlib.errors import AttentionNotRecorded, AttentionWarning, InvalidArgument, NothingRecorded
+from attnlib.report import KEPT, AttentionReport, HeadStatistics
+from attnlib.rows import RowStatistics
 
-if TYPE_CHECKING:  # matplotlib is no requirement of attnlib
-    from matplotlib.axes import Axes
-
-__all__ = ["AttentionReport", "HeadStatistics", "record_attention"]
-
-_SDPA = functional.scaled_dot_product_attention
-_MULTIHEAD = functional.multi_head_attention_forward
-_MULTIHEAD_SIGNATURE = inspect.signature(_MULTIHEAD)
-See: TypeAlias = Callable[..., None]
-_ROOT = "(model)"
-_TITLES = {
-    "entropy": "mean entropy (nats)",
-    "effective_tokens": "mean effective tokens",
-    "sparsity": "mean sparsity",
-}
+__all__ = ["AttentionReport", "HeadStatistics", "record_attention", "record_batches"]
 
 
-class HeadStatistics(NamedTuple):
-    """Means over the rows of each head of one layer, float64 on the CPU.
-
-    ``entropy`` is Shannon's and ``log_n`` that of rows spread evenly over the keys they see, both in nats;
-    ``effective_tokens`` is 1 / sum p^2 and ``sparsity`` S*_{1,2}. ``rows`` counts the rows of a head that see
-    a key, over which the means are taken (NaN if there are none), and ``calls`` the calls they come from.
-
-    Shapes: each tensor (heads,); ``calls`` is an int.
-
-    Source: U1-U4, U7.
-
-    >>> import torch
-    >>> attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
-    >>> x = torch.zeros(1, 5, 8)
-    >>> with record_attention(attention) as report:
-    ...     output, weights = attention(x, x, x)
-    >>> report["(model)"].effective_tokens.round()
-    tensor([5., 5.], dtype=torch.float64)
-    """
-
-    entropy: Tensor
-    log_n: Tensor
-    effective_tokens: Tensor
-    sparsity: Tensor
-    rows: Tensor
-    calls: int
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> None:
+    """The arguments of scaled_dot_product_attention, whose own signature Python cannot ask for."""
 
 
-class AttentionReport:
-    """What :func:`record_attention` saw: ``report[layer]`` is the :class:`HeadStatistics` of one layer.
-
-    ``layers`` lists the layers in the order of their first call. Printed, the report is a table with a line
-    for each head; :meth:`to_dict` gives plain numbers and :meth:`plot` a figure. ``row_statistics`` maps a
-    layer to the statistics of its single rows, one :class:`attnlib.RowStatistics` a call, if they were kept.
-    Entropies are in nats; a layer that was not seen is a ``KeyError``.
-
-    Shapes: every statistic of a layer (heads,).
-
-    Source: U1-U4, U7.
-
-    >>> import torch
-    >>> attention = torch.nn.MultiheadAttention(8, 2, batch_first=True)
-    >>> x = torch.zeros(1, 16, 8)
-    >>> with record_attention(attention) as report:
-    ...     output, weights = attention(x, x, x)
-    >>> print(report)
-    layer    head  entropy  log n  tokens  sparsity  rows
-    (model)     0    2.773  2.773    16.0     1.000    16
-    (model)     1    2.773  2.773    16.0     1.000    16
-    """
-
-    def __init__(self) -> None:
-        self.row_statistics: dict[str, list[RowStatistics]] = {}
-        self._tallies: dict[str, _Tally] = {}
-
-    @property
-    def layers(self) -> list[str]:
-        """Paths in the model of the layers seen, in the order of their first call."""
-        return list(self._tallies)
-
-    def __getitem__(self, layer: str) -> HeadStatistics:
-        return self._tallies[layer].means()
-
-    def __len__(self) -> int:
-        return len(self._tallies)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tallies)
-
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        """Lists and numbers only, ready for JSON: layer to name of the statistic to one value a head."""
-        return {
-            layer: {
-                name: value.tolist() if isinstance(value, Tensor) else value
-                for name, value in self[layer]._asdict().items()
-            }
-            for layer in self
-        }
-
-    def __str__(self) -> str:
-        table = [("layer", "head", "entropy", "log n", "tokens", "sparsity", "rows")]
-        for layer in self:
-            for head, (entropy, log_n, tokens, sparsity, rows) in enumerate(zip(*self[layer][:5])):
-                table.append(
-                    (
-                        layer,
-                        str(head),
-                        f"{entropy:.3f}",
-                        f"{log_n:.3f}",
-                        f"{tokens:.1f}",
-                        f"{sparsity:.3f}",
-                        str(rows.item()),
-                    )
-                )
-        widths = [max(map(len, column)) for column in zip(*table)]
-        return "\n".join(
-            "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in table
-        )
-
-    def plot(self, quantity: str = "entropy", *, ax: Axes | None = None) -> Axes:
-        """A point for each head over the layers, with a bar where even attention would lie.
-
-        Draws with matplotlib, which attnlib does not require.
-
-        Args:
-            quantity: ``"entropy"`` (nats), ``"effective_tokens"`` or ``"sparsity"``.
-            ax: axes to draw into; None for axes of their own.
-
-        Returns:
-            The axes.
-
-        Raises:
-            InvalidArgument: another word for ``quantity``.
-        """
-        if quantity not in _TITLES:
-            raise InvalidArgument(f"quantity must be one of {', '.join(_TITLES)}, got {quantity!r}")
-        from matplotlib import pyplot
-
-        if ax is None:
-            _, ax = pyplot.subplots()
-        for place, layer in enumerate(self):
-            means = self[layer]
-            heads = getattr(means, quantity)
-            offsets = torch.linspace(-0.25, 0.25, len(heads)) if len(heads) > 1 else torch.zeros(1)
-            ax.plot((place + offsets).tolist(), heads.tolist(), "o", color="C0", label=layer, zorder=3)
-            if quantity == "entropy":
-                even = means.log_n.nanmean().item()
-                ax.plot([place - 0.4, place + 0.4], [even, even], "-", color="C1", label="log n")
-        ax.set_xticks(range(len(self)), self.layers, rotation=30, ha="right", rotation_mode="anchor")
-        ax.set_ylabel(_TITLES[quantity])
-        ax.margins(y=0.1)
-        ax.set_ylim(bottom=0)
-        return ax
+_VISIBLE = (
+    "scaled_dot_product_attention, flex_attention, nn.MultiheadAttention, and a softmax over keys that is "
+    "multiplied with values"
+)
+_SIGNATURE = inspect.signature(_attention)
 
 
-class _Tally:
-    """Running sums of one layer."""
+class _Recording:
+    """Puts the calls that a :class:`Watch` sees into a report. Nothing here may reach the model."""
 
-    def __init__(self, layer: str, heads: int):
-        self.layer, self.heads, self.calls = layer, heads, 0
-        self.sums = torch.zeros(4, heads, dtype=torch.float64)
-        self.rows = torch.zeros(heads, dtype=torch.int64)
+    def __init__(
+        self, report: AttentionReport, where: Whereabouts, query_mask: Tensor | None, impl: Impl
+    ) -> None:
+        self.report, self.where, self.query_mask, self.impl = report, where, query_mask, impl
+        self.problems: dict[str, int] = {}
 
-    def add(self, statistics: RowStatistics) -> None:
-        lse = statistics.lse
-        heads = lse.shape[-2] if lse.ndim > 1 else 1
-        if heads != self.heads:
-            raise InvalidArgument(
-                f"{self.layer} attended with {self.heads} heads and now with {heads}: record them one by one"
-            )
-        by_head = (-1, heads, lse.shape[-1])
-        sees_a_key = (lse > -torch.inf).reshape(by_head)
-        values = (statistics.entropy, statistics.renyi[0.0], statistics.effective_tokens, statistics.sparsity)
-        stacked = torch.stack([value.reshape(by_head) for value in values])
-        self.sums = self.sums + stacked.masked_fill(~sees_a_key, 0).sum(dim=(1, -1)).cpu().double()
-        self.rows = self.rows + sees_a_key.sum(dim=(0, -1)).cpu()
-        self.calls += 1
+    def note(self, problem: str) -> None:
+        self.problems[problem] = self.problems.get(problem, 0) + 1
 
-    def means(self) -> HeadStatistics:
-        entropy, log_n, tokens, sparsity = self.sums / self.rows
-        return HeadStatistics(entropy, log_n, tokens, sparsity, self.rows, self.calls)
-
-
-class _Watch(TorchFunctionMode):
-    """Sees every call of torch's two attention functions, by whatever name the model knows them.
-
-    While it is on, torch takes no fused path around them: ``nn.MultiheadAttention`` and
-    ``nn.TransformerEncoderLayer`` leave theirs when a mode wants to see what they call.
-    """
-
-    def __init__(self, see: See):
-        super().__init__()
-        self.see = see
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is _SDPA:
-            result = func(*args, **kwargs)
-            self.see(*args, **kwargs)
-            return result
-        if func is _MULTIHEAD:
-            return self._multihead(*args, **kwargs)
-        return func(*args, **kwargs)
-
-    def _multihead(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it as it is; where it writes its weights out, look at its queries and keys in a second run."""
-        call = _MULTIHEAD_SIGNATURE.bind(*args, **kwargs)
-        call.apply_defaults()
-        if not call.arguments["need_weights"]:
-            with self._inside():
-                return _MULTIHEAD(*args, **kwargs)
-        result = _MULTIHEAD(*args, **kwargs)
-        call.arguments.update(need_weights=False, dropout_p=0.0)
-        with torch.no_grad(), self._inside():
-            _MULTIHEAD(*call.args, **call.kwargs)
-        return result
-
-    @contextmanager
-    def _inside(self) -> Iterator[None]:
-        """A function that a mode handles runs without the mode; this lets us see the call it makes."""
-
-        def seen(*args: Any, **kwargs: Any) -> Any:
-            result = _SDPA(*args, **kwargs)
-            self.see(*args, **kwargs)
-            return result
-
-        before = functional.scaled_dot_product_attention
-        functional.scaled_dot_product_attention = seen
+    def look(self, read: Callable[[], Any], layer: str = "a layer") -> Any:
+        """The result of ``read``; what keeps it from being had is noted, and the model goes on."""
         try:
-            yield
-        finally:
-            functional.scaled_dot_product_attention = before
+            return read()
+        except torch.OutOfMemoryError as error:
+            self.note(f"{layer}: no memory was left to look at it ({error})")
+        except Exception as error:  # whatever it is, it is no reason to stop somebody's training
+            self.note(f"{layer}: {error}" if isinstance(error, ValueError) else f"{layer}: {error!r}")
+        return None
+
+    def scores(self, frame: FrameType | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        place = self.where.find(frame)
+        if place is not None:
+            self.look(lambda: self._scores(place, args, kwargs), place.layer)
+
+    def _scores(self, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call = _SIGNATURE.bind(*args, **kwargs)
+        call.apply_defaults()
+        q, k, mask, is_causal, scale, gqa = (
+            bare(call.arguments[name])
+            for name in ("query", "key", "attn_mask", "is_causal", "scale", "enable_gqa")
+        )
+        with plain_mode(q.device):
+            statistics = fold(read_scores(q, k, mask, is_causal, scale, gqa, self.impl), place.heads)
+            hidden = None
+            n_q, n_k = statistics.lse.shape[-1], k.shape[-2]
+            plain = mask is not None and causal_offset(mask, q.shape[-2], k.shape[-2]) is None
+            if plain and n_q == n_k and alone(place.running):
+                hidden = hidden_everywhere(mask, n_k)
+            self._file(place, statistics, hidden)
+
+    def modified(self, frame: FrameType | None, arguments: dict[str, Any]) -> None:
+        place = self.where.find(frame)
+        if place is not None:
+            self.look(lambda: self._modified(place, **arguments), place.layer)
+
+    def _modified(
+        self,
+        place: Place,
+        query: Tensor,
+        key: Tensor,
+        score_mod: Callable[..., Tensor] | None,
+        block_mask: Any,
+        scale: float | None,
+        sink: Tensor | None,
+    ) -> None:
+        if sink is not None:
+            raise InvalidArgument(
+                "flex_attention with a sink outside of it; choose the 'eager' implementation"
+            )
+        with plain_mode(query.device):
+            statistics = fold(
+                read_modified(bare(query), bare(key), score_mod, block_mask, scale), place.heads
+            )
+            self._file(place, statistics, None)
+
+    def written(self, frame: FrameType | None, weights: Written, keys: int) -> None:
+        place = self.where.find(frame)
+        if place is not None:
+            self.look(lambda: self._written(place, weights, keys), place.layer)
+
+    def _written(self, place: Place, written: Written, keys: int) -> None:
+        weights, version, max_logit, lse, visible = written
+        if not weights.is_inference() and weights._version != version:
+            raise InvalidArgument("the model has changed its weights in place")
+        with plain_mode(weights.device):
+            p, top, total, seen = map(bare, (weights, max_logit, lse, visible))
+            if p.isnan().any():
+                raise InvalidArgument(f"weights contain NaN ({int(p.isnan().sum())} of {p.numel()} entries)")
+            sinks = p.shape[-1] - keys
+            if sinks:  # a learned logit that is no key: the last column, which the model has cut off
+                top = total = top * torch.nan
+                seen = (seen - sinks).clamp(min=0)
+            self._file(place, fold(read_written(p[..., :keys], top, seen, total), place.heads), None)
+
+    def _file(self, place: Place, statistics: RowStatistics, hidden: Tensor | None) -> None:
+        batch, _, n_q = statistics.lse.shape
+        real = self.query_mask
+        if real is None or real.shape != (batch, n_q):
+            real = place.real_rows(batch, n_q)
+        if real is None and hidden is not None:
+            real = ~hidden.expand(batch, -1)
+        self.report.add(place.layer, statistics, real, place.positions(batch, n_q))
 
 
-@dataclass
-class _Running:
-    """A module that has been entered, and how often it has attended since."""
-
-    module: torch.nn.Module
-    name: str
-    calls: int = 0
-
-
-class _Where:
-    """The path of the module that is running, kept by hooks; None while the model is not."""
-
-    def __init__(self, model: torch.nn.Module):
-        self.running: list[_Running] = []
-        self.was_called = False
-        self.handles: list[RemovableHandle] = []
-        for name, module in model.named_modules():
-            self.handles.append(module.register_forward_pre_hook(self._entering(name or _ROOT)))
-            self.handles.append(module.register_forward_hook(self._leaving, always_call=True))
-
-    def _entering(self, name: str) -> Callable[..., None]:
-        def enter(module: torch.nn.Module, inputs: Any) -> None:
-            self.was_called = True
-            self.running.append(_Running(module, name))
-
-        return enter
-
-    def _leaving(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
-        # After an error in another hook, a module is left that was never entered.
-        if self.running and self.running[-1].module is module:
-            self.running.pop()
-
-    def name_call(self) -> str | None:
-        if not self.running:
-            return None
-        at = self.running[-1]
-        at.calls += 1
-        return f"{at.name}[{at.calls - 1}]" if at.calls > 1 else at.name
-
-    def remove(self) -> None:
-        for handle in self.handles:
-            handle.remove()
+def _advice(model: torch.nn.Module, names: list[str]) -> str:
+    """What to do about attention that is not seen, by what the model offers."""
+    listed = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    start = f"{len(names)} attention layers ran and were not seen ({listed})"
+    if hasattr(model, "set_attn_implementation"):
+        way = "sdpa" if getattr(model, "_supports_sdpa", False) else "eager"
+        return f"{start}: call model.set_attn_implementation({way!r}), which can be seen"
+    return f"{start}: {_VISIBLE} can be seen, and other weights be fed in by report.add_weights"
 
 
-def _hide_what_underflows(attn_mask: Tensor | None) -> Tensor | None:
-    """Turn entries near the dtype's lowest number, which many models mask with, into the -inf they mean."""
-    if attn_mask is None or not attn_mask.dtype.is_floating_point:
-        return attn_mask
-    return attn_mask.masked_fill(attn_mask < torch.finfo(attn_mask.dtype).min / 2, -torch.inf)
+def _check(
+    model: object, query_mask: object, keep: Iterable[str], on_problem: str, impl: str
+) -> tuple[str, ...]:
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    for name, module in model.named_modules():
+        # torch.compile keeps the module it was given under this name; asking for its class loads a compiler.
+        compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        if compiled or isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(f"{name or 'model'} is compiled or scripted: record the module it was made from")
+    if query_mask is not None:
+        if not isinstance(query_mask, Tensor) or query_mask.is_floating_point():
+            kind = query_mask.dtype if isinstance(query_mask, Tensor) else type(query_mask).__name__
+            raise TypeError(f"query_mask must be a tensor of booleans or integers, got {kind}")
+        if query_mask.ndim != 2:
+            raise InvalidArgument(f"query_mask must have shape (batch, n), got {tuple(query_mask.shape)}")
+    if isinstance(keep, str):
+        raise TypeError(f"keep must be a tuple of words, got the string {keep!r}")
+    listed = tuple(keep)
+    for word in listed:
+        one_of("keep", word, KEPT)
+    one_of("on_problem", on_problem, ("warn", "raise"))
+    one_of("impl", impl, IMPLS)
+    return listed
 
 
 @contextmanager
 def record_attention(
-    model: torch.nn.Module, *, keep_rows: bool = False, impl: Impl = "fused"
+    model: torch.nn.Module,
+    *,
+    query_mask: Tensor | None = None,
+    keep: Iterable[str] = (),
+    on_problem: Literal["warn", "raise"] = "warn",
+    impl: Impl = "fused",
 ) -> Iterator[AttentionReport]:
     """Record the statistics of every attention row of ``model`` while the ``with`` block runs.
 
-    Caught is what goes through ``torch.nn.functional.scaled_dot_product_attention``, under any name, and
-    ``torch.nn.MultiheadAttention``, hence ``torch.nn.Transformer`` and its layers: queries and keys of shape
-    (..., heads, n, d), with boolean and additive masks, ``is_causal``, ``scale`` and ``enable_gqa``. Layers
-    are named by the path of the innermost module that was running; a module that attends more than once in
-    one forward pass gives ``name``, ``name[1]`` and so on. Repeated calls of a layer are averaged together.
+    Seen are, under any name: ``scaled_dot_product_attention`` with boolean, additive and ``CausalBias``
+    masks, ``is_causal``, ``scale``, ``enable_gqa`` and nested tensors; ``torch.nn.MultiheadAttention``, hence
+    ``torch.nn.Transformer`` and its layers; ``flex_attention``; and attention that a model writes out, as
+    "eager" implementations do: a softmax over the last dimension whose result is multiplied with values.
+    Nothing more is written out than the model does. An attention module that ran and was not seen is named
+    as a problem. Layers are named by the path of the innermost module that was running; a module that attends
+    more than once in one forward pass gives ``name``, ``name[1]`` and so on, one that changes its number of
+    heads ``name (8 heads)``. Repeated calls of a layer are averaged together; what a checkpoint computes
+    again for the backward pass does not count twice.
 
-    Not caught is attention a model writes out itself or takes from another library (flash-attn, xformers,
-    flex attention, an "eager" implementation), and calls made by other threads. If nothing was caught, the
-    end of the block raises. Compiled and scripted models are refused: record the one they were made from.
+    Rows of padding do not count: those that ``query_mask`` leaves out, or else those that the 2-d mask of the
+    nearest module around the call leaves out (``attention_mask`` of transformers, ``key_padding_mask`` of
+    PyTorch), or, where a module attends over its one input, those whose key is hidden from every row. Neither
+    do rows that see no key. An entry of an additive mask of -1e4 or less hides its key.
 
-    The model's outputs and gradients stay as they are, up to the rounding between torch's fast path for
-    inference, which is off inside of the block, and its usual one. Statistics are those before dropout, taken
-    without gradient and in float32 at least. Entries of an additive mask below half of the dtype's lowest
-    number count as hidden. Rows that see no key are left out of the means.
+    The model stays as it is, in its outputs and gradients up to the rounding between torch's fast path for
+    inference, which is off inside of the block, and its usual one; it holds no hook and may be copied,
+    pickled and saved. What cannot be read (NaN, an empty batch) never stops it: the report says so, and one
+    warning at the end of the block. Calls are seen in the thread that opened the block, under vmap and grad
+    too. Statistics are those before dropout, taken without gradient and in float32 at least.
 
     Args:
-        model: any ``torch.nn.Module``; its hooks are removed at the end, whatever happens.
-        keep_rows: keep the statistics of the single rows too, in ``report.row_statistics``; they are moved
-            to the CPU and take 6 numbers a row. Without it, the report holds means over rows only.
+        model: any ``torch.nn.Module``.
+        query_mask: (batch, n), True or non-zero at rows of real tokens, for calls of this batch and length.
+        keep: what to keep beside the means: ``"rows"``, the statistics of every row in
+            ``report.row_statistics``, on the CPU; ``"positions"`` and ``"steps"``, means for
+            ``report.by_position`` and ``report.by_step``.
+        on_problem: ``"warn"`` once, or ``"raise"``, at the end of the block, where something was not
+            recorded.
         impl: how the statistics are computed, whatever the model runs: ``"fused"`` passes over tiles of the
             logits on a CPU and uses attention kernels on CUDA, ``"blockwise"`` writes rows out in blocks of
             bounded size, ``"reference"`` forms whole matrices in float64.
@@ -340,10 +239,12 @@ def record_attention(
         in nats.
 
     Raises:
-        TypeError: ``model`` is not a ``torch.nn.Module``, or it or a part of it is compiled or scripted.
-        NothingRecorded: the block ended without an error and no attention was caught.
-        InvalidArgument: queries and keys that :func:`attnlib.row_statistics` refuses, such as those with NaN;
-            nested tensors; a layer that changes its number of heads.
+        TypeError: an argument of the wrong type, or ``model`` or a part of it is compiled or scripted.
+        InvalidArgument: another word for ``keep``, ``on_problem`` or ``impl``, or a ``query_mask`` that is
+            not 2-d.
+        NothingRecorded: the block ended without an error and ``model`` was not called in it; with
+            ``on_problem="raise"`` also if nothing was recorded.
+        AttentionNotRecorded: with ``on_problem="raise"``, something was not recorded.
 
     Shapes: every statistic of a layer (heads,).
 
@@ -359,58 +260,93 @@ def record_attention(
     >>> bool((report["layers.1.self_attn"].entropy <= torch.tensor(10.0).log()).all())
     True
     """
-    if not isinstance(model, torch.nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    for name, module in model.named_modules():
-        # torch.compile keeps the module it was given under this name; asking for its class loads a compiler.
-        if hasattr(module, "_orig_mod") or isinstance(module, torch.jit.ScriptModule):
-            raise TypeError(f"{name or 'model'} is compiled or scripted: record the module it was made from")
-    report = AttentionReport()
-    where = _Where(model)
-
-    @torch.no_grad()
-    def see(
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> None:
-        layer = where.name_call()
-        if layer is None:
-            return
-        if query.is_nested or key.is_nested:
-            raise InvalidArgument(f"{layer} attends over nested tensors, which cannot be recorded; pad them")
-        wide = at_least_float32(query.dtype)  # row_statistics rounds to what it is given
-        statistics = row_statistics(
-            query.to(wide),
-            key.to(wide),
-            attn_mask=_hide_what_underflows(attn_mask),
-            is_causal=is_causal,
-            scale=scale,
-            enable_gqa=enable_gqa,
-            orders=(0.0, 2.0),
-            impl=impl,
-        )
-        heads = statistics.lse.shape[-2] if statistics.lse.ndim > 1 else 1
-        report._tallies.setdefault(layer, _Tally(layer, heads)).add(statistics)
-        if keep_rows:
-            kept = convert(statistics, lambda x: x.cpu())
-            report.row_statistics.setdefault(layer, []).append(kept)
-
+    report = AttentionReport(_check(model, query_mask, keep, on_problem, impl))
+    where = Whereabouts(model)
+    real = None if query_mask is None else query_mask != 0
+    recording = _Recording(report, where, real, impl)
     try:
-        with _Watch(see):
+        with Watch(recording):
             yield report
     finally:
-        where.remove()
-    if not report:
+        where.close()
+        times = {
+            problem: f" ({count} times)" if count > 1 else "" for problem, count in recording.problems.items()
+        }
+        report.problems += [problem + count for problem, count in times.items()]
+    if not where.ran and not report:
         raise NothingRecorded(
-            f"{type(model).__name__} ran, but none of its attention went through "
-            "torch.nn.functional.scaled_dot_product_attention or torch.nn.MultiheadAttention; if it writes "
-            "its attention out or is compiled, choose its 'sdpa' implementation or pass the uncompiled model"
-            if where.was_called
-            else f"{type(model).__name__} was not called inside of the block"
+            f"{type(model).__name__} was not called inside of the block, or in another thread than opened it"
         )
+    tried = [problem.partition(": ")[0] for problem in recording.problems]
+    unseen = where.unseen([*report.layers, *tried])
+    if unseen:
+        report.problems.append(_advice(model, unseen))
+    elif not report and not report.problems:
+        report.problems.append(
+            f"{type(model).__name__} ran, and nothing of its attention was seen: {_VISIBLE} can be"
+        )
+    if report.problems:
+        text = "attention was not recorded in full: " + "; ".join(report.problems)
+        if on_problem == "raise":
+            raise (AttentionNotRecorded if report else NothingRecorded)(text)
+        warnings.warn(text, AttentionWarning, stacklevel=3)
+
+
+def record_batches(
+    model: torch.nn.Module,
+    batches: Iterable[Any],
+    *,
+    progress: Callable[[int, AttentionReport], None] | None = None,
+    keep: Iterable[str] = (),
+    on_problem: Literal["warn", "raise"] = "warn",
+    impl: Impl = "fused",
+) -> AttentionReport:
+    """Record a model over many batches, without gradients and dropout: one report for a whole corpus.
+
+    Args:
+        model: any ``torch.nn.Module``; its training modes are put back at the end.
+        batches: what the model is called with, one after the other: a mapping by name, a tuple or list by
+            position, anything else as the one argument.
+        progress: called after every batch with the number of batches done and the report so far.
+        keep: what to keep beside the means: ``"rows"``, ``"positions"``, ``"steps"``.
+        on_problem: ``"warn"`` once, or ``"raise"``, at the end, where something was not recorded.
+        impl: how the statistics are computed: ``"fused"``, ``"blockwise"`` or ``"reference"``.
+
+    Returns:
+        The :class:`AttentionReport`; entropies in nats.
+
+    Raises:
+        TypeError: an argument of the wrong type, or ``model`` or a part of it is compiled or scripted.
+        InvalidArgument: another word for ``keep``, ``on_problem`` or ``impl``.
+        NothingRecorded: there was no batch; with ``on_problem="raise"`` also if nothing was recorded.
+        AttentionNotRecorded: with ``on_problem="raise"``, something was not recorded.
+
+    Shapes: every statistic of a layer (heads,).
+
+    Source: U1-U4, U7.
+
+    >>> import torch
+    >>> layer = torch.nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    >>> corpus = [torch.randn(3, n, 16) for n in (10, 20)]
+    >>> report = record_batches(torch.nn.TransformerEncoder(layer, 2), corpus)
+    >>> report["layers.0.self_attn"].rows
+    tensor([90, 90, 90, 90])
+    """
+    with record_attention(model, keep=keep, on_problem=on_problem, impl=impl) as report:
+        modes = [(module, module.training) for module in model.modules()]
+        model.eval()
+        try:
+            with torch.no_grad():
+                for done, batch in enumerate(batches, 1):
+                    if isinstance(batch, Mapping):
+                        model(**batch)
+                    elif isinstance(batch, (tuple, list)):
+                        model(*batch)
+                    else:
+                        model(batch)
+                    if progress is not None:
+                        progress(done, report)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+    return report

@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.functional import scaled_dot_product_attention as imported_by_name
 
-from attnlib import inspection, record_attention, row_statistics
-from attnlib.errors import InvalidArgument, NothingRecorded
+from attnlib import record_attention, row_statistics
+from attnlib._recording import reading
+from attnlib.errors import AttentionNotRecorded, AttentionWarning, InvalidArgument, NothingRecorded
 
 MEASURES = ("entropy", "effective_tokens", "sparsity")
 
@@ -52,10 +53,11 @@ def qkv(*lead, n=7, m=7, d=8, kv_heads=None, dtype=torch.float32):
     )
 
 
-def by_hand(q, k, **how):
-    """Means over batch and rows of each head; every row sees a key."""
+def by_hand(q, k, real=None, **how):
+    """Means over batch and rows of a head; every row sees a key, rows that are not real are left out."""
     rows = row_statistics(q, k, orders=(0.0, 2.0), **how)
-    fold = lambda x: x.double().reshape(-1, *x.shape[-2:]).mean(dim=(0, -1))  # noqa: E731
+    real = torch.ones(q.shape[:-3].numel(), q.shape[-2], dtype=torch.bool) if real is None else real
+    fold = lambda x: x.double().reshape(-1, *x.shape[-2:]).transpose(1, 2)[real].mean(0)  # noqa: E731
     return {name: fold(getattr(rows, name)) for name in MEASURES} | {"log_n": fold(rows.renyi[0.0])}
 
 
@@ -104,14 +106,14 @@ def test_any_leading_dimensions(lead):
     model, (q, k, v) = Attend(), qkv(*lead, m=5)
     with record_attention(model) as report:
         model(q, k, v)
-    heads = lead[-1] if lead else 1
+    heads = lead[-1] if len(lead) > 1 else 1  # three dimensions are a batch of sequences
     agree(report["(model)"], by_hand(q.reshape(-1, heads, 7, 8), k.reshape(-1, heads, 5, 8)))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_half_precision_is_not_rounded_again(dtype):
     model, (q, k, v) = Attend(), qkv(1, 2, dtype=dtype)
-    with record_attention(model, keep_rows=True) as report:
+    with record_attention(model, keep=("rows",)) as report:
         model(q, k, v)
     agree(report["(model)"], by_hand(q.double(), k.double()))
     wide = torch.float64 if dtype == torch.float64 else torch.float32
@@ -171,9 +173,10 @@ def test_multihead_attention_merges_its_masks():
             )
         with torch.no_grad():
             visible = ~hidden[:, None, None] & (causal == 0)
-            agree(report["(model)"], by_hand(*projections(model, x), attn_mask=visible), 1e-5)
+            agree(report["(model)"], by_hand(*projections(model, x), real=~hidden, attn_mask=visible), 1e-5)
+        assert report["(model)"].rows.tolist() == [15] * 4
         if need_weights:
-            entropy = torch.special.entr(weights.double()).sum(-1).mean(dim=(0, -1))
+            entropy = torch.special.entr(weights.double()).sum(-1).transpose(1, 2)[~hidden].mean(0)
             torch.testing.assert_close(report["(model)"].entropy, entropy, rtol=1e-5, atol=1e-6)
 
 
@@ -193,7 +196,9 @@ def test_a_transformer_encoder_with_and_without_its_fast_path(grad):
     torch.testing.assert_close(got[~padding], want[~padding], rtol=1e-4, atol=1e-5)
     with torch.no_grad():
         q, k = projections(model.layers[0].self_attn, x)
-        agree(report["layers.0.self_attn"], by_hand(q, k, attn_mask=~padding[:, None, None]), 1e-5)
+        rows = by_hand(q, k, real=~padding, attn_mask=~padding[:, None, None])
+        agree(report["layers.0.self_attn"], rows, 1e-5)
+    assert report["layers.0.self_attn"].rows.tolist() == [15] * 4
 
 
 def test_encoder_and_decoder_with_cross_attention():
@@ -264,7 +269,7 @@ def test_a_head_that_sees_nothing_has_no_mean():
 
 def test_rows_are_kept_on_request_only():
     model, (q, k, v) = Attend(), qkv(1, 2)
-    with record_attention(model, keep_rows=True, impl="reference") as report:
+    with record_attention(model, keep=("rows",), impl="reference") as report:
         model(q, k, v, is_causal=True)
         model(q, k, v)
     causal, full = report.row_statistics["(model)"]
@@ -282,7 +287,14 @@ class Broken(Two):
 
 
 def hooks(model):
-    return [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+    """All that was left anywhere: on modules, on all modules, in torch's own functions."""
+    everywhere = (
+        torch.nn.modules.module._global_forward_pre_hooks,
+        torch.nn.modules.module._global_forward_hooks,
+    )
+    return [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()] + [
+        *map(len, everywhere)
+    ]
 
 
 def test_an_error_in_the_model_is_passed_on_and_everything_is_put_back():
@@ -291,23 +303,23 @@ def test_an_error_in_the_model_is_passed_on_and_everything_is_put_back():
     with pytest.raises(RuntimeError, match="out of order"):
         with record_attention(model) as report:
             model(q, k, v)
-    assert report.layers == ["first"] and hooks(model) == [0, 0, 0]
+    assert report.layers == ["first"] and not any(hooks(model))
     assert functional.scaled_dot_product_attention is before
     model.second(q, k, v)
     assert report.layers == ["first"]
 
 
-def test_an_error_inside_multihead_attention_puts_everything_back(monkeypatch):
+@pytest.mark.parametrize("need_weights", [True, False])
+def test_an_error_of_ours_is_no_error_of_the_model(monkeypatch, need_weights):
     def fail(*args, **kwargs):
         raise RuntimeError("no statistics")
 
-    monkeypatch.setattr(inspection, "row_statistics", fail)
-    before, x = functional.scaled_dot_product_attention, torch.randn(1, 4, 8)
-    model = nn.MultiheadAttention(8, 2, batch_first=True)
-    for need_weights in (True, False):
-        with pytest.raises(RuntimeError, match="no statistics"), record_attention(model):
-            model(x, x, x, need_weights=need_weights)
-        assert functional.scaled_dot_product_attention is before and hooks(model) == [0, 0]
+    monkeypatch.setattr(reading, "row_statistics", fail)
+    x, model = torch.randn(1, 4, 8), nn.MultiheadAttention(8, 2, batch_first=True)
+    want, _ = model(x, x, x, need_weights=need_weights)
+    with pytest.warns(AttentionWarning, match="no statistics"), record_attention(model) as report:
+        got, _ = model(x, x, x, need_weights=need_weights)
+    assert torch.equal(got, want) and not report and not any(hooks(model))
 
 
 def test_an_error_that_the_caller_catches_leaves_the_names_in_order():
@@ -336,17 +348,16 @@ def test_two_recorders_at_once():
     assert torch.equal(whole["second"].entropy, part["(model)"].entropy)
 
 
-class WrittenOut(nn.Module):
+class Elsewhere(nn.Module):
+    """Attention by a route that nothing can see."""
+
     def forward(self, q, k, v):
-        return torch.softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1) @ v
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)[0]
 
 
-def test_nothing_caught_is_an_error_that_says_why():
-    with pytest.raises(NothingRecorded, match="WrittenOut ran, but none of its attention went through"):
-        model = WrittenOut()
-        with record_attention(model):
-            model(*qkv(1, 2))
-    with pytest.raises(NothingRecorded, match="WrittenOut was not called inside of the block"):
+def test_a_model_that_was_not_called_is_an_error():
+    model = Elsewhere()
+    with pytest.raises(NothingRecorded, match="Elsewhere was not called inside of the block"):
         with record_attention(model):
             pass
     with pytest.raises(KeyError, match="mine"):  # an error of the block itself is not replaced
@@ -354,39 +365,87 @@ def test_nothing_caught_is_an_error_that_says_why():
             raise KeyError("mine")
 
 
-def changes_heads(model):
-    model(*qkv(1, 2))
-    model(*qkv(1, 3))
+def test_nothing_seen_is_said():
+    model = Elsewhere()
+    said = "Elsewhere ran, and nothing of its attention was seen: scaled_dot_product_attention"
+    with pytest.warns(AttentionWarning, match=said), record_attention(model) as report:
+        model(*qkv(1, 2))
+    assert not report and len(report.problems) == 1
+    with pytest.raises(NothingRecorded, match=said), record_attention(model, on_problem="raise"):
+        model(*qkv(1, 2))
+
+
+class HiddenAttention(Elsewhere):
+    """Named for what it is."""
+
+
+class HalfSeen(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.three = Attend(), HiddenAttention(), HiddenAttention()
+
+    def forward(self, q, k, v):
+        return self.two(self.one(q, k, v), k, v)
+
+
+def test_a_layer_that_was_not_seen_is_named():
+    model = HalfSeen()
+    said = r"1 attention layers ran and were not seen \(two\): .* fed in by report.add_weights"
+    with pytest.warns(AttentionWarning, match=said), record_attention(model) as report:
+        model(*qkv(1, 2))
+    assert report.layers == ["one"]  # and `three`, which did not run, is not missed
+    with pytest.raises(AttentionNotRecorded, match=said):
+        with record_attention(model, on_problem="raise"):
+            model(*qkv(1, 2))
+
+
+@pytest.mark.parametrize("sdpa, way", [(True, "'sdpa'"), (False, "'eager'")])
+def test_the_advice_is_what_the_class_can_do(sdpa, way):
+    model = HalfSeen()
+    model._supports_sdpa, model.set_attn_implementation = sdpa, lambda name: None
+    with pytest.warns(AttentionWarning, match=rf"call model.set_attn_implementation\({way}\)"):
+        with record_attention(model):
+            model(*qkv(1, 2))
 
 
 def has_nan(model):
     q, k, v = qkv(1, 2)
-    model(q, k * math.nan, v)
+    return model(q, k * math.nan, v)
 
 
-def is_nested(model):
-    # torch warns once a process that the layout is a prototype
-    nested = [
-        torch.nested.nested_tensor(list(torch.randn(2, 2, 5, 8)), layout=torch.jagged).transpose(1, 2)
-        for _ in range(3)
-    ]
-    model(*nested)
+def has_no_batch(model):
+    return model(*qkv(0, 2))
+
+
+def has_no_keys(model):
+    return model(*qkv(1, 2, m=0))
 
 
 @pytest.mark.parametrize(
-    "run, message",
+    "run, said",
     [
-        (changes_heads, r"\(model\) attended with 2 heads and now with 3"),
-        (has_nan, "k must be finite, got nan"),
-        pytest.param(is_nested, "nested tensors", marks=pytest.mark.filterwarnings("ignore:.*nested.*")),
+        (has_nan, r"\(model\): k must be finite, got nan"),
+        (has_no_batch, r"\(model\): query is empty, shape \(0, 2, 7, 8\)"),
+        (has_no_keys, r"\(model\): key is empty, shape \(1, 2, 0, 8\)"),
     ],
 )
-def test_what_cannot_be_recorded_is_refused(run, message):
+def test_what_cannot_be_read_is_said_once_and_stops_nothing(run, said):
     model = Attend()
-    with pytest.raises(InvalidArgument, match=message):
-        with record_attention(model):
+    with pytest.warns(AttentionWarning, match=said + r".* \(2 times\)") as caught:
+        with record_attention(model) as report:
+            got = run(model)
             run(model)
-    assert hooks(model) == [0]
+            model(*qkv(1, 2))
+    torch.manual_seed(0)
+    torch.testing.assert_close(got, run(model), equal_nan=True)
+    assert len(caught) == 1 and report["(model)"].calls == 1 and not any(hooks(model))
+
+
+def test_training_goes_on_with_nan():
+    model = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    with pytest.warns(AttentionWarning, match="self_attn: .*must be finite"), record_attention(model):
+        model(torch.full((1, 4, 16), math.nan)).sum().backward()
+    assert model.linear1.weight.grad is not None
 
 
 @pytest.mark.parametrize("model", [None, nn.MultiheadAttention, functional.scaled_dot_product_attention])
@@ -465,7 +524,7 @@ def test_the_plot_shows_every_head(report, quantity):
 
 
 def test_an_unknown_quantity_is_refused(report):
-    with pytest.raises(InvalidArgument, match="quantity must be one of entropy, .*, got 'heat'"):
+    with pytest.raises(InvalidArgument, match="quantity must be 'entropy', .*, got 'heat'"):
         report.plot("heat")
 
 

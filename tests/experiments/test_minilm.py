@@ -148,7 +148,7 @@ def test_heads_are_what_the_layers_attend_with(model, pieces):
     states, layers = model.trace(*tokens)
     assert torch.equal(states, model(*tokens))
     mask = tokens.visible[:, None, None, :]
-    with al.record_attention(model, keep_rows=True) as report:
+    with al.record_attention(model, keep=("rows",)) as report:
         model(*tokens)
     assert report.layers == [f"layers.{i}.attention" for i in range(6)]
     for name, heads in zip(report.layers, layers, strict=True):

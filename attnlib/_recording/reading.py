@@ -1,0 +1,268 @@
+"""From the tensors of one attention call to the statistics of its rows, each (batch, heads, rows)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._C import _functorch as functorch
+
+from attnlib._implementations import Impl, at_least_float32
+from attnlib._masks import HIDES_FROM, causal_offset, hides, with_infinite
+from attnlib.errors import InvalidArgument
+from attnlib.rows import RowStatistics, convert, row_statistics
+
+_ORDERS = (0.0, 2.0)
+# Entries of a matrix that may be written out at a time: masks of a causal bias, weights that a model wrote
+# out.
+_BLOCK = 1 << 22
+
+
+def join(parts: list[RowStatistics], dim: int) -> RowStatistics:
+    """The rows of several readings, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    lse = torch.cat([part.lse for part in parts], dim)
+    others = {
+        name: torch.cat([getattr(part, name) for part in parts], dim)
+        for name in RowStatistics._fields
+        if name not in ("lse", "renyi")
+    }
+    renyi = {order: torch.cat([part.renyi[order] for part in parts], dim) for order in _ORDERS}
+    return RowStatistics(lse=lse, renyi=renyi, **others)
+
+
+def fold(statistics: RowStatistics, heads: int | None) -> RowStatistics:
+    """Bring rows of any leading shape to (batch, heads, rows), by the number of heads the module says it
+    has."""
+    return convert(statistics, lambda x: _fold(x, heads))
+
+
+def _fold(x: Tensor, heads: int | None) -> Tensor:
+    *lead, n = x.shape
+    if not lead:
+        return x.reshape(1, 1, n)
+    if len(lead) == 1:
+        # (batch * heads, n) of a module with heads, and else a batch of sequences with one head.
+        folded = heads is not None and lead[0] % heads == 0
+        return x.reshape(-1, heads if folded and heads else 1, n)
+    if heads is not None and lead[-1] != heads:
+        if lead[-1] * n == heads:  # grouped queries of one token, laid along the length of the keys' heads
+            return x.reshape(-1, heads, 1)
+        if len(lead) > 2 and lead.count(heads) == 1:  # heads before windows or blocks
+            return x.movedim(lead.index(heads), -2).reshape(-1, heads, n)
+    return x.reshape(-1, lead[-1], n)
+
+
+def _row_blocks(n_q: int, row: int) -> Iterator[slice]:
+    """Cut ``n_q`` rows into blocks of bounded size, of ``row`` entries each row."""
+    step = max(1, _BLOCK // max(row, 1))
+    for first in range(0, n_q, step):
+        yield slice(first, min(first + step, n_q))
+
+
+@contextmanager
+def plain_mode(device: torch.device) -> Iterator[None]:
+    """Without gradients, autocast and transforms, whatever the model runs under."""
+    with ExitStack() as stack:
+        if functorch.peek_interpreter_stack() is not None:
+            # Loads a compiler; whoever is inside of a transform has loaded it before.
+            from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+            stack.enter_context(temporarily_clear_interpreter_stack())
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.autocast(device.type, enabled=False))
+        yield
+
+
+def bare(x: Any) -> Any:
+    """A tensor without the wrappers of vmap and grad; what vmap maps over comes first."""
+    while isinstance(x, Tensor):
+        if functorch.is_batchedtensor(x):
+            place = functorch.maybe_get_bdim(x)
+            x = functorch.get_unwrapped(x).movedim(place, 0)
+        elif functorch.is_gradtrackingtensor(x):
+            x = functorch.get_unwrapped(x)
+        else:
+            break
+    return x
+
+
+def read_scores(
+    query: Tensor,
+    key: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+    impl: Impl,
+) -> RowStatistics:
+    """Statistics of every row of a call of scaled_dot_product_attention, in float32 at least."""
+    if query.is_nested or key.is_nested:
+        return _read_nested(query, key, attn_mask, is_causal, scale, enable_gqa, impl)
+    for name, x in (("query", query), ("key", key)):
+        if not x.numel():
+            raise InvalidArgument(f"{name} is empty, shape {tuple(x.shape)}")
+    wide = at_least_float32(torch.promote_types(query.dtype, key.dtype))
+    q, k = query.detach().to(wide), key.detach().to(wide)
+    n_q, n_k = q.shape[-2], k.shape[-2]
+
+    def read(rows: slice, mask: Tensor | None, causal: bool) -> RowStatistics:
+        return row_statistics(
+            q[..., rows, :],
+            k,
+            attn_mask=mask,
+            is_causal=causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
+            orders=_ORDERS,
+            impl=impl,
+        )
+
+    everything = slice(None)
+    offset = causal_offset(attn_mask, n_q, n_k)
+    if offset is None:
+        mask = None if attn_mask is None else with_infinite(attn_mask.detach())
+        return read(everything, mask, is_causal)
+    if offset >= n_k - 1:
+        return read(everything, None, False)
+    if offset == 0:
+        return read(everything, None, True)
+    place = torch.arange(n_k, device=q.device)
+    masks = (
+        (rows, place <= place.new_tensor(range(n_q))[rows, None] + offset) for rows in _row_blocks(n_q, n_k)
+    )
+    return join([read(rows, mask, False) for rows, mask in masks], dim=-1)
+
+
+def _read_nested(
+    query: Tensor,
+    key: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+    impl: Impl,
+) -> RowStatistics:
+    """Sequences of several lengths in one tensor: each on its own, their rows one after the other."""
+    if attn_mask is not None or not (query.is_nested and key.is_nested):
+        raise InvalidArgument("query and key must be both nested, without attn_mask, or neither")
+    return join(
+        [
+            read_scores(q[None], k[None], None, is_causal, scale, enable_gqa, impl)
+            for q, k in zip(query.unbind(), key.unbind(), strict=True)
+        ],
+        dim=-1,
+    )
+
+
+def read_written(
+    weights: Tensor, max_logit: Tensor | None, visible: Tensor, lse: Tensor | None
+) -> RowStatistics:
+    """Statistics of rows of weights (..., n, m) that a model has written out, a block of rows at a time.
+
+    What they lack to 1 has gone to a sink, which is no key: shares are taken among the keys.
+    """
+    parts = []
+    for rows in _row_blocks(weights.shape[-2], weights[..., 0, :].numel()):
+        p = weights[..., rows, :].detach()
+        p = p.to(at_least_float32(p.dtype))
+        total = p.sum(-1, keepdim=True)
+        p = p / total.masked_fill(total == 0, 1)
+        entropy = torch.special.entr(p).sum(-1)
+        tokens = 1 / p.square().sum(-1).clamp(min=torch.finfo(p.dtype).tiny)
+        seen = visible[..., rows]
+        alone = seen == 0
+        log_n = seen.clamp(min=1).to(p.dtype).log()
+        varentropy = (torch.xlogy(p, p) * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum(-1) - entropy**2
+        tokens = tokens.masked_fill(alone, 1)
+        found: dict[str, Any] = {
+            "lse": total.squeeze(-1).log() if lse is None else lse[..., rows],
+            "entropy": entropy.masked_fill(alone, 0),
+            "renyi": {0.0: log_n, 2.0: tokens.log()},
+            "sparsity": (tokens / seen.clamp(min=1)).sqrt(),
+            "effective_tokens": tokens,
+            "varentropy": varentropy.clamp(min=0).masked_fill(alone, 0),
+            "max_logit": total.squeeze(-1) * math.nan if max_logit is None else max_logit[..., rows],
+            "sink_share": (1 - total.squeeze(-1)).clamp(min=0),
+        }
+        found["lse"] = found["lse"].masked_fill(alone, -math.inf)
+        parts.append(RowStatistics(**{name: found[name] for name in RowStatistics._fields}))
+    return join(parts, dim=-1)
+
+
+def look_at_logits(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Largest logit, log-sum-exp and number of visible keys of every row of logits with their mask added.
+
+    A key is hidden that lies thousands below the largest of its row, as a finite mask puts it; in a row that
+    is hidden whole, all of them.
+    """
+    gap = HIDES_FROM / 2
+    found = []
+    for rows in _row_blocks(logits.shape[-2], logits[..., 0, :].numel()):
+        s = logits[..., rows, :].detach()
+        s = s.to(at_least_float32(s.dtype))
+        top = s.amax(-1)
+        lse = torch.logsumexp(s, -1)
+        visible = ((s > top[..., None] + gap) & (top[..., None] > gap)).sum(-1)
+        found.append((top.masked_fill(visible == 0, -math.inf), lse, visible))
+    top, lse, visible = (torch.cat(part, -1) for part in zip(*found))
+    return top, lse, visible
+
+
+def read_modified(
+    query: Tensor,
+    key: Tensor,
+    score_mod: Callable[..., Tensor] | None,
+    block_mask: Any,
+    scale: float | None,
+) -> RowStatistics:
+    """Statistics of every row of a call of flex_attention, whose scores and mask are functions of the
+    places."""
+    for name, x in (("query", query), ("key", key)):
+        if not x.numel():
+            raise InvalidArgument(f"{name} is empty, shape {tuple(x.shape)}")
+    wide = at_least_float32(query.dtype)
+    q, k = query.detach().to(wide), key.detach().to(wide)
+    batch, heads, n_q, d = q.shape
+    n_k = k.shape[-2]
+    k = k.repeat_interleave(heads // k.shape[1], dim=1)
+    factor = 1 / math.sqrt(d) if scale is None else scale
+    mask_mod = getattr(block_mask, "mask_mod", None)
+    b, h, place = (torch.arange(size, device=q.device) for size in (batch, heads, n_k))
+    parts = []
+    for rows in _row_blocks(n_q, batch * heads * n_k):
+        i = torch.arange(rows.start, rows.stop, device=q.device)
+        scores = factor * (q[:, :, rows] @ k.mT)
+        if score_mod is not None:
+            scores = _everywhere(score_mod, (0, None, None, None, 0), with_score=True)(scores, b, h, i, place)
+        if mask_mod is not None:
+            allowed = _everywhere(mask_mod, (None, None, None, 0), with_score=False)(b, h, i, place)
+            scores = scores.masked_fill(~allowed, -math.inf)
+        top, lse, visible = look_at_logits(scores)
+        weights = torch.softmax(scores, -1).masked_fill((visible == 0)[..., None], 0)
+        parts.append(read_written(weights, top, visible, lse))
+    return join(parts, dim=-1)
+
+
+def _everywhere(
+    function: Callable[..., Any], innermost: tuple[Any, ...], with_score: bool
+) -> Callable[..., Any]:
+    """``function`` of single numbers (score,) b, h, i, j as one of whole tensors of them."""
+    score = (0,) if with_score else ()
+    for which in (3, 2, 1, 0):
+        places = tuple(0 if at == which else None for at in range(4))
+        function = torch.vmap(function, in_dims=(*score, *places))
+    return function
+
+
+def hidden_everywhere(attn_mask: Tensor, n_k: int) -> Tensor | None:
+    """True (batch, m) at keys that a mask (batch, heads or 1, n or 1, m) hides from every row; None if it
+    cannot."""
+    if attn_mask.ndim != 4 or attn_mask.shape[-1] != n_k or attn_mask.shape[1] != 1:
+        return None
+    return hides(attn_mask.detach()).all(dim=-2)[:, 0]
