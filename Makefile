@@ -20,6 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup book test test-lint test-code test-notebooks test-site smoke coverage execute serve lab record gpu \
+	pdf offline student \
 	experiment bench dist hooks lock lowest newest clean
 
 help: ## list these commands
@@ -79,6 +80,12 @@ experiment: $(READY) ## train and test the arms of the length experiment and rec
 
 bench: $(READY) ## measure attnlib against its peers, in one run
 	@$(PY) -m benchmarks
+
+pdf: book ## print the book into _build/editions, with the system's Chromium (Debian's package chromium)
+offline: book ## pack the site into _build/editions, to unpack and open without a server
+student: book ## the book without its solutions, and a rubric of all exercises, into _build/editions
+pdf offline student:
+	@$(PY) -m proofbook edition $@
 
 # Without isolation the pinned setuptools builds; the wheel is built from the unpacked sdist, so neither is stale.
 dist: $(READY) ## build and check what can be published, attnlib and proofbook, into _build/dist

@@ -61,6 +61,12 @@ def parser() -> argparse.ArgumentParser:
     )
     status.add_argument("--json", action="store_true", help="print one JSON object")
 
+    edition = commands.add_parser(
+        "edition", help="make a PDF, an archive of the site, or one without solutions"
+    )
+    edition.add_argument("kind", choices=["pdf", "offline", "student"], help="which, into _build/editions")
+    edition.add_argument("--stored", action="store_true", help="show the outputs stored in the notebooks")
+
     commands.add_parser("table", help="follow the steps of an earlier edition in book/proof-table.json")
     commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt")
     book = commands.add_parser("book", help="execute, check and build")

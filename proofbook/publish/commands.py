@@ -6,7 +6,7 @@ from json import dumps as as_json
 from pathlib import Path
 
 from proofbook.files import alone
-from proofbook.publish import checking, followed, proofs, site, template
+from proofbook.publish import checking, editions, followed, proofs, site, template
 from proofbook.publish import execute as executing
 from proofbook.publish import lint as linting
 from proofbook.publish.book import Book
@@ -91,6 +91,25 @@ def table(*, root: Path) -> int:
     print(f"book/{followed.FILE} {'written' if changed else 'is as it was'}")
     found = followed.in_short(followed.followed(book))
     print(", ".join(f"{count} {name}" for name, count in found.items()))
+    return 0
+
+
+def edition(*, root: Path, kind: str, stored: bool) -> int:
+    """Make an edition of the book beside its website."""
+    with alone(_lock(root)):
+        made = Book(root, executed=not stored)
+        if kind == "student":
+            archive, rubric, count = editions.student(made)
+            print(
+                f"{archive} has the book without its solutions; {rubric} has all {count} exercises with them"
+            )
+            return 0
+        html = site.build(root, executed=not stored, book=made).parent
+        if kind == "pdf":
+            print(f"the book is printed: {editions.pdf(made, html)}")
+        else:
+            archive = editions.offline(root, html, editions.slug(made))
+            print(f"{archive} has the site, to unpack and open")
     return 0
 
 

@@ -59,7 +59,7 @@ def staged_files(book: Book) -> dict[str, bytes]:
             record = runs.run_record(book.root, path)
             if record is None:
                 raise BookError(f"what the run of {path} left has vanished; execute it again")
-            files[path.as_posix()] = _written(notebook)
+            files[path.as_posix()] = written(notebook)
             ran[path.with_suffix("").as_posix()] = {k: record[k] for k in ("seconds", "date", "versions")}
         files[RUNS_FILE] = json.dumps(ran, indent=1).encode()
     for path in book.paths:
@@ -69,7 +69,8 @@ def staged_files(book: Book) -> dict[str, bytes]:
     return files
 
 
-def _written(notebook: Notebook) -> bytes:
+def written(notebook: Notebook) -> bytes:
+    """A notebook as the content of a file."""
     return json.dumps(notebook, ensure_ascii=False, indent=1).encode()
 
 
@@ -91,7 +92,7 @@ def with_numbers_filled_in(book: Book, path: Path) -> bytes | None:
     for holder, key in shown_texts(notebook):
         named = named or bool(numbers_named(holder[key]))
         holder[key] = filled(holder[key])
-    return _written(notebook) if named else None
+    return written(notebook) if named else None
 
 
 def stage(files: dict[str, bytes], target: Path) -> None:
