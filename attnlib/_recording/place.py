@@ -34,6 +34,7 @@ _HEADS = (
 # What modules call the padding of their own sequence, not of one they look at, in the order to be asked. In
 # PyTorch's own modules True is padding; elsewhere 1 is a real token.
 _PADDING = ("tgt_key_padding_mask", "src_key_padding_mask", "key_padding_mask", "attention_mask")
+_STACK = ("input_ids", "inputs_embeds")
 _TOKENS = ("input_ids", "inputs_embeds", "hidden_states")
 
 
@@ -94,14 +95,15 @@ class Place(NamedTuple):
         none.
 
         The nearest module around the call that was given a 2-d mask decides, since a mask belongs to the
-        queries of the stack it is given to; a None there says that nothing is padded.
+        queries of the stack it is given to. A stack takes tokens, and a None there says that nothing is
+        padded; a None at a layer only that it hides no keys.
         """
         for entered in self.running:
             name = next((n for n in _PADDING if entered.takes(n) or n in entered.kwargs), None)
             if name is None or name == "key_padding_mask" and not _attends_to_itself(entered):
                 continue
             mask = entered.argument(name)
-            if mask is None:
+            if mask is None and (name != "attention_mask" or any(map(entered.takes, _STACK))):
                 return None
             if isinstance(mask, Tensor) and mask.ndim == 2:
                 rows = _last_rows(entered, mask, batch, n_q)
