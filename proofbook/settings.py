@@ -13,7 +13,8 @@
     file = "articles.yml"       # a list of mappings with id, title, date, link
     one = "article"             # what one is called, and the key of a chapter's card that names it
     title = "title"             # the keys, in that list and in the cards, of the title
-    original = "title_de"       # and of the title in the source's own language, where that is another
+    original = "title_zh"       # and of the title in the source's own language, where that is another
+    language = "zh"             # that language, as a page's "lang" has it
     exercises = 4               # how many labelled exercises the chapter of a source must have
 
     [chapters]
@@ -75,6 +76,7 @@ class Sources:
     one: str = "source"
     title: str = "title"
     original: str = ""
+    language: str = ""
     exercises: int = 0
 
 

@@ -44,7 +44,7 @@ def read_edition(root: Path) -> Edition:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise BookError(f"{file} cannot be read: {' '.join(str(error).split())}") from error
     except (AttributeError, KeyError, TypeError) as error:
-        needed = "title, version, date-released and authors with their names"
+        needed = "title, version, date-released and authors with their names (and may hold licenses by name)"
         raise BookError(f"{file} must hold {needed}: {error}") from error
 
 

@@ -89,6 +89,8 @@ def test_its_settings_name_what_it_works_from(html):
     assert letters.count("#claim-galileo-c1") == 1 and "#claim-p2" not in letters  # its own is no erratum
     assert "Letter galileo · 1602-11-29 ·" in pendulum
     assert "Article" not in letters + pendulum
+    in_sidebar = re.search(r'<a [^>]*href="pendulum.html">([^<]*)</a>', letters)[1]
+    assert "galileo · " in in_sidebar
 
 
 def test_a_citation_names_this_book(html):

@@ -16,9 +16,11 @@ from proofbook.publish.sphinx_ext import (
     dependencies,
     freshness,
     html,
+    metadata,
     objects,
     overview,
     previews,
+    reading,
     reference,
 )
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
@@ -66,5 +68,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     overview.connect(app)
     objects.connect(app)
     previews.connect(app)
+    reading.connect(app)
+    metadata.connect(app)
     reference.connect(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

@@ -71,6 +71,7 @@ def test_what_rests_on_what_lies_beside_the_pages(html):
         "page": "book/8823-attention-scale",
         "steps": 1,
         "proved": 1,
+        "basis": "proof",
     }
     assert nodes["8823-C1"]["verdict"] == "holds"
     record = json.loads((html / "certificates/eq-wide.json").read_text(encoding="utf-8"))
