@@ -10,6 +10,7 @@ from attnlib.linear import (
     linear_attention_stream,
     linear_row_statistics,
 )
+from attnlib.monitor import AttentionMonitor
 from attnlib.normalize import NormalizedEntropy, normalize_entropy, normalize_entropy_scores, power_transform
 from attnlib.partition import (
     log_partition,
@@ -38,6 +39,7 @@ from attnlib.temperature import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "AttentionMonitor",
     "AttentionReport",
     "AttentionWithStatistics",
     "EntropyTemperature",

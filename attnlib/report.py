@@ -34,7 +34,8 @@ _TITLES = {
     "sparsity": "mean sparsity",
     "max_logit": "largest logit",
 }
-_COLUMNS = (*_QUANTITIES, "max_logit", "rows")
+_NUMBERS = (*_QUANTITIES, "max_logit", "rows")
+COLUMNS = ["layer", "head", *_NUMBERS, "calls"]
 
 
 class HeadStatistics(NamedTuple):
@@ -207,14 +208,14 @@ class AttentionReport:
         for layer in self:
             means = self[layer]
             for head in range(len(means.rows)):
-                numbers = {name: _number(getattr(means, name)[head].item()) for name in _COLUMNS}
+                numbers = {name: _number(getattr(means, name)[head].item()) for name in _NUMBERS}
                 found.append({"layer": layer, "head": head, **numbers, "calls": means.calls})
         return found
 
     def to_csv(self, path: str | Path) -> None:
         """Write the tidy form to a file, one line a head after a line of names."""
         with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["layer", "head", *_COLUMNS, "calls"], lineterminator="\n")
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.to_rows())
 
@@ -228,7 +229,7 @@ class AttentionReport:
                 "same without it",
                 name=error.name,
             ) from None
-        return pandas.DataFrame(self.to_rows(), columns=["layer", "head", *_COLUMNS, "calls"])
+        return pandas.DataFrame(self.to_rows(), columns=COLUMNS)
 
     def _table(self) -> list[tuple[str, ...]]:
         known = any(self[layer].max_logit.isfinite().any() for layer in self)

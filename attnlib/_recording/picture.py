@@ -37,7 +37,7 @@ def short_names(layers: list[str]) -> tuple[list[str], str]:
     last = next((i for i in range(shortest - first) if len({part[-1 - i] for part in parts}) > 1), 0)
     names = [".".join(part[first : len(part) - last]) for part in parts]
     before, after = parts[0][:first], parts[0][len(parts[0]) - last :]
-    return names, ".".join([*before, "…", *after]) if before or after else "layer"
+    return names, ".".join([*before, "*", *after]) if before or after else "layer"
 
 
 def plot_layers(
