@@ -35,6 +35,7 @@ LEMMAS = frozenset(
         "norms fall with their order",
         "power means rise with their order",
         "Popoviciu",
+        "Hölder",
     }
 )
 

@@ -49,8 +49,10 @@ def instances(ctx: Context, goal: Poly) -> Iterator[Instance]:
     for atom in sums:
         yield from _one_term(ctx, atom, indices)
     yield from _squares(ctx, sums)
-    yield from _power_means(ctx, sums)
+    index, known = _power_sums(ctx, sums)
+    yield from _power_means(ctx, index, known)
     yield from _popoviciu(ctx, sums, extrema)
+    yield from _hoelder(ctx, index, known)
 
 
 def sums_of(goal: Poly) -> list[Atom]:
@@ -151,13 +153,12 @@ def _squares(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
                 yield total * total - squared, ">=", "a sum of squares is at most the square of the sum"
 
 
-def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
-    """For positive f and r >= 1: log sum f^r <= r log sum f, and log(sum f^r / n) >= r log(sum f / n).
+_PowerSum = tuple[Poly, Poly, Poly]  # log of a sum, log of its summand, the end of its range
 
-    The first: with y = f / sum f <= 1, y^r <= y. The second is Jensen's inequality for the r-th power. For r
-    <= 1 both turn round.
-    """
-    known: list[tuple[Poly, Poly, Poly]] = []  # log of the sum, log of the summand, the end
+
+def _power_sums(ctx: Context, sums: list[Atom]) -> tuple[Atom | None, list[_PowerSum]]:
+    """The sums of positive terms, and those of probability vectors, with their summands over one index."""
+    known: list[_PowerSum] = []
     index = None
     for atom in sums:
         ((own, high),), body = open_sum(ctx, atom)
@@ -169,17 +170,25 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
             (log_of_positive(poly(atom)), substitute(ctx, log_of_term(mono), {own: poly(index)}), high)
         )
     if index is None or ctx.size is None:
-        return
+        return None, []
     for base in sorted(ctx.simplex - {str(m) for m in ctx.moving}):
         entry = Atom("entry", base, poly(index))
         known.append((constant(0), log_of_positive(poly(entry)), poly(ctx.size)))
-    known = list({(a.key, b.key): (a, b, h) for a, b, h in known}.values())
+    return index, list({(a.key, b.key): (a, b, h) for a, b, h in known}.values())
+
+
+def _power_means(ctx: Context, index: Atom | None, known: list[_PowerSum]) -> Iterator[Instance]:
+    """For positive f and r >= 1: log sum f^r <= r log sum f, and log(sum f^r / n) >= r log(sum f / n).
+
+    The first: with y = f / sum f <= 1, y^r <= y. The second is Jensen's inequality for the r-th power. For r
+    <= 1 both turn round.
+    """
     for k, (log_sum, log_body, high) in enumerate(known):
         for j, (other_sum, other_body, other_high) in enumerate(known):
             if j == k or high != other_high:
                 continue
             ratio = ratio_of(other_body, log_body) or fraction_of(ctx, other_body, log_body)
-            if ratio is None or contains(ratio, index):
+            if ratio is None or index is None or contains(ratio, index):
                 continue
             above = ctx.sign(ratio - constant(1))
             turn = 1 if above <= NONNEGATIVE else -1
@@ -191,6 +200,38 @@ def _power_means(ctx: Context, sums: list[Atom]) -> Iterator[Instance]:
             yield (ratio * log_sum - other_sum).scaled(turn), ">=", "norms fall with their order"
             means = other_sum - log_n - ratio * (log_sum - log_n)
             yield means.scaled(turn), ">=", "power means rise with their order"
+
+
+def _hoelder(ctx: Context, index: Atom | None, known: list[_PowerSum]) -> Iterator[Instance]:
+    """For positive f, g and t in [0, 1]: log sum f^t g^(1 - t) <= t log sum f + (1 - t) log sum g.
+
+    With F = sum f and G = sum g, the means of two numbers give (f/F)^t (g/G)^(1 - t) <= t f/F + (1 - t) g/G;
+    the right sides add up to 1. So the logarithm of a sum of powers is convex in their order, with any
+    weights: Lyapunov's inequality. The three summands are compared by their logarithms, as polynomials.
+    """
+    for (one_sum, one, end), (other_sum, other, other_end) in itertools.combinations(known, 2):
+        span = one - other
+        if end != other_end or is_zero(ctx, span):
+            continue
+        for between_sum, between, between_end in known:
+            if between_end != end or between.key in (one.key, other.key):
+                continue
+            parts = [_share(ctx, part, span) for part in (between - other, one - between)]
+            if index is None or any(part is None or contains(part, index) for part in parts):
+                continue
+            t, rest = (part for part in parts if part is not None)
+            if (
+                ctx.sign(t) <= NONNEGATIVE
+                and ctx.sign(rest) <= NONNEGATIVE
+                and is_zero(ctx, t + rest - constant(1))
+            ):
+                yield t * one_sum + rest * other_sum - between_sum, ">=", "Hölder"
+
+
+def _share(ctx: Context, part: Poly, whole: Poly) -> Poly | None:
+    if not part.terms:
+        return None
+    return ratio_of(part, whole) or fraction_of(ctx, part, whole)
 
 
 def ratio_of(a: Poly, b: Poly) -> Poly | None:
