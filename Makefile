@@ -1,5 +1,6 @@
 # `make` alone lists the commands. Everything runs in .venv, which is made once and again only when what it is made
-# from changes: requirements/ and the three pyproject.toml. Another Python: make PYTHON=python3.12 VENV=.venv312 book
+# from changes: requirements/, KaTeX's lockfile and the three pyproject.toml. Another Python:
+# make PYTHON=python3.12 VENV=.venv312 book
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -108,6 +109,7 @@ lock: $(VENV)/bin/uv ## write requirements/ anew, after a change of what a pypro
 		--excludes requirements/not-locked.txt --no-emit-package torch \
 		--no-emit-package attnlib --no-emit-package proofbook --group dev --extra publish \
 		--output-file requirements/lock.txt pyproject.toml proofbook/pyproject.toml experiments/pyproject.toml
+	$(PY) -m proofbook.publish.typeset --lock
 
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--only-binary :all: --generate-hashes --no-annotate $(UPGRADE)
@@ -132,12 +134,13 @@ clean: ## remove what was built; .venv stays
 
 # Wheels only, so no compiler is ever needed; each is the one the lock names, by its hash. torch comes by pip, which
 # also finds a wheel kept on disk, and comes without a hash, because its build differs by machine.
-$(READY): $(VENV)/bin/uv requirements/lock.txt requirements/torch.txt \
+$(READY): $(VENV)/bin/uv requirements/lock.txt requirements/torch.txt proofbook/publish/katex/package-lock.json \
 		pyproject.toml proofbook/pyproject.toml experiments/pyproject.toml
 	@echo "setting up $(VENV): PyTorch is the largest download"
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --only-binary :all: --no-deps --require-hashes --requirement requirements/lock.txt
 	@$(PIP) --requirement requirements/torch.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable proofbook --editable experiments
+	@$(PY) -m proofbook.publish.typeset
 	@touch $@
 
 # One Python laid over another's environment mixes the two, so another version starts from nothing.

@@ -183,18 +183,26 @@ def plain_text(
     return "\n".join(shown)
 
 
+def sign(row: Row) -> str:
+    """The relation of a line in LaTeX; evidence and assumptions have a sign of their own."""
+    shown = SYMBOL[row.relation]
+    if row.strategy == ASSUMPTION:
+        return rf"\overset{{\mathsf{{A}}}}{{{shown}}}"
+    return shown if row.evidence is None else rf"\overset{{\circ}}{{{shown}}}"
+
+
 def _aligned(start: str, rows: Sequence[Row]) -> str:
     lines = []
     for k, row in enumerate(rows):
         left = start if k == 0 else ""
-        sign, tick = SYMBOL[row.relation], r"\checkmark\,"
-        if row.evidence is not None:
-            sign, tick = rf"\overset{{\circ}}{{{sign}}}", r"\circ\,\textsf{evidence: }"
+        tick = r"\checkmark\," if row.evidence is None else r"\circ\,\textsf{evidence: }"
         if row.strategy == ASSUMPTION:
-            sign, tick = rf"\overset{{\mathsf{{A}}}}{{{sign}}}", ""
+            tick = ""
         mark = rf"\;{{\scriptsize{tick}{_text(row.mark, 'textsf')}}}" if row.mark else ""
         bound = "" if row.within is None else rf"\text{{; }}{row.within}"
-        lines.append(rf"{left} &{sign} {row.latex} && {_text(row.reason)}{bound}{_cited(row.cites)}{mark}")
+        lines.append(
+            rf"{left} &{sign(row)} {row.latex} && {_text(row.reason)}{bound}{_cited(row.cites)}{mark}"
+        )
     body = " \\\\[4pt]\n".join(lines)
     return "\\begin{aligned}\n" + body + "\n\\end{aligned}"
 

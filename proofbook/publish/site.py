@@ -125,7 +125,7 @@ def _frame(book: Book, files: dict[str, bytes]) -> str:
     }
     for name, folder in package_folders(book).items():
         for path in folder.rglob("*"):
-            if path.suffix in (".py", ".css", ".js", ".svg"):
+            if path.suffix in (".py", ".css", ".js", ".json", ".svg"):
                 shaping[f"{name}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
     shaping["versions"] = json.dumps({name: version(name) for name in TOOLS}).encode()
     return _digest(shaping)

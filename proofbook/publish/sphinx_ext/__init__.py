@@ -14,14 +14,18 @@ from sphinx.util.docutils import SphinxRole
 from proofbook.publish.sphinx_ext import (
     assets,
     dependencies,
+    formulas,
     freshness,
     html,
+    lean,
     metadata,
     objects,
     overview,
+    paper,
     previews,
     reading,
     reference,
+    tables,
 )
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
 from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
@@ -62,6 +66,10 @@ def setup(app: Sphinx) -> dict[str, Any]:
     for name, role in ROLES.items():
         app.add_role(name, role())
     assets.connect(app)
+    formulas.connect(app)
+    lean.connect(app)
+    paper.connect(app)
+    tables.connect(app)
     freshness.connect(app)
     dependencies.connect(app)
     html.connect(app)

@@ -1,13 +1,11 @@
-"""What a site needs to stand alone: its book, its address, and the script that sets formulas."""
+"""What a site needs to stand alone: its book, its address, its styles."""
 
 import json
-from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
 
-from proofbook.files import write_whole
 from proofbook.names import NUMBERS_MIME, RECORD_MIMES
 from proofbook.publish.address import read_address, theme_options
 from proofbook.publish.book import Book
@@ -15,7 +13,11 @@ from proofbook.publish.notebooks import code_of
 
 STATIC = Path(__file__).parents[1] / "static"
 STYLES = "proofbook.css"
-MATHJAX_PARTS = ("tex-mml-chtml.js", "output/chtml/fonts/woff-v2")
+# The theme's own script says light or dark only when the page is there, so that colours come in late.
+THEME = """{
+  const page = document.documentElement.dataset, dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  if (page.theme !== "light" && page.theme !== "dark") page.theme = dark ? "dark" : "light";
+}"""
 
 
 def connect(app: Sphinx) -> None:
@@ -23,8 +25,8 @@ def connect(app: Sphinx) -> None:
     app.connect("config-inited", _apply_address, priority=100)
     app.connect("config-inited", _add_styles, priority=100)
     app.add_css_file(STYLES)
+    app.add_js_file(None, body=THEME)
     app.connect("builder-inited", _load_book, priority=100)
-    app.connect("builder-inited", _copy_mathjax)
     app.connect("source-read", _drop_records)
 
 
@@ -35,6 +37,8 @@ def _load_book(app: Any) -> None:
 def _apply_address(app: Sphinx, config: Any) -> None:
     address = read_address(Path(app.srcdir))
     config.html_theme_options = {**config.html_theme_options, **theme_options(address)}
+    # Without it the theme's script complains on every page before it asks the reader's system.
+    config.html_context = {"default_mode": "auto", **config.html_context}
     config.html_baseurl = f"{address.site}/" if address.site else ""
 
 
@@ -54,17 +58,3 @@ def _drop_records(app: Any, docname: str, source: list[str]) -> None:
             for mime in RECORD_MIMES:
                 output.get("data", {}).pop(mime, None)
     source[0] = json.dumps(notebook)
-
-
-def _copy_mathjax(app: Any) -> None:
-    """Put MathJax and its fonts beside the pages, from the wheel that carries them."""
-    if app.builder.format != "html":
-        return
-    source = Path(str(package_files("mathjax"))) / "static" / "mathjax" / "es5"
-    target = Path(app.outdir) / "_static" / "mathjax"
-    for part in MATHJAX_PARTS:
-        folder = source / part
-        for file in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
-            copy = target / file.relative_to(source)
-            if file.is_file() and not (copy.is_file() and copy.stat().st_size == file.stat().st_size):
-                write_whole(copy, file.read_bytes())

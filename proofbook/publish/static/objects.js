@@ -156,9 +156,6 @@
     preview.replaceChildren(content);
     preview.hidden = false;
     link.setAttribute("aria-describedby", preview.id);
-    if (/\\\(|\\\[/.test(content.textContent) && window.MathJax?.typesetPromise) {
-      await window.MathJax.typesetPromise([preview]).catch(() => {});
-    }
     if (shownFor === link) put(link);
   };
 

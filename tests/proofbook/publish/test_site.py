@@ -10,13 +10,20 @@ from pathlib import Path
 
 import pytest
 from built_site import ROOT, lay_out, read, text
+from docutils import nodes
+from docutils.utils import new_document
 
+from proofbook.display import Row, sign
+from proofbook.names import EQUATION_MIME
 from proofbook.publish import site
 from proofbook.publish.address import Address, read_address, theme_options
 from proofbook.publish.book import Book
+from proofbook.publish.checking import outputs
 from proofbook.publish.citation import chapter_citation, read_edition
 from proofbook.publish.notebooks import BookError
 from proofbook.publish.sphinx_ext import Errata, RecordedRuns
+from proofbook.publish.sphinx_ext.formulas import Derivations, mark
+from proofbook.publish.typeset import STYLES, Typesetter
 
 CHAPTER = "book/8823-attention-scale.html"
 REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/attention"
@@ -267,8 +274,72 @@ def test_what_a_page_fetches_is_there(html):
         for address in Loads(path.read_text(encoding="utf-8")).found:
             if not address.startswith("data:"):
                 assert (path.parent / re.split("[?#]", address)[0]).exists(), (path.name, address)
-    fonts = list((html / "_static/mathjax/output/chtml/fonts/woff-v2").glob("*.woff"))
-    assert len(fonts) > 15
+    styles = html / "_static" / STYLES
+    fonts = re.findall(r"url\((fonts/[^)]*)\)", styles.read_text(encoding="utf-8"))
+    assert len(fonts) > 10 and [font for font in fonts if not (styles.parent / font).is_file()] == []
+
+
+def test_a_page_shows_every_line_of_its_derivations_as_its_record_has_it(html):
+    book = Book(html.parents[3])
+    shown = [(page, data[EQUATION_MIME]) for page, data in outputs(book)]
+    assert len(shown) > 2
+    typesetter = Typesetter()
+    for page, record in shown:
+        start = read(html, f"book/{page}.html").split(f'id="equation-{record["label"]}"')[1]
+        lefts = [record["start"]["latex"]]
+        *lines, last = start.split('<div class="line">')[1 : len(record["steps"]) + 1]
+        for step, line in zip(record["steps"], [*lines, last.split("</div></div></div>")[0]], strict=True):
+            row = Row.from_record(step)
+            for left in lefts:
+                assert f'<div class="left">{typesetter.set(left, display=True).html}</div>' in line
+            right = typesetter.set(row.latex, relation=sign(row), display=True)
+            assert f'<div class="right">{right.html}</div>' in line
+            why = text(line.split('<div class="why">')[1])
+            parts = [*row.reason.split("$")[::2], *mark(row).split("$")[::2]]
+            assert [part for part in parts if " ".join(part.split()) not in why] == []
+            lefts = []
+    typesetter.close()
+
+
+def test_a_display_that_is_not_its_records_is_said_to_be(caplog):
+    record = {"label": "eq-a", "latex": "a &= b", "start": {"latex": "a"}, "steps": []}
+    block = nodes.math_block("a &= c", "a &= c", label="eq-a")
+    document = new_document("page")
+    document += block
+    document.settings.env = types.SimpleNamespace(docname="page")
+    transform = Derivations(document)
+    transform.app = types.SimpleNamespace(proofbook_equations={"eq-a": record})
+    with caplog.at_level("WARNING", logger="sphinx"):
+        transform.run()
+    assert "eq-a is not what its record says" in caplog.text and block.astext() == "a &= c"
+
+
+def test_formulas_need_no_script_and_are_read_aloud(html):
+    page = read(html, CHAPTER)
+    formulas = re.findall(r'<(?:div|span) class="math [^>]*>', page)
+    assert len(formulas) > 3 and page.count("<math>") >= len(formulas)
+    assert page.count('class="katex-html" aria-hidden="true"') == page.count("<math>")
+    assert "mathjax" not in page.lower() and "tabindex" not in "".join(re.findall(r"<math.*?</math>", page))
+
+
+def test_icons_are_drawings_in_a_stylesheet_not_a_script(html):
+    page, icons = read(html, CHAPTER), (html / "_static/icons.css").read_text(encoding="utf-8")
+    assert "fontawesome" not in page and not (html / "_static/scripts/fontawesome.js").exists()
+    named = set(re.findall(r"fa-[a-z-]+", page)) - {"fa-solid", "fa-lg"}
+    assert len(named) > 5 and {name for name in named if f".{name} {{ --drawing: url(" not in icons} == set()
+
+
+def test_paper_is_light_in_the_dark_too(html):
+    assert re.search(r'<link [^>]*media="print"[^>]*print\.css', read(html, CHAPTER))
+    styles = (html / "_static/print.css").read_text(encoding="utf-8")
+    assert (
+        'html[data-theme="dark"] { --holds: #00664a;' in styles and "--pst-color-background: #fff" in styles
+    )
+
+
+def test_a_cell_says_which_column_it_is_in(html):
+    ledger = read(html, "book/ledger.html")
+    assert '<td data-label="Verdict">' in ledger and '<th class="head" data-label' not in ledger
 
 
 def test_the_detector_of_outside_requests_can_see_them():
