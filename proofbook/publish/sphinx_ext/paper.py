@@ -9,7 +9,7 @@ from sphinx.application import Sphinx
 from proofbook.files import write_whole
 
 STYLES = "print.css"
-LIGHT = re.compile(r'html\[data-theme="?light"?\]')
+LIGHT = re.compile(r'\[data-theme="?light"?\]')
 RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
 
 
@@ -28,15 +28,14 @@ def _write(app: Any, exception: Exception | None) -> None:
 
 
 def mirrored(styles: str) -> str:
-    """The rules that a stylesheet has for the light theme alone, said of the dark one.
+    """The rules that a stylesheet has for the light theme, said of the dark one.
 
     >>> print(mirrored('html[data-theme="light"] .n { color: #080808 } html[data-theme="dark"] .n {top:0}'))
     html[data-theme="dark"] .n { color: #080808 }
     """
     rules = []
     for selectors, declared in RULE.findall(re.sub(r"/\*.*?\*/", "", styles, flags=re.S)):
-        light = [one.strip() for one in selectors.split(",") if LIGHT.search(one)]
-        if light:
-            dark = LIGHT.sub('html[data-theme="dark"]', ", ".join(light))
+        if LIGHT.search(selectors):
+            dark = LIGHT.sub('[data-theme="dark"]', selectors.strip())
             rules.append(f"{dark} {{ {declared.strip()} }}")
     return "\n".join(rules)
