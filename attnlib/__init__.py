@@ -3,6 +3,7 @@
 from attnlib import axioms, inspection, scale, sparsity, theory
 from attnlib.attention import decay_attention, relu2_attention, softmax_attention
 from attnlib.inspection import AttentionReport, HeadStatistics, record_attention, record_batches
+from attnlib.keys import KeyStatistics, key_statistics, top_mass
 from attnlib.linear import (
     LinearAttentionState,
     LinearRowStatistics,
@@ -44,6 +45,7 @@ __all__ = [
     "AttentionWithStatistics",
     "EntropyTemperature",
     "HeadStatistics",
+    "KeyStatistics",
     "LinearAttentionState",
     "LinearRowStatistics",
     "NormalizedEntropy",
@@ -56,6 +58,7 @@ __all__ = [
     "entropy_targeted_attention",
     "entropy_temperature",
     "inspection",
+    "key_statistics",
     "linear_attention",
     "linear_attention_stream",
     "linear_row_statistics",
@@ -81,4 +84,5 @@ __all__ = [
     "sparsity",
     "stream_row_statistics",
     "theory",
+    "top_mass",
 ]

@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias, get_args
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
 from attnlib._validate import one_of
-from attnlib.errors import InvalidArgument
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 Impl: TypeAlias = Literal["fused", "blockwise", "reference"]
 """Statistics of the rows of softmax attention, and what rests on them."""
@@ -47,7 +51,29 @@ def computing_dtype(impl: str, dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if impl == "reference" else at_least_float32(dtype)
 
 
-def refuse_mask_gradient(attn_mask: Tensor | None, impl: str) -> None:
-    """Raise where a gradient of the mask would be lost: only the reference's graph leads to it."""
-    if impl != "reference" and attn_mask is not None and attn_mask.requires_grad:
-        raise InvalidArgument(f"attn_mask is differentiated by impl='reference' only, got impl={impl!r}")
+def _promoted(args: list[Any], places: tuple[int, ...]) -> list[Any]:
+    """Bring the tensors at these places to the widest of their dtypes, as autocast mixes them freely."""
+    given = [args[i] for i in places if i < len(args)]
+    if not all(isinstance(x, Tensor) and x.dtype.is_floating_point for x in given) or not given:
+        return args
+    dtype = functools.reduce(torch.promote_types, (x.dtype for x in given))
+    return [x.to(dtype) if i in places else x for i, x in enumerate(args)]
+
+
+def exact_under_autocast(function: Function) -> Function:
+    """Run a public function with autocast off, which would form its products in half precision.
+
+    Inside of autocast q, k and v may have different dtypes; all then count as of the widest.
+    """
+    names = list(inspect.signature(function).parameters)
+    places = tuple(names.index(name) for name in ("q", "k", "v") if name in names)
+
+    @functools.wraps(function)
+    def exact(*args: Any, **kwargs: Any) -> Any:
+        device = next((x.device.type for x in args if isinstance(x, Tensor)), "meta")
+        if device == "meta" or not torch.is_autocast_enabled(device):
+            return function(*args, **kwargs)
+        with torch.autocast(device, enabled=False):
+            return function(*_promoted(list(args), places), **kwargs)
+
+    return exact  # type: ignore[return-value]  # it is called as the function is

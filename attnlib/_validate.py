@@ -9,29 +9,41 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from attnlib._transforms import found
 from attnlib.errors import InvalidArgument
 
 
 def floating_tensor(name: str, x: object) -> Tensor:
-    """Return ``x`` if it is a floating-point tensor, else raise ``TypeError``."""
+    """Return ``x`` if it is a dense floating-point tensor, else raise ``TypeError``."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(x).__name__}")
+    dense_tensor(name, x)
     if not x.dtype.is_floating_point:
         raise TypeError(f"{name} must have a floating-point dtype, got {x.dtype}")
     return x
 
 
+def dense_tensor(name: str, x: Tensor) -> None:
+    """Raise ``TypeError`` for a nested or sparse tensor, whose entries no function here can reach."""
+    if x.is_nested:
+        raise TypeError(
+            f"{name} must be a dense tensor, got a nested one: pad it, or pass its parts one by one"
+        )
+    if x.layout != torch.strided:
+        raise TypeError(f"{name} must be a dense tensor, got one of layout {x.layout}")
+
+
 def no_nan(name: str, x: Tensor) -> None:
     """Raise if ``x`` holds a NaN, saying how many."""
     bad = torch.isnan(x)
-    if bad.any():
+    if found(bad):
         raise InvalidArgument(f"{name} contains NaN ({int(bad.sum())} of {x.numel()} entries)")
 
 
 def finite(name: str, x: Tensor) -> None:
     """Raise if ``x`` holds a NaN or an infinity, naming the first one."""
     bad = ~torch.isfinite(x)
-    if bad.any():
+    if found(bad):
         value = x[bad].flatten()[0].item()
         raise InvalidArgument(f"{name} must be finite, got {value} ({int(bad.sum())} of {x.numel()} entries)")
 
@@ -111,7 +123,7 @@ def real_tensor(
         bad = bad | (x == low)
     if high_open:
         bad = bad | (x == high)
-    if bad.any():
+    if found(bad):
         left, right = "(" if low_open else "[", ")" if high_open else "]"
         raise InvalidArgument(
             f"{name} must lie in {left}{low}, {high}{right}, got {x[bad].flatten()[0].item()}"

@@ -15,18 +15,21 @@ from attnlib._implementations import (
     WrittenImpl,
     check_impl,
     computing_dtype,
-    refuse_mask_gradient,
+    exact_under_autocast,
 )
 from attnlib._rows.blockwise import blockwise
-from attnlib._rows.engine import attend, kernels_for
-from attnlib._rows.layout import present, resolve
-from attnlib._types import Real, Scale
+from attnlib._rows.dense import relu2
+from attnlib._rows.engine import attend
+from attnlib._rows.layout import logits, resolve
+from attnlib._transforms import found
+from attnlib._types import Real, Scale, SegmentIds, Window
 from attnlib._validate import finite, floating_tensor, real_number
 from attnlib.errors import InvalidArgument
 
 __all__ = ["decay_attention", "relu2_attention", "softmax_attention"]
 
 
+@exact_under_autocast
 def softmax_attention(
     q: Tensor,
     k: Tensor,
@@ -36,24 +39,43 @@ def softmax_attention(
     is_causal: bool = False,
     scale: Scale = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
     impl: OutputImpl = "fused",
 ) -> Tensor:
     """softmax(scale * q k^T) v by PyTorch's fused kernels, with a scale that may depend on the visible keys.
 
     Row i of a causal layer has n = i + 1 visible keys, a padded or packed row its own count. A constant scale
     goes to the kernel; one that varies from row to row is multiplied into q, in float32 at least, and the
-    call then runs in that dtype. A row that sees no key has output 0 and gradient 0.
+    call then runs in that dtype. What no kernel of PyTorch knows (caps, sinks, windows, segments, learned
+    biases, and a bias for all rows under ``is_causal``) is written out block by block, differentiable once. A
+    row that sees no key has output 0 and gradient 0.
+
+    Values are checked where they can be looked at: not under ``torch.compile``, ``torch.export``, ``vmap`` or
+    with fake and meta tensors. Under autocast the call runs in the dtype of its tensors.
 
     Args:
         q: queries (..., heads, n, d), floating-point and finite.
         k: keys (..., heads, m, d), in the dtype and on the device of q.
         v: values (..., heads, m, dv), in the dtype and on the device of q.
         attn_mask: broadcasts to (..., heads, n, m): boolean, True = visible, or floating-point and added to
-            the logits, -inf hiding a key. May be combined with ``is_causal``.
+            the logits. Entries of -1e4 or less hide their key; others (ALiBi, Swin's -100) are a bias, which
+            may require a gradient. A ``CausalBias`` of PyTorch counts as the band that it names. May be
+            combined with ``is_causal``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
-        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
-            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        scale: None for 1/sqrt(d), a number, a tensor broadcasting to (..., heads, n), or a rule ``(n, d) ->
+            lambda`` given the number of keys each row sees, as an int where all rows see all keys and else as
+            a tensor broadcasting to (..., heads, n).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
+            documents; a pair of tensors gives those of the queries and those of the keys.
         impl: ``"fused"`` is whichever of its fused kernels PyTorch chooses; ``"reference"`` forms the matrix
             in float64.
 
@@ -62,8 +84,8 @@ def softmax_attention(
 
     Raises:
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
-        InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``impl``, no kernel for the
-            device, or a mask that requires a gradient under another impl than ``"reference"``.
+        InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``impl``, or logits
+            or outputs beyond the range of the dtype.
 
     Shapes: the output is (..., heads, n, dv).
 
@@ -77,29 +99,24 @@ def softmax_attention(
     """
     floating_tensor("v", v)
     check_impl(impl, OUTPUT_IMPLS)
-    dtype = None
-    if impl == "reference":
-        dtype = computing_dtype(impl, v.dtype)
-    else:
-        kernels_for(floating_tensor("q", q).device, q.dtype)
     tensors, geometry = resolve(
-        q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa, dtype=dtype
+        q,
+        k,
+        v,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        dtype=computing_dtype(impl, v.dtype) if impl == "reference" else None,
+        softcap=softcap,
+        sink=sink,
+        window=window,
+        segment_ids=segment_ids,
     )
-    refuse_mask_gradient(attn_mask, impl)
     return geometry.rows(attend(tensors, geometry, impl))
 
 
-def _relu2_rows(logits: Tensor, v: Tensor, by_sum: bool) -> Tensor:
-    positive = logits.clamp(min=0)
-    if not by_sum:
-        return positive.square() @ v
-    # Only ratios matter, so the largest score may be 1: squares neither overflow nor vanish together.
-    largest = positive.detach().amax(dim=-1, keepdim=True)
-    weight = (positive / largest.masked_fill(largest == 0, 1)).square()
-    total = weight.sum(dim=-1, keepdim=True)
-    return (weight @ v) / total.masked_fill(total == 0, 1)
-
-
+@exact_under_autocast
 def relu2_attention(
     q: Tensor,
     k: Tensor,
@@ -124,10 +141,13 @@ def relu2_attention(
         normalize: what each row is divided by: ``"length"``, the number of keys it sees; ``"sum"``, the sum
             of its weights (the scale then cancels); or a positive int, the same for every row.
         attn_mask: broadcasts to (..., heads, n, m): boolean, True = visible, or floating-point and added to
-            the logits, -inf hiding a key. May be combined with ``is_causal``.
+            the logits. Entries of -1e4 or less hide their key; others (ALiBi, Swin's -100) are a bias, which
+            may require a gradient. A ``CausalBias`` of PyTorch counts as the band that it names. May be
+            combined with ``is_causal``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
-        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
-            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        scale: None for 1/sqrt(d), a number, a tensor broadcasting to (..., heads, n), or a rule ``(n, d) ->
+            lambda`` given the number of keys each row sees, as an int where all rows see all keys and else as
+            a tensor broadcasting to (..., heads, n).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
         impl: ``"blockwise"`` writes out a bounded block of rows at a time, forward and backward,
             differentiable once; ``"reference"`` forms the matrix in float64.
@@ -166,12 +186,13 @@ def relu2_attention(
         enable_gqa=enable_gqa,
         dtype=computing_dtype(impl, floating_tensor("q", q).dtype),
     )
-    refuse_mask_gradient(attn_mask, impl)
-    by_sum = normalize == "sum"
+    by_sum = float(normalize == "sum")
     if impl == "reference":
-        output = _relu2_rows(geometry.logits(tensors.q, tensors.k), tensors.values, by_sum)
+        (output,) = relu2(logits(tensors, geometry.pattern), tensors.v, None, (by_sum,))
     else:
-        (output,) = blockwise(tensors, geometry, lambda s, v: (_relu2_rows(s, present(v), by_sum),))
+        (output,) = blockwise("relu2", tensors, geometry.pattern, (by_sum,))
+    if found(~output.detach().isfinite()):
+        raise InvalidArgument(f"q, k and v give scores or outputs beyond the range of {output.dtype}")
     if normalize == "length":
         output = output / geometry.visible.clamp(min=1)[..., None]
     elif isinstance(normalize, int):
@@ -203,6 +224,7 @@ def _decayed_sum(v: Tensor, decay: Tensor) -> Tensor:
     return (local + fading * before[..., None, :]).flatten(-3, -2)[..., :n, :]
 
 
+@exact_under_autocast
 def decay_attention(v: Tensor, decay: Real, *, impl: DecayImpl = "chunked") -> Tensor:
     """Causal attention with the fixed weights a_j = decay^(i-j), sum_{j <= i} decay^(i-j) v_j, in O(n d).
 
@@ -240,7 +262,7 @@ def decay_attention(v: Tensor, decay: Real, *, impl: DecayImpl = "chunked") -> T
     if isinstance(decay, Tensor):
         floating_tensor("decay", decay)
         bad = ~((decay > 0) & (decay <= 1))
-        if bad.any():
+        if found(bad):
             raise InvalidArgument(f"decay must lie in (0, 1], got {decay[bad].flatten()[0].item()}")
         if decay.device != v.device:
             raise InvalidArgument(f"decay must be on the device of v, {v.device}, got {decay.device}")

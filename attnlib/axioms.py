@@ -149,6 +149,9 @@ class Axiom:
         rtol = real_number("rtol", rtol, low=0.0)
         for vector in _vectors(x, generator, trials):
             before, after = self.moves(vector)
+            # Moves out of float64's range are none.
+            possible = after.isfinite().all(-1) & before.isfinite().all(-1).expand(len(after))
+            before, after = before if len(before) == 1 else before[possible], after[possible]
             if len(after) == 0:
                 continue
             value_before = _values(measure, before).expand(len(after))
@@ -271,7 +274,7 @@ def _vectors(x: Tensor | None, generator: torch.Generator | None, trials: int) -
     if (x < 0).any():
         raise InvalidArgument(f"x must be non-negative, got {x[x < 0][0].item()}")
     rows = x.detach().to("cpu", torch.float64).reshape(-1, x.shape[-1])
-    if (rows.sum(-1) == 0).any():
+    if (rows.amax(-1) == 0).any():
         raise InvalidArgument("x must have a non-zero entry, got a vector that is all 0")
     yield from rows
 

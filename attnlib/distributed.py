@@ -10,6 +10,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from attnlib._implementations import Impl
+from attnlib._types import SegmentIds, Window
 from attnlib._validate import renyi_orders
 from attnlib.rows import RowStatistics, convert
 from attnlib.streaming import combine, partial_row_statistics
@@ -84,8 +85,14 @@ def sharded_row_statistics(
     k: Tensor,
     *,
     attn_mask: Tensor | None = None,
-    scale: float | None = None,
+    is_causal: bool = False,
+    scale: float | Tensor | None = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
+    key_start: int = 0,
     orders: Iterable[float] = (2.0,),
     impl: Impl = "fused",
     group: dist.ProcessGroup | None = None,
@@ -103,13 +110,23 @@ def sharded_row_statistics(
         q: queries (..., heads, n, d), the same on every process.
         k: this process's keys (..., heads, m, d), in the dtype and on the device of q.
         attn_mask: for these m keys, broadcasts to (..., heads, n, m): boolean, True = visible, or added to
-            the logits.
-        scale: None for 1/sqrt(d), or a number: pass ``rule(n, d)`` with the number n of all keys.
+            the logits; entries of -1e4 or less hide their key, others are a bias.
+        is_causal: query i sees keys 0 to i only (top-left aligned), counted among all keys.
+        scale: None for 1/sqrt(d), a number, or a tensor broadcasting to (..., heads, n): pass ``rule(n, d)``
+            with the number n of all keys.
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers that name the document of each token, of which a row sees its own only:
+            a pair, (..., n) for the queries and (..., m) for these keys.
+        key_start: the place of the first of these keys among all, for ``is_causal`` and ``window``.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
         group: the processes; None for all.
 
     Returns:
@@ -118,8 +135,7 @@ def sharded_row_statistics(
     Raises:
         TypeError: a rule as ``scale``, an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
-            no kernel for the device, or a mask that requires a gradient under another impl than
-            ``"reference"``.
+            or logits beyond the range of the dtype that they are computed in.
         ValueError: no process group was started.
 
     Shapes: each result (..., heads, n).
@@ -139,11 +155,18 @@ def sharded_row_statistics(
         _Held.apply(q, group) if isinstance(q, Tensor) else q,
         k,
         attn_mask=attn_mask,
+        is_causal=is_causal,
         scale=scale,
         enable_gqa=enable_gqa,
+        softcap=softcap,
+        window=window,
+        segment_ids=segment_ids,
+        key_start=key_start,
         orders=orders,
         impl=impl,
     )
-    rows = combine(part, lambda x: _Total.apply(x, group), lambda x: _Largest.apply(x, group)).statistics()
+    held = None if sink is None else _Held.apply(sink, group)
+    whole = combine(part, lambda x: _Total.apply(x, group), lambda x: _Largest.apply(x, group))
+    rows = whole.statistics(held)
     rows = rows._replace(renyi={order: rows.renyi[order] for order in orders})
     return convert(rows, lambda x: _Found.apply(x.to(q.dtype), group))

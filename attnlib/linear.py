@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlib._implementations import LINEAR_IMPLS, LinearImpl, check_impl, computing_dtype
+from attnlib._implementations import (
+    LINEAR_IMPLS,
+    LinearImpl,
+    check_impl,
+    computing_dtype,
+    exact_under_autocast,
+)
 from attnlib._rows.layout import Geometry, Tensors, resolve
+from attnlib._transforms import found
 from attnlib._types import FeatureMap
 from attnlib._validate import finite, floating_tensor
 from attnlib.errors import InvalidArgument
@@ -76,23 +83,23 @@ def _features(feature_map: FeatureMap, name: str, x: Tensor) -> Tensor:
     return out
 
 
-def _weights_over_keys(geometry: Geometry) -> Tensor | None:
+def _weights_over_keys(bias: Tensor | None, geometry: Geometry) -> Tensor | None:
     """1 where a key is visible and 0 where not, (B, H, Lk, 1), for a mask that is the same for all rows."""
-    if geometry.bias is None:
+    if bias is None:
         return None
-    if geometry.bias.shape[-2] != 1:
+    if bias.shape[-2] != 1:
         raise InvalidArgument(
             "attn_mask must be the same for all rows, of shape (..., 1, m), for "
             "impl='linear'; name impl='reference' for other masks"
         )
     geometry.refuse_bias()
-    return (geometry.bias > -math.inf).to(geometry.bias.dtype).mT
+    return (bias > -math.inf).to(bias.dtype).mT
 
 
 def _ratio(total: Tensor, weight: Tensor) -> Tensor:
     """Weighted sums over their weight; a row of zero weight throughout is 0, any other is an error."""
     nothing = weight == 0
-    if (nothing[..., None] & (total != 0)).any():
+    if found(nothing[..., None] & (total != 0)):
         raise InvalidArgument(
             "feature_map gives a row whose weights cancel to a sum of 0, by which it cannot be normalised"
         )
@@ -119,6 +126,7 @@ def _with_ones(v: Tensor) -> Tensor:
     return torch.cat([v, v.new_ones(v.shape[:-1] + (1,))], dim=-1)
 
 
+@exact_under_autocast
 def linear_attention(
     q: Tensor,
     k: Tensor,
@@ -132,16 +140,16 @@ def linear_attention(
 ) -> Tensor:
     """Linear attention, sum_j phi(q).phi(k_j) v_j / sum_j phi(q).phi(k_j), in O(n d^2).
 
-    Computed in float32 at least; ``is_causal`` works in chunks. A row all of whose weights are zero, as of
-    one that sees no key, has output 0.
+    Computed in float32 at least, under autocast too; ``is_causal`` works in chunks. A row all of whose
+    weights are zero, as of one that sees no key, has output 0.
 
     Args:
         q: queries (..., heads, n, d), floating-point and finite.
         k: keys (..., heads, m, d), in the dtype and on the device of q.
         v: values (..., heads, m, dv), in the dtype and on the device of q.
         feature_map: phi, applied to q and to k: takes (..., d) to (..., r).
-        attn_mask: hides keys from all rows alike: boolean or 0/-inf, shape (..., 1, m). Masks that differ
-            from row to row need ``impl="reference"``.
+        attn_mask: hides keys from all rows alike: boolean, or 0 and -1e4 or less, shape (..., 1, m). Masks
+            that differ from row to row need ``impl="reference"``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
         impl: ``"linear"`` never forms the matrix; ``"reference"`` does, in float64.
@@ -169,15 +177,20 @@ def linear_attention(
     """
     check_impl(impl, LINEAR_IMPLS)
     tensors, geometry = _resolve(q, k, v, attn_mask, is_causal, enable_gqa, impl)
+    if impl == "linear" and geometry.pattern.bounded and not geometry.pattern.is_causal:
+        raise InvalidArgument(
+            "attn_mask must be the same for all rows for impl='linear', and a CausalBias aligned to the last "
+            "key is not; name impl='reference'"
+        )
     phi_q, phi_k = _features(feature_map, "q", tensors.q), _features(feature_map, "k", tensors.k)
     values = _with_ones(tensors.values)
     if impl == "reference":
-        total = _dense_weights(geometry, phi_q, phi_k) @ values
+        total = _dense_weights(tensors.bias, geometry, phi_q, phi_k) @ values
     else:
-        visible = _weights_over_keys(geometry)
+        visible = _weights_over_keys(tensors.bias, geometry)
         if visible is not None:
             phi_k = phi_k * visible
-        if is_causal:
+        if geometry.pattern.bounded:
             total = _prefix(phi_q, phi_k, values)
         else:
             total = phi_q @ (phi_k.mT @ values)
@@ -215,14 +228,15 @@ def _prefix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return _causal_sum(q, k, v, start)[0]
 
 
-def _dense_weights(geometry: Geometry, phi_q: Tensor, phi_k: Tensor) -> Tensor:
+def _dense_weights(bias: Tensor | None, geometry: Geometry, phi_q: Tensor, phi_k: Tensor) -> Tensor:
     weights = phi_q @ phi_k.mT
-    if geometry.bias is not None:
+    if bias is not None:
         geometry.refuse_bias()
-        weights = weights * (geometry.bias > -math.inf)
-    return weights.tril() if geometry.is_causal else weights
+        weights = weights * (bias > -math.inf)
+    return weights if geometry.pattern.high is None else weights.tril(geometry.pattern.high)
 
 
+@exact_under_autocast
 def linear_attention_stream(
     q: Tensor,
     k: Tensor,
@@ -287,6 +301,7 @@ def linear_attention_stream(
     return output, LinearAttentionState(kv=end[..., :-1], z=end[..., -1])
 
 
+@exact_under_autocast
 def linear_row_statistics(
     q: Tensor,
     k: Tensor,
@@ -333,10 +348,10 @@ def linear_row_statistics(
     tensors, geometry = _resolve(q, k, None, None, is_causal, enable_gqa, impl)
     phi_q, phi_k = _features(feature_map, "q", tensors.q), _features(feature_map, "k", tensors.k)
     for name, phi in (("q", phi_q), ("k", phi_k)):
-        if (phi < 0).any():
+        if found(phi < 0):
             raise InvalidArgument(f"feature_map({name}) must not be negative, got {phi.min().item()}")
     if impl == "reference":
-        weights = _dense_weights(geometry, phi_q, phi_k)
+        weights = _dense_weights(None, geometry, phi_q, phi_k)
         first, second = weights.sum(dim=-1), weights.square().sum(dim=-1)
     else:
         # Both statistics are homogeneous in phi(q) and in all phi(k) together, so that neither need overflow.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from attnlib._newton import Residual, falling_root
+from attnlib._transforms import found
 from attnlib._types import Real
 from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument, UnreachableEntropy
@@ -66,14 +67,13 @@ def normalize_entropy(p: Tensor, target: Real, *, dim: int = -1) -> NormalizedEn
 
     Returns:
         ``NormalizedEntropy(p, gamma, iterations)``; ``p`` and ``gamma`` in the dtype of the input (bfloat16
-        and float16 are solved in float32; a ``gamma`` above 65504 rounds to infinity in float16, ``p`` does
-        not suffer).
+        and float16 are solved in float32, and what float32 cannot resolve in float64).
 
     Raises:
         TypeError: ``p`` is not a floating-point tensor, ``target`` not a number or such a tensor.
         UnreachableEntropy: a target outside the attainable range, which the error carries, with the row.
         InvalidArgument: ``p`` is no probability vector, ``target`` not finite or of a shape that does not
-            broadcast, an empty or missing ``dim``.
+            broadcast, an empty or missing ``dim``, a ``gamma`` that the dtype cannot hold.
 
     Shapes: ``p`` as the input, broadcast with ``target``; ``gamma`` and ``iterations`` without ``dim``.
 
@@ -110,14 +110,13 @@ def normalize_entropy_scores(scores: Tensor, target: Real, *, dim: int = -1) -> 
 
     Returns:
         ``NormalizedEntropy(p, gamma, iterations)``; ``p`` and ``gamma`` in the dtype of the input (bfloat16
-        and float16 are solved in float32; a ``gamma`` above 65504 rounds to infinity in float16, ``p`` does
-        not suffer).
+        and float16 are solved in float32, and what float32 cannot resolve in float64).
 
     Raises:
         TypeError: ``scores`` is not a floating-point tensor, ``target`` not a number or such a tensor.
         UnreachableEntropy: a target outside the attainable range, which the error carries, with the row.
         InvalidArgument: NaN or ``+inf`` in ``scores``, ``target`` not finite or of a shape that does not
-            broadcast, an empty or missing ``dim``.
+            broadcast, an empty or missing ``dim``, a ``gamma`` that the dtype cannot hold.
 
     Shapes: ``p`` as the scores, broadcast with ``target``; ``gamma`` and ``iterations`` without ``dim``.
 
@@ -134,6 +133,10 @@ def normalize_entropy_scores(scores: Tensor, target: Real, *, dim: int = -1) -> 
     nonempty_dim("scores", scores, dim)
     dim = dim if dim < 0 else dim - scores.ndim
     row = gaps(scores, 1.0, dim)
+    if found(row.u.detach() == -torch.finfo(row.u.dtype).max):
+        if row.u.dtype == torch.float64:
+            raise InvalidArgument("scores range over more than float64 holds: scale them down")
+        row = gaps(scores.double(), 1.0, dim)
     visible = torch.ones_like(row.u, dtype=torch.bool) if row.visible is None else row.visible
     return _normalize(row.u, visible, target, scores.dtype, dim)
 
@@ -206,11 +209,55 @@ def _normalize(u: Tensor, visible: Tensor, target: Real, dtype: torch.dtype, dim
     slack = torch.finfo(target.dtype if isinstance(target, Tensor) else rows.dtype).eps
     shape = (*goal.shape, rows.shape[-1])
     rows, visible = rows.expand(shape), visible.expand(shape)
-    gamma, iterations = _Root.apply(rows, visible, goal, slack)
+    gamma, iterations = _power(rows, visible, goal, slack)
     weights = torch.where(visible, torch.exp(gamma.unsqueeze(-1) * rows), 0.0)
     total = weights.sum(-1, keepdim=True)
     p = weights / torch.where(total > 0, total, 1.0)
-    return NormalizedEntropy(p.movedim(-1, dim).to(dtype), gamma.to(dtype), iterations)
+    result = gamma.to(dtype)
+    lost = ~(result.detach().isfinite() & (result.detach() > 0))
+    if found(lost & gamma.detach().isnan()):
+        raise InvalidArgument(
+            f"target={goal[lost].flatten()[0].item()} or the gaps of the row are too small for {gamma.dtype}"
+        )
+    if found(lost):
+        raise InvalidArgument(
+            f"target={goal[lost].flatten()[0].item()} needs gamma={gamma[lost].flatten()[0].item()}, "
+            f"beyond the range of {dtype}"
+        )
+    return NormalizedEntropy(p.movedim(-1, dim).to(dtype), result, iterations)
+
+
+_LIBRARY = torch.library.Library("attnlib", "FRAGMENT")
+_LIBRARY.define("entropy_power(Tensor u, Tensor visible, Tensor target, float slack) -> (Tensor, Tensor)")
+
+
+def _entropy_power(u: Tensor, visible: Tensor, target: Tensor, slack: float) -> tuple[Tensor, Tensor]:
+    n = u.shape[-1]
+    gamma, iterations = _solve(
+        u.reshape(-1, n), visible.reshape(-1, n), target.reshape(-1), slack, target.shape
+    )
+    return gamma.reshape(target.shape), iterations.reshape(target.shape)
+
+
+def _entropy_power_shapes(u: Tensor, visible: Tensor, target: Tensor, slack: float) -> tuple[Tensor, Tensor]:
+    return target.new_empty(target.shape), target.new_empty(target.shape, dtype=torch.int64)
+
+
+# To compilers and transforms the iteration is one operator: its number of steps depends on the values.
+_LIBRARY.impl("entropy_power", _entropy_power, "CompositeExplicitAutograd")
+torch.library.register_fake("attnlib::entropy_power", _entropy_power_shapes, lib=_LIBRARY)
+
+
+def _power(u: Tensor, visible: Tensor, target: Tensor, slack: float) -> tuple[Tensor, Tensor]:
+    if not torch.compiler.is_compiling():
+        gamma, iterations = _Root.apply(u, visible, target, slack)
+        return gamma, iterations
+    # A compiler follows no function with derivatives of its own: here they are a term whose value is 0.
+    of_rows, of_target = u.detach(), target.detach()
+    gamma, iterations = torch.ops.attnlib.entropy_power(of_rows, visible, of_target, slack)
+    slope, target_slope = _slopes(of_rows, visible, gamma, torch.ones_like(gamma))
+    change = (slope * (u - of_rows)).sum(-1) + target_slope * (target - of_target)
+    return gamma + change, iterations
 
 
 class _Root(torch.autograd.Function):
@@ -221,33 +268,60 @@ class _Root(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, visible: Tensor, target: Tensor, slack: float) -> tuple[Tensor, Tensor]:
-        n = u.shape[-1]
-        gamma, iterations = _solve(
-            u.reshape(-1, n), visible.reshape(-1, n), target.reshape(-1), slack, target.shape
-        )
-        gamma, iterations = gamma.reshape(target.shape), iterations.reshape(target.shape)
+    def forward(u: Tensor, visible: Tensor, target: Tensor, slack: float) -> tuple[Tensor, Tensor]:
+        gamma, iterations = torch.ops.attnlib.entropy_power(u, visible, target, slack)
+        return gamma, iterations
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        u, visible, _, _ = inputs
+        gamma, iterations = output
         ctx.mark_non_differentiable(iterations)
         ctx.save_for_backward(u, visible, gamma)
-        return gamma, iterations
+        ctx.save_for_forward(u, visible, gamma)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         u, visible, gamma = ctx.saved_tensors
-        gamma = gamma.unsqueeze(-1)
-        # Beyond -10^4 the weight is 0 in any dtype; 0 times infinity would be NaN.
-        v = (gamma * u).clamp(min=-1e4)
-        weights = torch.where(visible, torch.exp(v), 0.0)
-        total = weights.sum(-1, keepdim=True)
-        p = weights / torch.where(total > 0, total, 1.0)
-        deviation = v - (p * v).sum(-1, keepdim=True)
-        varentropy = (p * deviation.square()).sum(-1, keepdim=True)
-        # A row without spread keeps its entropy at every gamma; its gamma = 1 is a convention, and constant.
-        spread = varentropy > 0
-        per_entropy = torch.where(
-            spread, -gamma * grad.unsqueeze(-1) / torch.where(spread, varentropy, 1.0), 0.0
-        )
-        return gamma * p * deviation * per_entropy, None, per_entropy.squeeze(-1), None
+        of_u, of_target = _slopes(u, visible, gamma, grad)
+        return of_u, None, of_target, None
+
+    @staticmethod
+    def jvp(
+        ctx: Any, u: Tensor | None, visible: None, target: Tensor | None, slack: None
+    ) -> tuple[Tensor, None]:
+        rows, seen, gamma = ctx.saved_tensors
+        of_u, of_target = _slopes(rows, seen, gamma, torch.ones_like(gamma))
+        change = torch.zeros_like(of_target)
+        if u is not None:
+            change = change + (of_u * u).sum(-1)
+        if target is not None:
+            change = change + of_target * target
+        return change, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
+        rows = [
+            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+            for x, dim in zip(args[:3], in_dims)
+        ]
+        return _Root.apply(*rows, args[3]), (0, 0)
+
+
+def _slopes(u: Tensor, visible: Tensor, gamma: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivatives of gamma in u and in the target, times ``grad``."""
+    gamma = gamma.unsqueeze(-1)
+    # Beyond -10^4 the weight is 0 in any dtype; 0 times infinity would be NaN.
+    v = (gamma * u).clamp(min=-1e4)
+    weights = torch.where(visible, torch.exp(v), 0.0)
+    total = weights.sum(-1, keepdim=True)
+    p = weights / torch.where(total > 0, total, 1.0)
+    deviation = v - (p * v).sum(-1, keepdim=True)
+    varentropy = (p * deviation.square()).sum(-1, keepdim=True)
+    # A row without spread keeps its entropy at every gamma; its gamma = 1 is a convention, and constant.
+    spread = varentropy > 0
+    per_entropy = torch.where(spread, -gamma * grad.unsqueeze(-1) / torch.where(spread, varentropy, 1.0), 0.0)
+    return gamma * p * deviation * per_entropy, per_entropy.squeeze(-1)
 
 
 def _solve(
@@ -272,22 +346,49 @@ def _solve(
     if rows.numel() == 0:
         return gamma, iterations
 
-    t, visible, tied, m, low, high = t[rows], visible[rows], tied[rows], m[rows], low[rows], high[rows]
-    goal = torch.minimum(target[rows], high)
+    given = (t, tied, visible, m, low, high, torch.minimum(target, high), k)
+    chosen = tuple(x[rows] for x in given)
+    hard = _unresolved(*chosen)
+    for wanted, wide in ((~hard, dtype), (hard, torch.float64)):
+        own = rows[wanted]
+        if own.numel():
+            of_dtype = (x[wanted] if x.dtype == torch.bool else x[wanted].to(wide) for x in chosen)
+            power, steps = _root(*of_dtype)
+            gamma[own], iterations[own] = power.to(dtype), steps
+    return gamma, iterations
+
+
+def _unresolved(
+    t: Tensor, tied: Tensor, visible: Tensor, m: Tensor, low: Tensor, high: Tensor, goal: Tensor, k: Tensor
+) -> Tensor:
+    """Rows whose target or gaps come near the ends of the dtype, where its numbers lose digits."""
+    info = torch.finfo(t.dtype)
+    tiny = info.smallest_normal / info.eps
+    smallest = torch.where(t > 0, t, math.inf).amin(-1)
+    return (goal - low < tiny) | (smallest < tiny) | (t.amax(-1) > info.max * info.eps)
+
+
+def _root(
+    t: Tensor, tied: Tensor, visible: Tensor, m: Tensor, low: Tensor, high: Tensor, goal: Tensor, k: Tensor
+) -> tuple[Tensor, Tensor]:
+    """gamma of rows that have one, and the evaluations it took."""
+    eps = torch.finfo(t.dtype).eps
     # H >= log k - gamma^2 range^2 / 8 bounds gamma from below; the resolution of log k stands in for a zero.
     deficit = torch.maximum(high - goal, eps * high)
     left = 0.5 * torch.log(8 * deficit) - t.amax(-1).log()
     # H - log m <= c (1 + a) e^-a for a = gamma * smallest gap >= 1, c = (k - m)/m, bounds it from above.
     smallest = torch.where(t > 0, t, math.inf).amin(-1)
-    surplus = torch.log((k[rows] - m) / m / (goal - low)).clamp(min=0.0)
+    surplus = torch.log((k - m) / m / (goal - low)).clamp(min=0.0)
     right = torch.log(surplus + 2 * torch.sqrt(surplus + 1)) - smallest.log()
     right = torch.maximum(left, right)
-    excess = _Excess(t, (visible & ~tied).to(dtype), m, low, high, goal)
-    root = falling_root(excess.residual, left, right, 0.5 * (left + right))
+    excess = _Excess(t, (visible & ~tied).to(t.dtype), m, low, high, goal)
+    try:
+        root = falling_root(excess.residual, left, right, 0.5 * (left + right))
+    except ArithmeticError as error:
+        raise InvalidArgument(f"target={goal[0].item()} cannot be met in {t.dtype}: {error}") from None
     # exp(x) exp(step), not exp(x + step): the sum would round off the last digits of gamma.
-    gamma[rows] = root.x.exp() * root.correction.exp()
-    iterations[rows] = root.iterations
-    return gamma, iterations
+    gamma = root.x.exp() * root.correction.exp()
+    return gamma, root.iterations
 
 
 class _Excess:

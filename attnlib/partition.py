@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from attnlib._implementations import at_least_float32
+from attnlib._transforms import found, readable
 from attnlib._types import Real
 from attnlib._validate import finite, floating_tensor, no_nan, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument
@@ -61,12 +62,12 @@ class Gaps(NamedTuple):
 def gaps(scores: Tensor, scale: Real, dim: int) -> Gaps:
     """Check ``scores`` and ``scale`` and return the gaps to the peak; ``dim`` must be negative."""
     no_nan("scores", scores)
-    if torch.isposinf(scores).any():
+    if found(torch.isposinf(scores)):
         raise InvalidArgument("scores must be below +inf (use -inf for a masked entry), got inf")
     s = scores.to(at_least_float32(scores.dtype))
     scale = _checked_scale(scale, s, dim)
     masked = torch.isneginf(s)
-    visible = ~masked if masked.any() else None
+    visible = ~masked if found(masked) or not readable(masked) else None
     if visible is not None:
         s = torch.where(visible, s, 0.0)
     if isinstance(scale, Tensor):
@@ -79,21 +80,27 @@ def gaps(scores: Tensor, scale: Real, dim: int) -> Gaps:
         ranked = torch.where(visible, ranked, -math.inf)
     place = ranked.argmax(dim, keepdim=True)
     peak = s.gather(dim, place)
-    u = scale * (s - peak)
-    # A finite score far enough below the peak overflows to -inf (finfo.min used as a mask, times a scale).
-    reached = ~torch.isneginf(u.detach())
-    if visible is not None:
-        reached = reached & visible
-    if reached.all():
+    # A gap that overflows is as large as there are: it still counts its entry, whose weight is 0.
+    largest = torch.finfo(s.dtype).max
+    u = (scale * (s - peak).clamp(-largest, largest)).clamp(min=-largest)
+    if visible is None:
         return Gaps(u, None, scale * peak, place)
-    return Gaps(torch.where(reached, u, 0.0), reached, scale * peak, place)
+    return Gaps(torch.where(visible, u, 0.0), visible, scale * peak, place)
 
 
 def _checked_scale(scale: Real, scores: Tensor, dim: int) -> Real:
+    largest = torch.finfo(scores.dtype).max
     if not isinstance(scale, Tensor):
-        return real_number("scale", scale)
+        scale = real_number("scale", scale)
+        if abs(scale) > largest:
+            raise InvalidArgument(f"scale must be within the range of {scores.dtype}, got {scale}")
+        return scale
     floating_tensor("scale", scale)
     finite("scale", scale)
+    if found(scale.detach().abs() > largest):
+        raise InvalidArgument(
+            f"scale must be within the range of {scores.dtype}, got {scale.detach().abs().max().item()}"
+        )
     try:
         torch.broadcast_shapes(scores.shape, scale.shape)
     except RuntimeError:
@@ -149,7 +156,10 @@ def log_partition(scores: Tensor, scale: Real = 1.0, *, dim: int = -1) -> Tensor
     if row.visible is not None:
         empty = torch.isneginf(scores).all(dim)
         f = torch.where(empty, -math.inf, f)
-    return f.to(scores.dtype)
+    result = f.to(scores.dtype)
+    if found(~result.detach().isfinite() & ~torch.isneginf(scores).all(dim)):
+        raise InvalidArgument(f"scale * scores is beyond the range of {scores.dtype}: pass a wider dtype")
+    return result
 
 
 def softmax_entropy(scores: Tensor, scale: Real = 1.0, *, dim: int = -1) -> Tensor:
@@ -275,6 +285,8 @@ def softmax_varentropy(scores: Tensor, scale: Real = 1.0, *, dim: int = -1) -> T
 
 def _entropy(row: Gaps, order: float, dim: int) -> Tensor:
     """Rényi entropy of an order in (0, inf] from the gaps; see the module's docstring."""
+    if order > torch.finfo(row.u.dtype).max:
+        order = math.inf  # its limit to the last digit
     w = row.weights()
     z1 = row.beside_peak(w, dim)
     log_z1 = torch.log1p(z1)
@@ -358,7 +370,7 @@ def log_weights(p: Tensor, dim: int) -> Tensor:
     nonempty_dim("p", p, dim)
     finite("p", p)
     negative = p < 0
-    if negative.any():
+    if found(negative):
         raise InvalidArgument(f"p must be non-negative, got {p[negative].flatten()[0].item()}")
     dtype = at_least_float32(p.dtype)
     q = p.to(dtype)
@@ -369,7 +381,7 @@ def log_weights(p: Tensor, dim: int) -> Tensor:
     own, computed = torch.finfo(p.dtype), torch.finfo(dtype)
     tolerance = 4 * own.eps + (32 + math.sqrt(n)) * computed.eps + n * own.smallest_normal * own.eps
     off = (total - 1).abs() > tolerance
-    if off.any():
+    if found(off):
         raise InvalidArgument(
             f"p must sum to 1 along dim={dim} within {tolerance:.1e}, "
             f"got {total[off].flatten()[0].item():.17g}"
@@ -378,5 +390,10 @@ def log_weights(p: Tensor, dim: int) -> Tensor:
     # q - peak is exact for q > peak / 2; the logarithm of a rounded ratio would lose the gap to a near tie.
     near, positive = q > 0.5 * peak, q > 0
     log_near = torch.log1p(torch.where(near, (q - peak) / peak, 0.0))
-    log_far = torch.log(torch.where(positive & ~near, q / peak, 1.0))
+    far = positive & ~near
+    # A quotient below the normal range is rounded to few digits, or to 0; the logarithm of ``q`` is not.
+    tiny = far & (q < computed.smallest_normal / computed.eps)
+    log_far = torch.log(torch.where(far & ~tiny, q / peak, 1.0))
+    log_tiny = torch.log(torch.where(tiny, q, 1.0)) - torch.log(peak)
+    log_far = torch.where(tiny, log_tiny, log_far)
     return torch.where(positive, torch.where(near, log_near, log_far), -math.inf)

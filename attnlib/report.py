@@ -91,9 +91,9 @@ class AttentionReport:
     >>> with record_attention(attention) as report:
     ...     output, weights = attention(x, x, x)
     >>> print(report)
-    layer    head  entropy  log n  tokens  sparsity  rows
-    (model)     0    2.773  2.773    16.0     1.000    16
-    (model)     1    2.773  2.773    16.0     1.000    16
+    layer    head  entropy  log n  tokens  sparsity  max logit  rows
+    (model)     0    2.773  2.773    16.0     1.000       0.00    16
+    (model)     1    2.773  2.773    16.0     1.000       0.00    16
     """
 
     def __init__(self, keep: Iterable[str] = ()) -> None:

@@ -13,10 +13,10 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from attnlib._implementations import Impl
+from attnlib._implementations import Impl, exact_under_autocast
 from attnlib._rows.engine import evaluate, resolve_for
 from attnlib._rows.layout import present
-from attnlib._types import Scale
+from attnlib._types import Scale, SegmentIds, Window
 from attnlib._validate import floating_tensor, renyi_orders
 
 __all__ = [
@@ -34,9 +34,13 @@ class RowStatistics(NamedTuple):
 
     ``lse`` is log sum exp of the logits, ``entropy`` Shannon's, ``renyi`` maps each requested order to the
     Renyi entropy, ``sparsity`` is S*_{1,2} = sqrt(effective_tokens / keys the row sees), ``effective_tokens``
-    1 / sum p^2 = exp(H_2), ``varentropy`` the variance of log p under p. A row that sees no key has lse -inf
-    and otherwise counts as concentrated on a single key: entropies 0, effective tokens 1, sparsity 1,
-    varentropy 0.
+    1 / sum p^2 = exp(H_2), ``varentropy`` the variance of log p under p, ``max_logit`` the largest logit that
+    the row sees, scaled and capped. A row that sees no key has lse and largest logit -inf and otherwise
+    counts as concentrated on a single key: entropies 0, effective tokens 1, sparsity 1, varentropy 0.
+
+    ``sink_share`` is the weight of the row's sink, 0 without one. lse is the logarithm of the whole
+    denominator, the sink in it; everything else is of the keys alone, whose weights p are then those that
+    are left, divided by their sum.
 
     Shapes: each (..., heads, n).
 
@@ -54,6 +58,8 @@ class RowStatistics(NamedTuple):
     sparsity: Tensor
     effective_tokens: Tensor
     varentropy: Tensor
+    max_logit: Tensor
+    sink_share: Tensor
 
 
 class RowEntropy(NamedTuple):
@@ -104,6 +110,12 @@ class Found(Protocol):
     @property
     def renyi(self) -> dict[float, Tensor]: ...
 
+    @property
+    def max_logit(self) -> Tensor | None: ...
+
+    @property
+    def sink_share(self) -> Tensor | None: ...
+
 
 def collect(raw: Found, visible: Tensor, orders: tuple[float, ...]) -> RowStatistics:
     """The public statistics from lse, entropy, varentropy and the Renyi entropies (order 2 among them)."""
@@ -116,6 +128,8 @@ def collect(raw: Found, visible: Tensor, orders: tuple[float, ...]) -> RowStatis
         sparsity=(0.5 * (known[2] - log_visible)).exp(),
         effective_tokens=known[2].exp(),
         varentropy=present(raw.varentropy),
+        max_logit=present(raw.max_logit),
+        sink_share=present(raw.sink_share),
     )
 
 
@@ -126,6 +140,7 @@ def convert(rows: RowStatistics, to: Callable[[Tensor], Tensor]) -> RowStatistic
     return RowStatistics(renyi=renyi, **others)
 
 
+@exact_under_autocast
 def row_entropy(
     q: Tensor,
     k: Tensor,
@@ -134,35 +149,52 @@ def row_entropy(
     is_causal: bool = False,
     scale: Scale = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
     impl: Impl = "fused",
 ) -> RowEntropy:
     """Log-sum-exp and Shannon entropy of every row of softmax(scale * q k^T), without the matrix.
 
     The price is that of one attention call: H is lse - scale q . (sum p k): one pass over the logits on a
-    CPU, one attention call with V = K on CUDA. Computed in float32 at least. Differentiable in q and k, once;
-    with ``"reference"`` as often as wanted, and in a floating ``attn_mask``. A row that sees no key has lse
-    -inf, entropy 0 and gradient 0.
+    CPU, one attention call with V = K on CUDA. Computed in float32 at least, under autocast too.
+    Differentiable in every tensor, once; with ``"reference"`` as often as wanted. A row that sees no key has
+    lse -inf, entropy 0 and gradient 0. A sink counts in lse; the entropy is that of the keys.
+
+    Values are checked where they can be looked at: not under ``torch.compile``, ``torch.export``, ``vmap`` or
+    with fake and meta tensors.
 
     Args:
         q: queries (..., heads, n, d), floating-point and finite.
         k: keys (..., heads, m, d), in the dtype and on the device of q.
         attn_mask: broadcasts to (..., heads, n, m): boolean, True = visible, or floating-point and added to
-            the logits, -inf hiding a key. May be combined with ``is_causal``.
+            the logits. Entries of -1e4 or less hide their key; others (ALiBi, Swin's -100) are a bias, which
+            may require a gradient. A ``CausalBias`` of PyTorch counts as the band that it names. May be
+            combined with ``is_causal``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
-        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
-            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        scale: None for 1/sqrt(d), a number, a tensor broadcasting to (..., heads, n), or a rule ``(n, d) ->
+            lambda`` given the number of keys each row sees, as an int where all rows see all keys and else as
+            a tensor broadcasting to (..., heads, n).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
+            documents; a pair of tensors gives those of the queries and those of the keys.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         ``RowEntropy(lse, entropy)``, in nats, in the dtype and on the device of q.
 
     Raises:
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
-        InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``impl``, no kernel for the
-            device, or a mask that requires a gradient under another impl than ``"reference"``.
+        InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``impl``,
+            or logits beyond the range of the dtype that they are computed in.
 
     Shapes: both results (..., heads, n).
 
@@ -174,12 +206,24 @@ def row_entropy(
     True
     """
     tensors, geometry = resolve_for(
-        impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+        impl,
+        q,
+        k,
+        None,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        softcap=softcap,
+        sink=sink,
+        window=window,
+        segment_ids=segment_ids,
     )
     raw = evaluate(tensors, geometry, set(), False, impl)
     return RowEntropy(geometry.rows(raw.lse), geometry.rows(raw.entropy))
 
 
+@exact_under_autocast
 def row_statistics(
     q: Tensor,
     k: Tensor,
@@ -188,6 +232,10 @@ def row_statistics(
     is_causal: bool = False,
     scale: Scale = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
     orders: Iterable[float] = (2.0,),
     impl: Impl = "fused",
 ) -> RowStatistics:
@@ -200,25 +248,36 @@ def row_statistics(
     Entropies are clamped at 0 against rounding.
 
     Rows are written out, in blocks of bounded size, by ``"fused"`` too for orders within 0.25 of 1 or
-    infinite, and on CUDA for the gradient of the varentropy and for masks with finite non-zero entries.
+    infinite, and on CUDA for the gradient of the varentropy, float64, windows, segments, caps and biases.
 
-    Differentiable in q and k, once; with ``"reference"`` as often as wanted, and in a floating ``attn_mask``.
-    A row that sees no key has lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, and
-    gradient 0.
+    Differentiable in every tensor, once; with ``"reference"`` as often as wanted. Values are checked where
+    they can be looked at: not under ``torch.compile``, ``torch.export``, ``vmap`` or with fake and meta
+    tensors. A row that sees no key has lse -inf, entropies and varentropy 0, effective tokens and sparsity 1,
+    and gradient 0.
 
     Args:
         q: queries (..., heads, n, d), floating-point and finite.
         k: keys (..., heads, m, d), in the dtype and on the device of q.
         attn_mask: broadcasts to (..., heads, n, m): boolean, True = visible, or floating-point and added to
-            the logits, -inf hiding a key. May be combined with ``is_causal``.
+            the logits. Entries of -1e4 or less hide their key; others (ALiBi, Swin's -100) are a bias, which
+            may require a gradient. A ``CausalBias`` of PyTorch counts as the band that it names. May be
+            combined with ``is_causal``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
-        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
-            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        scale: None for 1/sqrt(d), a number, a tensor broadcasting to (..., heads, n), or a rule ``(n, d) ->
+            lambda`` given the number of keys each row sees, as an int where all rows see all keys and else as
+            a tensor broadcasting to (..., heads, n).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
+            documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         :class:`RowStatistics` in the dtype and on the device of q; entropies in nats.
@@ -226,8 +285,7 @@ def row_statistics(
     Raises:
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
-            no kernel for the device, or a mask that requires a gradient under another impl than
-            ``"reference"``.
+            or logits beyond the range of the dtype that they are computed in.
 
     Shapes: each result (..., heads, n).
 
@@ -243,12 +301,24 @@ def row_statistics(
     """
     listed = renyi_orders(orders)
     tensors, geometry = resolve_for(
-        impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+        impl,
+        q,
+        k,
+        None,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        softcap=softcap,
+        sink=sink,
+        window=window,
+        segment_ids=segment_ids,
     )
     raw = evaluate(tensors, geometry, {2.0, *listed} - {0, 1}, True, impl)
     return convert(collect(raw, geometry.visible, listed), geometry.rows)
 
 
+@exact_under_autocast
 def softmax_attention_with_statistics(
     q: Tensor,
     k: Tensor,
@@ -258,6 +328,10 @@ def softmax_attention_with_statistics(
     is_causal: bool = False,
     scale: Scale = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
     orders: Iterable[float] = (2.0,),
     impl: Impl = "fused",
 ) -> AttentionWithStatistics:
@@ -265,25 +339,36 @@ def softmax_attention_with_statistics(
 
     On CUDA values and keys go through the kernel side by side, so output, lse and entropy take one forward
     and one backward call together; on a CPU output and statistics are passes of their own, the first by
-    PyTorch's kernel and the second over tiles of logits, which is less work. Computed in float32 at least.
-    Differentiable in q, k and v, once; with ``"reference"`` as often as wanted, and in a floating
-    ``attn_mask``. A row that sees no key has output 0, lse -inf, entropies and varentropy 0, effective tokens
-    and sparsity 1, and gradient 0.
+    PyTorch's kernel and the second over tiles of logits, which is less work. Computed in float32 at least,
+    under autocast too. Differentiable in every tensor, once; with ``"reference"`` as often as wanted. Values
+    are checked where they can be looked at: not under ``torch.compile``, ``torch.export``, ``vmap`` or with
+    fake and meta tensors. A row that sees no key has output 0, lse -inf, entropies and varentropy 0,
+    effective tokens and sparsity 1, and gradient 0.
 
     Args:
         q: queries (..., heads, n, d), floating-point and finite.
         k: keys (..., heads, m, d), in the dtype and on the device of q.
         v: values (..., heads, m, dv), in the dtype and on the device of q.
         attn_mask: broadcasts to (..., heads, n, m): boolean, True = visible, or floating-point and added to
-            the logits, -inf hiding a key. May be combined with ``is_causal``.
+            the logits. Entries of -1e4 or less hide their key; others (ALiBi, Swin's -100) are a bias, which
+            may require a gradient. A ``CausalBias`` of PyTorch counts as the band that it names. May be
+            combined with ``is_causal``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
-        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
-            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        scale: None for 1/sqrt(d), a number, a tensor broadcasting to (..., heads, n), or a rule ``(n, d) ->
+            lambda`` given the number of keys each row sees, as an int where all rows see all keys and else as
+            a tensor broadcasting to (..., heads, n).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
+            documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         ``AttentionWithStatistics(output, statistics)`` in the dtype and on the device of q; entropies in
@@ -292,8 +377,7 @@ def softmax_attention_with_statistics(
     Raises:
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
-            no kernel for the device, or a mask that requires a gradient under another impl than
-            ``"reference"``.
+            or logits beyond the range of the dtype that they are computed in.
 
     Shapes: output (..., heads, n, dv), each statistic (..., heads, n).
 
@@ -308,7 +392,18 @@ def softmax_attention_with_statistics(
     listed = renyi_orders(orders)
     floating_tensor("v", v)
     tensors, geometry = resolve_for(
-        impl, q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+        impl,
+        q,
+        k,
+        v,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        softcap=softcap,
+        sink=sink,
+        window=window,
+        segment_ids=segment_ids,
     )
     raw = evaluate(tensors, geometry, {2.0, *listed} - {0, 1}, True, impl)
     return AttentionWithStatistics(

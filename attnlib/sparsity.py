@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from attnlib._implementations import at_least_float32
+from attnlib._transforms import found
 from attnlib._validate import finite, floating_tensor, nonempty_dim, real_number
 from attnlib.errors import InvalidArgument
 
@@ -76,7 +77,10 @@ def s(x: Tensor, p: float = 2, *, dim: int = -1) -> Tensor:
     """
     p = real_number("p", p, low=0.0, low_open=True, allow_inf=True)
     a = _relative(x, dim)
-    return (_ratio(a, 1.0, p, dim) * x.shape[dim] ** (-1.0 / p)).to(x.dtype)
+    if _ordinary(p, a.dtype) and math.log(x.shape[dim]) / p < 80:
+        return (_ratio(a, 1.0, p, dim) * x.shape[dim] ** (-1.0 / p)).to(x.dtype)
+    # n^(-1/p) alone would vanish, and the ratio of power means overflow.
+    return torch.exp(_log_power_mean(a, 1.0, dim) - _log_norm(a, p, dim)).to(x.dtype)
 
 
 def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
@@ -113,7 +117,10 @@ def s_star(x: Tensor, q: float = 1, p: float = 2, *, dim: int = -1) -> Tensor:
     """
     q = real_number("q", q, low=0.0, low_open=True, allow_inf=True)
     p = real_number("p", p, low=0.0, low_open=True, allow_inf=True)
-    return _ratio(_relative(x, dim), q, p, dim).to(x.dtype)
+    ratio = _ratio(_relative(x, dim), q, p, dim).to(x.dtype)
+    if found(~ratio.detach().isfinite()):
+        raise InvalidArgument(f"q={q} and p={p} give a ratio beyond the range of {x.dtype}")
+    return ratio
 
 
 def gini(x: Tensor, *, dim: int = -1) -> Tensor:
@@ -146,9 +153,12 @@ def gini(x: Tensor, *, dim: int = -1) -> Tensor:
     a = _relative(x, dim).movedim(dim, -1)
     n = a.shape[-1]
     c, _ = torch.sort(a, dim=-1)
-    # 1 - 2 (n - k + 1/2)/n = (2k - 1 - n)/n, whose sum over k vanishes: equal entries give 0 exactly.
-    weight = (2 * torch.arange(1, n + 1, dtype=c.dtype, device=c.device) - 1 - n) / n
-    return ((c * weight).sum(-1) / c.sum(-1)).to(x.dtype)
+    # 1 - 2 (n - k + 1/2)/n = (2k - 1 - n)/n, which is odd about the middle: what is left are the differences
+    # of entries as far from either end. None is negative, and equal entries give 0 exactly.
+    half = n // 2
+    apart = c.flip(-1)[..., :half] - c[..., :half]
+    weight = (n + 1 - 2 * torch.arange(1, half + 1, dtype=c.dtype, device=c.device)) / n
+    return ((apart * weight).sum(-1) / c.sum(-1)).to(x.dtype)
 
 
 def _relative(x: Tensor, dim: int) -> Tensor:
@@ -158,7 +168,7 @@ def _relative(x: Tensor, dim: int) -> Tensor:
     finite("x", x)
     a = x.to(at_least_float32(x.dtype)).abs()
     top = a.detach().amax(dim, keepdim=True)
-    if (top == 0).any():
+    if found(top == 0):
         raise InvalidArgument(f"x must have a non-zero entry along dim={dim}, got a vector that is all 0")
     return a / top
 
@@ -167,15 +177,44 @@ def _ratio(a: Tensor, q: float, p: float, dim: int) -> Tensor:
     return torch.exp(_log_power_mean(a, q, dim) - _log_power_mean(a, p, dim))
 
 
+def _ordinary(order: float, dtype: torch.dtype) -> bool:
+    """Whether products with ``order`` and quotients by it keep their digits in ``dtype``."""
+    info = torch.finfo(dtype)
+    return order == math.inf or info.smallest_normal / info.eps**2 < order < info.max * info.eps
+
+
 def _log_power_mean(a: Tensor, order: float, dim: int) -> Tensor:
     """log (mean a^order)^(1/order) of entries in [0, 1] whose maximum is 1."""
+    if order > 1 and not _ordinary(order, a.dtype):
+        order = math.inf  # its limit to the last digit
     if order == math.inf:
         return a.amax(dim).log()
     positive = a > 0
     log_a = torch.log(torch.where(positive, a, 1.0))
+    if not _ordinary(order, a.dtype):
+        # log mean(a^order) = log(k/n) + order mean(log a) for k entries that are not 0.
+        support = positive.sum(dim)
+        share = (support.double() / a.shape[dim]).log() / order
+        return share.to(a.dtype) + log_a.sum(dim) / support
     # mean(a^order) - 1, accurate also for small orders, whose power means divide its logarithm by the order.
     below_one = torch.where(positive, torch.expm1(order * log_a), -1.0).mean(dim)
     mean = torch.where(positive, torch.exp(order * log_a), 0.0).mean(dim)
     near_one = mean > 0.5
     log_mean = torch.where(near_one, torch.log1p(torch.where(near_one, below_one, 0.0)), torch.log(mean))
     return log_mean / order
+
+
+def _log_norm(a: Tensor, order: float, dim: int) -> Tensor:
+    """log (sum a^order)^(1/order) of entries in [0, 1] whose maximum is 1, for small and for large orders."""
+    if order > 1:
+        return (
+            a.amax(dim).log()
+            if not _ordinary(order, a.dtype)
+            else _log_power_mean(a, order, dim) + (math.log(a.shape[dim]) / order)
+        )
+    positive = a > 0
+    log_a = torch.log(torch.where(positive, a, 1.0))
+    support = positive.sum(dim)
+    # sum a^order = k + sum (a^order - 1) over the k entries that are not 0: a single one gives 0 exactly.
+    excess = torch.expm1(order * log_a.double()).sum(dim) / support
+    return ((support.double().log() + torch.log1p(excess)) / order).to(a.dtype)

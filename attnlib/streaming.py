@@ -15,10 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attnlib._implementations import Impl
+from attnlib._implementations import Impl, exact_under_autocast
 from attnlib._rows.dense import NEAR_ONE, power_excess
-from attnlib._rows.engine import evaluate, resolve_for
-from attnlib._validate import floating_tensor, real_number, renyi_orders
+from attnlib._rows.engine import beside_sink, evaluate, resolve_for
+from attnlib._types import SegmentIds, Window
+from attnlib._validate import finite, floating_tensor, renyi_orders
 from attnlib.errors import InvalidArgument
 from attnlib.rows import RowStatistics, collect, convert
 
@@ -29,7 +30,8 @@ class PartialRows(NamedTuple):
     """What some of the keys contribute to every row: merge parts with :func:`merge_rows` or :meth:`merge`.
 
     ``lse``, ``entropy``, ``varentropy`` and ``renyi`` are those of the softmax over these keys alone, in
-    nats, float32 at least; ``visible`` counts the keys a row sees among them.
+    nats, float32 at least; ``visible`` counts the keys a row sees among them, ``max_logit`` is its largest
+    logit.
 
     Shapes: each (..., heads, n).
 
@@ -47,6 +49,12 @@ class PartialRows(NamedTuple):
     varentropy: Tensor
     renyi: dict[float, Tensor]
     visible: Tensor
+    max_logit: Tensor
+
+    @property
+    def sink_share(self) -> Tensor:
+        """0: a sink belongs to no part, but to all keys together."""
+        return torch.zeros_like(self.lse)
 
     @property
     def mean_score(self) -> Tensor:
@@ -67,9 +75,14 @@ class PartialRows(NamedTuple):
         """The statistics of these keys and those of ``other`` together."""
         return merge_rows([self, other])
 
-    def statistics(self) -> RowStatistics:
-        """The statistics of the rows if these keys are all there are."""
-        return collect(self, self.visible, tuple(self.renyi))
+    def statistics(self, sink: Tensor | None = None) -> RowStatistics:
+        """The statistics of the rows if these keys, and a sink (heads,), are all there is."""
+        rows = collect(self, self.visible, tuple(self.renyi))
+        if sink is None:
+            return rows
+        finite("sink", floating_tensor("sink", sink))
+        lse, share = beside_sink(self.lse, sink.to(self.lse.dtype)[..., None])
+        return rows._replace(lse=lse, sink_share=share)
 
 
 def combine(
@@ -106,7 +119,12 @@ def combine(
             log_power = highest + total((power - highest).exp()).masked_fill(empty, 1).log()
             renyi[order] = log_power.masked_fill(empty, 0) / (1 - order)
     return PartialRows(
-        log_sum.masked_fill(empty, -math.inf), entropy, varentropy, renyi, total(parts.visible)
+        log_sum.masked_fill(empty, -math.inf),
+        entropy,
+        varentropy,
+        renyi,
+        total(parts.visible),
+        largest(parts.max_logit),
     )
 
 
@@ -152,36 +170,51 @@ def merge_rows(parts: Iterable[PartialRows]) -> PartialRows:
         varentropy=torch.stack([part.varentropy for part in parts]),
         renyi={order: torch.stack([part.renyi[order] for part in parts]) for order in parts[0].renyi},
         visible=torch.stack([part.visible for part in parts]),
+        max_logit=torch.stack([part.max_logit for part in parts]),
     )
     return combine(stacked, lambda x: x.sum(dim=0), lambda x: x.amax(dim=0))
 
 
+@exact_under_autocast
 def partial_row_statistics(
     q: Tensor,
     k: Tensor,
     *,
     attn_mask: Tensor | None = None,
-    scale: float | None = None,
+    is_causal: bool = False,
+    scale: float | Tensor | None = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
+    key_start: int = 0,
     orders: Iterable[float] = (2.0,),
     impl: Impl = "fused",
 ) -> PartialRows:
     """The statistics of the rows over some of their keys, ready to be merged with those of the others.
 
-    Differentiable in q and k, once; with ``"reference"`` as often as wanted.
+    Differentiable in every tensor, once; with ``"reference"`` as often as wanted. A sink belongs to no part:
+    :meth:`PartialRows.statistics` takes it.
 
     Args:
         q: queries (..., heads, n, d), floating-point and finite.
         k: some of the keys (..., heads, m, d), in the dtype and on the device of q.
         attn_mask: for these m keys, broadcasts to (..., heads, n, m): boolean, True = visible, or added to
-            the logits.
-        scale: None for 1/sqrt(d), or a number. No part knows how many keys there are in all: pass
-            ``rule(n, d)``.
+            the logits; entries of -1e4 or less hide their key, others are a bias.
+        is_causal: query i sees keys 0 to i only (top-left aligned), counted among all keys.
+        scale: None for 1/sqrt(d), a number, or a tensor broadcasting to (..., heads, n). No part knows how
+            many keys there are in all: pass ``rule(n, d)``.
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers that name the document of each token, of which a row sees its own only:
+            a pair, (..., n) for the queries and (..., m) for these keys.
+        key_start: the place of the first of these keys among all, for ``is_causal`` and ``window``.
         orders: the Renyi orders to keep, in [0, inf]; 2 is always among them.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         :class:`PartialRows` in float32 at least, on the device of q; entropies in nats.
@@ -189,8 +222,7 @@ def partial_row_statistics(
     Raises:
         TypeError: a rule as ``scale``, an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
-            no kernel for the device, or a mask that requires a gradient under another impl than
-            ``"reference"``.
+            or logits beyond the range of the dtype that they are computed in.
 
     Shapes: each result (..., heads, n).
 
@@ -207,20 +239,45 @@ def partial_row_statistics(
         )
     listed = dict.fromkeys((*renyi_orders(orders), 2.0))
     tensors, geometry = resolve_for(
-        impl, q, k, None, attn_mask=attn_mask, is_causal=False, scale=scale, enable_gqa=enable_gqa
+        impl,
+        q,
+        k,
+        None,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        softcap=softcap,
+        window=window,
+        segment_ids=segment_ids,
+        key_start=key_start,
     )
     raw = evaluate(tensors, geometry, set(listed) - {0, 1}, True, impl)
     rows = convert(collect(raw, geometry.visible, tuple(listed)), geometry.unfold)
     visible = geometry.unfold(geometry.visible.expand(raw.lse.shape))
-    return PartialRows(rows.lse, rows.entropy, rows.varentropy, rows.renyi, visible)
+    return PartialRows(rows.lse, rows.entropy, rows.varentropy, rows.renyi, visible, rows.max_logit)
 
 
+def _of_block(segment_ids: SegmentIds, start: int, block: Tensor) -> SegmentIds:
+    """Segments of the queries, and of a block of the keys."""
+    if segment_ids is None:
+        return None
+    queries, keys = segment_ids if isinstance(segment_ids, tuple) else (segment_ids, segment_ids)
+    return queries, keys[..., start : start + block.shape[-2]]
+
+
+@exact_under_autocast
 def stream_row_statistics(
     q: Tensor,
     key_blocks: Iterable[Tensor],
     *,
-    scale: float | None = None,
+    is_causal: bool = False,
+    scale: float | Tensor | None = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
     orders: Iterable[float] = (2.0,),
     impl: Impl = "fused",
 ) -> RowStatistics:
@@ -231,13 +288,21 @@ def stream_row_statistics(
     Args:
         q: queries (..., heads, n, d), floating-point and finite.
         key_blocks: yields keys (..., heads, m_i, d), in the dtype and on the device of q.
-        scale: None for 1/sqrt(d), or a number. No part knows how many keys there are in all: pass
-            ``rule(n, d)``.
+        is_causal: query i sees keys 0 to i only (top-left aligned).
+        scale: None for 1/sqrt(d), a number, or a tensor broadcasting to (..., heads, n). No part knows how
+            many keys there are in all: pass ``rule(n, d)``.
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
+            documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         :class:`~attnlib.RowStatistics` of all keys, in the dtype and on the device of q; entropies in nats.
@@ -245,7 +310,7 @@ def stream_row_statistics(
     Raises:
         TypeError: a rule as ``scale``, an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: no block, NaN or infinity, a negative order, shapes that do not fit, another word for
-            ``impl``, or no kernel for the device.
+            ``impl``, or logits beyond the range of the dtype that they are computed in.
 
     Shapes: each result (..., heads, n).
 
@@ -258,15 +323,27 @@ def stream_row_statistics(
     10000.0
     """
     floating_tensor("q", q)
-    if scale is not None and not callable(scale):
-        scale = real_number("scale", scale)
     listed = renyi_orders(orders)
     merged: PartialRows | None = None
+    start = 0
     for block in key_blocks:
-        part = partial_row_statistics(q, block, scale=scale, enable_gqa=enable_gqa, orders=listed, impl=impl)
+        part = partial_row_statistics(
+            q,
+            block,
+            is_causal=is_causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
+            softcap=softcap,
+            window=window,
+            segment_ids=_of_block(segment_ids, start, floating_tensor("key_blocks", block)),
+            key_start=start,
+            orders=listed,
+            impl=impl,
+        )
+        start += block.shape[-2]
         merged = part if merged is None else merged.merge(part)
     if merged is None:
         raise InvalidArgument("key_blocks must yield at least one block, got none")
-    rows = merged.statistics()
+    rows = merged.statistics(sink)
     rows = rows._replace(renyi={order: rows.renyi[order] for order in listed})
     return convert(rows, lambda x: x.to(q.dtype))

@@ -8,18 +8,20 @@ step of Newton's method on log gamma costs about one attention call on the CPU a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from attnlib._implementations import Impl
+from attnlib._implementations import IMPLS, Impl, exact_under_autocast
 from attnlib._newton import Residual, falling_root
 from attnlib._rows.blockwise import blockwise
 from attnlib._rows.engine import attend, evaluate, resolve_for
-from attnlib._rows.layout import Geometry, Tensors, centred, present
-from attnlib._types import Scale
+from attnlib._rows.layout import Geometry, Pattern, Tensors, centred, present
+from attnlib._rows.passes import PASSES, run
+from attnlib._transforms import forward_mode, readable
+from attnlib._types import Scale, SegmentIds, Window
 from attnlib._validate import finite, floating_tensor, one_of, real_number
 from attnlib.errors import InvalidArgument, UnreachableEntropy
 
@@ -49,7 +51,7 @@ class EntropyTemperature(NamedTuple):
 
     gamma: Tensor
     entropy: Tensor
-    iterations: int
+    iterations: int | Tensor
 
 
 class TargetedAttention(NamedTuple):
@@ -69,16 +71,15 @@ class TargetedAttention(NamedTuple):
 
     output: Tensor
     gamma: Tensor
-    iterations: int
+    iterations: int | Tensor
 
 
 class _Groups:
     """Rows that share a temperature: each its own (``per='row'``), or all of a head (``per='head'``)."""
 
-    def __init__(self, per: str, geometry: Geometry, dtype: torch.dtype):
-        one_of("per", per, get_args(Per))
-        self.by_head = per == "head"
-        self.counted = (~geometry.empty).to(dtype).expand(geometry.shape[:3])
+    def __init__(self, by_head: bool, empty: Tensor, like: Tensor):
+        self.by_head = by_head
+        self.counted = (~empty).to(like.dtype).expand(like.shape[:3])
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean over the rows of a group that see a key; of a group without such rows, 0."""
@@ -86,35 +87,42 @@ class _Groups:
             return x * self.counted
         return (x * self.counted).sum(dim=-1) / self.counted.sum(dim=-1).clamp(min=1)
 
+    def largest(self, x: Tensor) -> Tensor:
+        """The largest x >= 0 of a group."""
+        return x.amax(dim=-1) if self.by_head else x
+
     def rows(self, x: Tensor) -> Tensor:
         """Give each row the value of its group."""
         return x[..., None].expand(self.counted.shape) if self.by_head else x
 
 
 class _Range(NamedTuple):
-    """Of each group: infimum and supremum of its entropy, and the mean square of the range of its logits."""
+    """Of each group: infimum and supremum of its entropy, and the root mean square range of its logits.
+
+    The ``square`` of this width is 0 where it is out of the dtype's range.
+    """
 
     low: Tensor
     high: Tensor
     square: Tensor
+    width: Tensor
 
     @property
     def constant(self) -> Tensor:
         """Groups of rows whose visible keys all score alike: no temperature changes them."""
-        return self.square == 0
+        return self.width == 0
 
 
-def _range(tensors: Tensors, geometry: Geometry, groups: _Groups) -> _Range:
-    def extremes(logits: Tensor, _: Tensor | None) -> tuple[Tensor, ...]:
-        hidden = logits == -math.inf
-        top = logits.amax(dim=-1)
-        ties = ((logits == top[..., None]) & ~hidden).sum(dim=-1).clamp(min=1).to(logits.dtype)
-        spread = top - logits.masked_fill(hidden, math.inf).amin(dim=-1)
-        return ties, spread.masked_fill(hidden.all(dim=-1), 0)
-
-    ties, spread = blockwise(centred(tensors, geometry)[0], geometry, extremes)
-    visible = geometry.visible.clamp(min=1).to(ties.dtype).expand(ties.shape)
-    return _Range(groups.mean(ties.log()), groups.mean(visible.log()), groups.mean(spread.square()))
+def _range(ties: Tensor, spread: Tensor, visible: Tensor, groups: _Groups) -> _Range:
+    square = groups.mean(spread.square())
+    # Squares of ranges of 1e-160 vanish: a power of two brings them near 1 first, at no cost in digits.
+    _, exponent = torch.frexp(groups.largest(spread))
+    near = torch.ldexp(spread, -groups.rows(exponent))
+    width = torch.ldexp(groups.mean(near.square()).sqrt(), exponent)
+    plain = (square >= torch.finfo(square.dtype).smallest_normal) & square.isfinite()
+    width = torch.where(plain, square.sqrt(), width)
+    log_visible = visible.clamp(min=1).to(ties.dtype).log()
+    return _Range(groups.mean(ties.log()), groups.mean(log_visible), square.masked_fill(~plain, 0), width)
 
 
 def _goal(target: Target, geometry: Geometry, groups: _Groups) -> Tensor:
@@ -145,7 +153,7 @@ def _goal(target: Target, geometry: Geometry, groups: _Groups) -> Tensor:
         ) from None
 
 
-def _check_reachable(goal: Tensor, reach: _Range, groups: _Groups, geometry: Geometry) -> None:
+def _check_reachable(goal: Tensor, reach: _Range, groups: _Groups, lead: tuple[int, ...]) -> None:
     near_high = (goal - reach.high).abs() <= 2 * torch.finfo(goal.dtype).eps * reach.high
     inside = near_high | ((goal > reach.low) & (goal < reach.high) & ~reach.constant)
     # A group without keys has no entropy to set.
@@ -154,7 +162,9 @@ def _check_reachable(goal: Tensor, reach: _Range, groups: _Groups, geometry: Geo
         return
     first = int(fails.flatten().nonzero()[0])
     lower, upper, value = (x.flatten()[first].item() for x in (reach.low, reach.high, goal))
-    public = geometry.lead + fails.shape[2:]
+    public = lead + fails.shape[2:]
+    if math.prod(public) != fails.numel():
+        public = fails.shape
     index = tuple(int(i) for i in torch.unravel_index(torch.tensor(first), public)) if public else ()
     group = "head" if groups.by_head else "row"
     range_ = (
@@ -167,9 +177,62 @@ def _check_reachable(goal: Tensor, reach: _Range, groups: _Groups, geometry: Geo
     )
 
 
+class _Temperatures:
+    """A pass of results log gamma of each group, where no temperature matters, and the steps it took.
+
+    ``weight`` holds the target of each row; ``numbers`` are 1 for heads or 0 for rows, the place of the
+    implementation among all, and the leading dimensions that errors count in.
+    """
+
+    def differentiable(self, numbers: Sequence[float]) -> int:
+        return 0
+
+    def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        shape = tensors.q.shape[: 2 if numbers[0] == 1 else 3]
+        dtypes = (tensors.q.dtype, torch.bool, torch.int64)
+        return [tensors.q.new_empty(shape, dtype=dtype) for dtype in dtypes]
+
+    def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        by_head, impl = numbers[0] == 1, IMPLS[int(numbers[1])]
+        goal = present(tensors.weight)
+        tensors = tensors._replace(weight=None)
+        ties, spread, visible = blockwise("extremes", centred(tensors, pattern)[0], pattern)
+        if not spread.isfinite().all():
+            raise InvalidArgument(f"q and k give logits beyond the range of {spread.dtype}")
+        groups = _Groups(by_head, visible == 0, tensors.q)
+        goal = goal.expand(visible.shape)[..., 0] if by_head else goal.expand(visible.shape)
+        reach = _range(ties, spread, visible, groups)
+        _check_reachable(goal, reach, groups, tuple(int(size) for size in numbers[2:]))
+        if not goal.numel():
+            return [x.zero_() for x in self.shapes(tensors, pattern, numbers)]
+        geometry = Geometry(
+            shape=tensors.shape,
+            pattern=pattern,
+            bias_varies=False,
+            visible=visible,
+            sink=None,
+            lead=tensors.q.shape[:2],
+            dtype=tensors.q.dtype,
+        )
+        try:
+            x, iterations = _solve(tensors, geometry, goal, reach, groups, impl)
+        except ArithmeticError as error:
+            raise InvalidArgument(
+                f"target cannot be met in {goal.dtype} by logits that range over "
+                f"{reach.width[reach.width > 0].min().item():.3g} to {reach.width.max().item():.3g}: {error}"
+            ) from None
+        return [x, reach.constant, iterations]
+
+    def backward(self, *given: Any) -> NoReturn:
+        raise AssertionError("the temperatures are differentiated by the implicit function")
+
+
+PASSES["temperature"] = _Temperatures()
+
+
 def _solve(
     tensors: Tensors, geometry: Geometry, goal: Tensor, reach: _Range, groups: _Groups, impl: str
-) -> tuple[Tensor, int]:
+) -> tuple[Tensor, Tensor]:
     """log gamma of each group, by Newton steps on the logit of (H - low) / (high - low)."""
     eps = torch.finfo(goal.dtype).eps
     goal = torch.minimum(goal, reach.high)
@@ -183,42 +246,59 @@ def _solve(
         curved = logit / (varentropy * (1 / above + 1 / below))
         step = torch.where(curved.isfinite(), curved, error / varentropy)
         # The entropy is known to the rounding of its logits, of which the range tells the size.
-        return Residual(error, step, 4 * eps * (reach.high + x.exp() * reach.square.sqrt()))
+        return Residual(error, step, 4 * eps * (reach.high + x.exp() * reach.width))
 
     # H >= high - gamma^2 range^2 / 8; the resolution of H stands in for a deficit of 0.
     deficit = torch.maximum(reach.high - goal, eps * reach.high).masked_fill(reach.constant, 1)
-    left = 0.5 * (8 * deficit / reach.square.masked_fill(reach.constant, 1)).log()
+    by_square = 0.5 * (8 * deficit / reach.square.masked_fill(reach.square == 0, 1)).log()
+    by_width = 0.5 * (8 * deficit).log() - reach.width.masked_fill(reach.constant, 1).log()
+    left = torch.where((reach.square == 0) & ~reach.constant, by_width, by_square)
     start = left.clamp(min=0).masked_fill(reach.constant, 0)
     root = falling_root(residual, left, torch.full_like(left, math.inf), start, reach.constant)
-    return root.x + root.correction, int(root.iterations.max()) if root.iterations.numel() else 0
+    return root.x + root.correction, root.iterations
 
 
 def _at(tensors: Tensors, geometry: Geometry, gamma: Tensor) -> tuple[Tensors, Geometry]:
     """The same attention with the logits of each row multiplied by its ``gamma``."""
+    if geometry.pattern.softcap is not None:
+        # What is capped must be multiplied after it is.
+        return tensors._replace(weight=gamma), geometry
     return tensors._replace(q=tensors.q * gamma[..., None]), geometry
 
 
 def _temperature(
     tensors: Tensors, geometry: Geometry, target: Target, per: str, impl: str
-) -> tuple[Tensor, int, _Groups]:
+) -> tuple[Tensor, int | Tensor, _Groups]:
     """gamma of each group, with the gradient of the implicit function H(gamma, q, k) = target."""
+    one_of("per", per, get_args(Per))
     geometry.refuse_bias()
     tensors = tensors._replace(v=None)
-    groups = _Groups(per, geometry, tensors.q.dtype)
+    by_head = per == "head"
+    groups = _Groups(by_head, geometry.empty, tensors.q)
     goal = _goal(target, geometry, groups)
-    with torch.no_grad():
-        reach = _range(tensors, geometry, groups)
-        _check_reachable(goal, reach, groups, geometry)
-        x, iterations = _solve(tensors, geometry, goal, reach, groups, impl)
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (tensors.q, tensors.k, goal)):
+    told = (float(by_head), IMPLS.index(impl), *geometry.lead)
+    x, constant, iterations = run(
+        "temperature",
+        tensors._replace(weight=goal[..., None] if by_head else goal),
+        geometry.pattern,
+        told,
+        fixed=True,
+    )
+    if (
+        not readable(tensors.q)
+        or any(t.requires_grad for t in (tensors.q, tensors.k, goal))
+        or forward_mode(*tensors, goal)
+    ):
         rows = evaluate(*_at(tensors, geometry, groups.rows(x.exp())), set(), True, impl)
         varentropy = groups.mean(present(rows.varentropy).detach())
-        fixed = reach.constant | (varentropy == 0)
+        fixed = constant | (varentropy == 0)
         newton = ((groups.mean(rows.entropy) - goal) / varentropy.masked_fill(fixed, 1)).masked_fill(fixed, 0)
         x = x + (newton - newton.detach())
-    return x.exp(), iterations, groups
+    slowest = iterations.max() if iterations.numel() else iterations.new_zeros(())
+    return x.exp(), int(slowest) if readable(slowest) else slowest, groups
 
 
+@exact_under_autocast
 def entropy_temperature(
     q: Tensor,
     k: Tensor,
@@ -229,6 +309,10 @@ def entropy_temperature(
     is_causal: bool = False,
     scale: Scale = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
     impl: Impl = "fused",
 ) -> EntropyTemperature:
     """The factor gamma > 0 on the logits at which every row, or every head on average, has a given entropy.
@@ -250,12 +334,20 @@ def entropy_temperature(
         attn_mask: broadcasts to (..., heads, n, m) and may only hide keys: boolean, True = visible, or
             0/-inf. May be combined with ``is_causal``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
-        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
-            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        scale: None for 1/sqrt(d), a number, a tensor broadcasting to (..., heads, n), or a rule ``(n, d) ->
+            lambda`` given the number of keys each row sees, as an int where all rows see all keys and else as
+            a tensor broadcasting to (..., heads, n).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
+            documents; a pair of tensors gives those of the queries and those of the keys.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         ``EntropyTemperature(gamma, entropy, iterations)`` in the dtype and on the device of q; the entropies
@@ -278,13 +370,25 @@ def entropy_temperature(
     True
     """
     tensors, geometry = resolve_for(
-        impl, q, k, None, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+        impl,
+        q,
+        k,
+        None,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        softcap=softcap,
+        sink=sink,
+        window=window,
+        segment_ids=segment_ids,
     )
     gamma, iterations, groups = _temperature(tensors, geometry, target, per, impl)
     entropy = evaluate(*_at(tensors, geometry, groups.rows(gamma)), set(), False, impl).entropy
     return EntropyTemperature(geometry.rows(gamma), geometry.rows(entropy), iterations)
 
 
+@exact_under_autocast
 def entropy_targeted_attention(
     q: Tensor,
     k: Tensor,
@@ -296,6 +400,10 @@ def entropy_targeted_attention(
     is_causal: bool = False,
     scale: Scale = None,
     enable_gqa: bool = False,
+    softcap: float | None = None,
+    sink: Tensor | None = None,
+    window: Window = None,
+    segment_ids: SegmentIds = None,
     impl: Impl = "fused",
 ) -> TargetedAttention:
     """Softmax attention whose rows have a given entropy, each or on the average of a head.
@@ -315,12 +423,20 @@ def entropy_targeted_attention(
         attn_mask: broadcasts to (..., heads, n, m) and may only hide keys: boolean, True = visible, or
             0/-inf. May be combined with ``is_causal``.
         is_causal: query i sees keys 0 to i only (top-left aligned).
-        scale: None for 1/sqrt(d), a number, or a rule ``(n, d) -> lambda`` given the number of keys each row
-            sees, as an int where all rows see all keys and else as a tensor broadcasting to (..., heads, n).
+        scale: None for 1/sqrt(d), a number, a tensor broadcasting to (..., heads, n), or a rule ``(n, d) ->
+            lambda`` given the number of keys each row sees, as an int where all rows see all keys and else as
+            a tensor broadcasting to (..., heads, n).
         enable_gqa: let k (and v) have fewer heads than q, each serving a group of them.
-        impl: ``"fused"`` passes over tiles of the logits on a CPU, and on CUDA uses PyTorch's attention
-            kernels (float32 and below, never yet run on such a machine); ``"blockwise"`` writes rows out in
-            blocks of bounded size, on any device; ``"reference"`` forms the whole matrix in float64.
+        softcap: None, or c > 0: logits become c tanh(logits / c), before masks and biases, as in Gemma 2.
+        sink: None, or (heads,): a logit of each row without key or value, in the denominator only, as in
+            gpt-oss.
+        window: None, or how many keys a row sees on either side of its own place: an int, or (left, right).
+            May be combined with ``is_causal``.
+        segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
+            documents; a pair of tensors gives those of the queries and those of the keys.
+        impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
+            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
+            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         ``TargetedAttention(output, gamma, iterations)`` in the dtype and on the device of q.
@@ -343,7 +459,18 @@ def entropy_targeted_attention(
     """
     floating_tensor("v", v)
     tensors, geometry = resolve_for(
-        impl, q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa
+        impl,
+        q,
+        k,
+        v,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        softcap=softcap,
+        sink=sink,
+        window=window,
+        segment_ids=segment_ids,
     )
     gamma, iterations, groups = _temperature(tensors, geometry, target, per, impl)
     output = attend(*_at(tensors, geometry, groups.rows(gamma)), impl)

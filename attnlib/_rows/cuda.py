@@ -12,83 +12,23 @@ U7 of the book.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from attnlib._rows.blockwise import block_elements, differentiable_once
-from attnlib._rows.kernels import Kernels
-from attnlib._rows.layout import Geometry, Tensors, unit_stride
+from attnlib._rows.blockwise import block_elements
+from attnlib._rows.kernels import KERNELS, Kernels
+from attnlib._rows.layout import Pattern, Tensors, logits
+from attnlib._rows.passes import PASSES, run
 
 
-class CUDAKernels:
-    """``aten::_scaled_dot_product_efficient_attention``: float32 and below, head sizes in multiples of 8."""
+class _KernelRows:
+    """A pass of results lse, entropy, [varentropy], [output] from attention kernels.
 
-    @staticmethod
-    def _aligned(x: Tensor) -> Tensor:
-        return unit_stride(pad(x, (0, -x.shape[-1] % 8)))
-
-    @staticmethod
-    def _expand(bias: Tensor | None, q: Tensor, k: Tensor) -> Tensor | None:
-        if bias is None:
-            return None
-        n_k = k.shape[2]
-        bias = pad(bias, (0, -n_k % 16))[..., :n_k]
-        return bias.expand(q.shape[0], q.shape[1], q.shape[2], n_k)
-
-    def forward(
-        self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, is_causal: bool, scale: float
-    ) -> tuple[Tensor, Tensor]:
-        out, lse, _, _ = torch.ops.aten._scaled_dot_product_efficient_attention(
-            self._aligned(q),
-            self._aligned(k),
-            self._aligned(v),
-            self._expand(bias, q, k),
-            True,
-            0.0,
-            is_causal,
-            scale=scale,
-        )
-        return out[..., : v.shape[-1]], lse[..., : q.shape[2]].contiguous()
-
-    def backward(
-        self,
-        grad_out: Tensor,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        out: Tensor,
-        lse: Tensor,
-        bias: Tensor | None,
-        is_causal: bool,
-        scale: float,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        lse = pad(lse, (0, -lse.shape[-1] % 32), value=math.inf)
-        no_dropout = torch.zeros((), dtype=torch.int64, device=q.device)
-        grad_q, grad_k, grad_v, _ = torch.ops.aten._scaled_dot_product_efficient_attention_backward(
-            self._aligned(grad_out),
-            self._aligned(q),
-            self._aligned(k),
-            self._aligned(v),
-            self._expand(bias, q, k),
-            self._aligned(out),
-            lse,
-            no_dropout,
-            no_dropout,
-            0.0,
-            [True, True, True, False],
-            is_causal,
-            scale=scale,
-        )
-        return grad_q[..., : q.shape[-1]], grad_k[..., : k.shape[-1]], grad_v[..., : v.shape[-1]]
-
-
-class _KernelRows(torch.autograd.Function):
-    """Output, log-sum-exp, entropy and varentropy of every row from attention kernels; ``v`` may be None.
-
-    All gradients but that of the varentropy come from one backward call of the kernel, which computes
+    ``numbers[0]`` is 1 with the varentropy and 0 without; sum p k is kept for the backward pass. All
+    gradients but that of the varentropy come from one backward call of the kernel, which computes
     dS = P (dO V^T - sum(dO * out)) from whatever columns it is handed:
 
     ==========  ===========  =================  =========
@@ -100,41 +40,50 @@ class _KernelRows(torch.autograd.Function):
     ==========  ===========  =================  =========
     """
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor | None,
-        geometry: Geometry,
-        kernels: Kernels,
-        with_varentropy: bool,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        values = k if v is None else torch.cat([v, k], dim=-1)
-        out, lse = kernels.forward(q, k, values, geometry.bias, geometry.is_causal, geometry.scale)
-        out, lse = geometry.hide_empty(out, 0), geometry.hide_empty(lse, 0)
-        width = 0 if v is None else v.shape[-1]
-        output, mean_key = out[..., :width], out[..., width:]
-        entropy = (lse - geometry.scale * _dot(q, mean_key)).clamp(min=0)
-        varentropy = _varentropy(q, k, mean_key, lse, geometry, kernels) if with_varentropy else None
-        ctx.save_for_backward(q, k, v, output, mean_key, lse, entropy, varentropy)
-        ctx.geometry, ctx.kernels = geometry, kernels
-        ctx.set_materialize_grads(False)
-        return output, lse, entropy, varentropy
+    def differentiable(self, numbers: Sequence[float]) -> int:
+        return -1
 
-    @staticmethod
-    @differentiable_once
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        q, k, v, output, mean_key, lse, entropy, varentropy = ctx.saved_tensors
-        geometry: Geometry = ctx.geometry
-        grad_output, grad_lse, grad_entropy, grad_varentropy = (
-            g if g is None else geometry.hide_empty(g, 0) for g in grads
+    def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        q, v = tensors.q, tensors.v
+        rows = [q.new_empty(q.shape[:3]) for _ in range(3 if numbers[0] == 1 else 2)]
+        output = [] if v is None else [q.new_empty((*q.shape[:3], v.shape[-1]))]
+        return [*rows, *output, torch.empty_like(q, memory_format=torch.contiguous_format)]
+
+    def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        q, k, v = tensors.q, tensors.k, tensors.v
+        kernels = KERNELS[q.device.type]
+        values = k if v is None else torch.cat([v, k], dim=-1)
+        out, lse = kernels.forward(q, k, values, tensors.bias, pattern.is_causal, pattern.scale)
+        out, lse = tensors.hide_empty(out, 0), tensors.hide_empty(lse, 0)
+        width = 0 if v is None else v.shape[-1]
+        mean_key = out[..., width:].contiguous()
+        entropy = (lse - pattern.scale * _dot(q, mean_key)).clamp(min=0)
+        rows = [lse, entropy]
+        if numbers[0] == 1:
+            rows.append(_varentropy(tensors, pattern, mean_key, lse, kernels))
+        return [*rows, *([] if v is None else [out[..., :width].contiguous()]), mean_key]
+
+    def backward(
+        self,
+        tensors: Tensors,
+        pattern: Pattern,
+        numbers: Sequence[float],
+        results: list[Tensor],
+        grads: list[Tensor | None],
+        with_bias: bool,
+    ) -> Tensors:
+        q, k, v = tensors.q, tensors.k, tensors.v
+        lse, entropy, *rest, mean_key = results
+        grad_lse, grad_entropy, *others = (
+            g if g is None else tensors.hide_empty(g, 0) for g in grads[: len(results) - 1]
         )
+        grad_varentropy = others.pop(0) if numbers[0] == 1 else None
+        grad_output = None if v is None else others.pop(0)
         columns = []
         if grad_output is not None and v is not None:
-            columns.append((v, grad_output, output))
+            columns.append((v, grad_output, rest[-1]))
         if grad_entropy is not None:
-            columns.append((k, -geometry.scale * grad_entropy[..., None] * q, mean_key))
+            columns.append((k, -pattern.scale * grad_entropy[..., None] * q, mean_key))
         if grad_lse is not None:
             columns.append(
                 (k.new_ones(k.shape[:-1] + (1,)), grad_lse[..., None], torch.zeros_like(grad_lse)[..., None])
@@ -144,15 +93,18 @@ class _KernelRows(torch.autograd.Function):
             values, grad_out, out = (
                 torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0] for parts in zip(*columns)
             )
-            grad_q, grad_k, grad_values = ctx.kernels.backward(
-                grad_out, q, k, values, out, lse, geometry.bias, geometry.is_causal, geometry.scale
+            grad_q, grad_k, grad_values = KERNELS[q.device.type].backward(
+                grad_out, q, k, values, out, lse, tensors.bias, pattern.is_causal, pattern.scale
             )
             if grad_output is not None and v is not None:
                 grad_v = grad_values[..., : v.shape[-1]]
         if grad_varentropy is not None:
-            from_q, from_k = _varentropy_gradient(grad_varentropy, q, k, lse, entropy, varentropy, geometry)
+            from_q, from_k = _varentropy_gradient(grad_varentropy, tensors, pattern, lse, entropy, rest[0])
             grad_q, grad_k = grad_q + from_q, grad_k + from_k
-        return grad_q, grad_k, grad_v, None, None, None
+        return Tensors(grad_q, grad_k, grad_v)
+
+
+PASSES["kernels"] = _KernelRows()
 
 
 def _dot(x: Tensor, y: Tensor) -> Tensor:
@@ -161,13 +113,14 @@ def _dot(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _varentropy(
-    q: Tensor, k: Tensor, mean_key: Tensor, lse: Tensor, geometry: Geometry, kernels: Kernels
+    tensors: Tensors, pattern: Pattern, mean_key: Tensor, lse: Tensor, kernels: Kernels
 ) -> Tensor:
     """Var_p of the logits: q . dq of one backward call with V = K, dO = q, since dq is then scale Cov_p(k) q.
 
     The column of ones beside K returns sum p (s - m), zero but for rounding; taking m times it off makes a
     sum over p (s - m) s into one over p (s - m)^2, so that a peaked row does not lose its digits.
     """
+    q, k = tensors.q, tensors.k
     one_column = (0, 1)
     grad_q, _, _ = kernels.backward(
         q,
@@ -176,25 +129,26 @@ def _varentropy(
         k,
         mean_key,
         lse,
-        geometry.bias,
-        geometry.is_causal,
-        geometry.scale,
+        tensors.bias,
+        pattern.is_causal,
+        pattern.scale,
     )
     deviations = _dot(q, grad_q[..., :-1]) - _dot(q, mean_key) * grad_q[..., -1]
-    return (geometry.scale * deviations).clamp(min=0)
+    return (pattern.scale * deviations).clamp(min=0)
 
 
 def _varentropy_gradient(
-    grad: Tensor, q: Tensor, k: Tensor, lse: Tensor, entropy: Tensor, varentropy: Tensor, geometry: Geometry
+    grad: Tensor, tensors: Tensors, pattern: Pattern, lse: Tensor, entropy: Tensor, varentropy: Tensor
 ) -> tuple[Tensor, Tensor]:
     """dS = g p ((s - m)^2 + 2 (s - m) - Var): quadratic in the keys, so written out block by block."""
+    q, k = tensors.q, tensors.k
     grad_q, grad_k = torch.empty_like(q), torch.zeros_like(k)
-    for block in geometry.blocks(block_elements(q)):
+    for block in tensors.blocks(block_elements(q)):
         b, h, i = block
-        log_p = geometry.logits(q[b, h, i], k[b, h], block) - lse[block][..., None]
+        log_p = logits(tensors, pattern, block) - lse[block][..., None]
         deviation = (log_p + entropy[block][..., None]).masked_fill(log_p == -math.inf, 0)
         grad_scores = (
-            geometry.scale
+            pattern.scale
             * grad[block][..., None]
             * log_p.exp()
             * (deviation.square() + 2 * deviation - varentropy[block][..., None])
@@ -205,14 +159,13 @@ def _varentropy_gradient(
 
 
 def rows_by_kernels(
-    tensors: Tensors, geometry: Geometry, kernels: Kernels, with_varentropy: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Output (without columns where there are no values), lse, entropy and varentropy of every row.
+    tensors: Tensors, pattern: Pattern, with_varentropy: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """lse, entropy, varentropy and output of every row, the latter two None if not wanted.
 
-    The first two are 0 in a row that sees no key; the mask may only hide, since kernels return sum p k and
-    not sum p bias.
+    lse is 0 in a row that sees no key; the mask may only hide, since kernels return sum p k and not sum p
+    bias.
     """
-    rows: tuple[Tensor, Tensor, Tensor, Tensor | None] = _KernelRows.apply(
-        *tensors, geometry, kernels, with_varentropy
-    )
-    return rows
+    lse, entropy, *rest, _ = run("kernels", tensors, pattern, (float(with_varentropy),))
+    varentropy = rest.pop(0) if with_varentropy else None
+    return lse, entropy, varentropy, rest[0] if rest else None

@@ -4,99 +4,107 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import logsigmoid, pad, scaled_dot_product_attention
 
-from attnlib._implementations import check_impl, computing_dtype, refuse_mask_gradient
+from attnlib._implementations import at_least_float32, check_impl, computing_dtype
 from attnlib._rows.blockwise import blockwise
-from attnlib._rows.cuda import CUDAKernels, rows_by_kernels
-from attnlib._rows.dense import NEAR_ONE, WrittenRows
-from attnlib._rows.kernels import Attend, CPUKernels, Kernels, wide
-from attnlib._rows.layout import Geometry, Tensors, centred, present, resolve, unit_stride
+from attnlib._rows.cuda import rows_by_kernels
+from attnlib._rows.dense import NEAR_ONE, as_limit, output, statistics
+from attnlib._rows.kernels import KERNELS, attend_by_kernels, wide
+from attnlib._rows.layout import Geometry, Pattern, Tensors, centred, logits, present, resolve, unit_stride
 from attnlib._rows.tiles import rows_by_tiles
-from attnlib._types import Scale
+from attnlib._transforms import forward_mode, found, readable, transformed
 from attnlib._validate import floating_tensor
 from attnlib.errors import InvalidArgument
 
 Engine: TypeAlias = Literal["tiles", "kernels", "blockwise", "reference"]
 
-_KERNELS: dict[str, Kernels] = {"cpu": CPUKernels(), "cuda": CUDAKernels()}
 _FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
 
 
-def engine_for(impl: str, device: torch.device, bias_varies: bool) -> Engine:
-    """What in fact runs for statistics of rows: ``fused`` stands for tiles on a CPU, kernels elsewhere."""
+def engine_for(
+    impl: str, device: torch.device, only_hides: bool, dtype: torch.dtype = torch.float32
+) -> Engine:
+    """What in fact runs for statistics of rows: ``fused`` stands for kernels on CUDA and tiles elsewhere.
+
+    ``only_hides``: whether logits are products of q and k that a mask or causality hides, and nothing more.
+    """
     if impl == "reference":
         return "reference"
     if impl == "blockwise":
         return "blockwise"
-    if device.type == "cpu":
+    if device.type != "cuda":
         return "tiles"
-    # Kernels return sum p k and not sum p bias: there, rows with a bias that varies are written out.
-    return "blockwise" if bias_varies else "kernels"
+    # Kernels know no float64, and return sum p k, not sum p bias: other rows are written out.
+    return "kernels" if only_hides and dtype != torch.float64 else "blockwise"
 
 
-def kernels_for(device: torch.device, dtype: torch.dtype) -> Kernels:
-    """The kernels of a device; raises where there are none, and never falls back."""
-    if device.type not in _KERNELS:
-        raise InvalidArgument(
-            f"impl='fused' has kernels for {' and '.join(_KERNELS)}, but q is on {device}; name another impl"
-        )
-    if device.type == "cuda" and dtype == torch.float64:
-        raise InvalidArgument("impl='fused' has no float64 kernel on cuda, but q needs it; name another impl")
-    return _KERNELS[device.type]
+def _engine(impl: str, tensors: Tensors, geometry: Geometry) -> Engine:
+    engine = engine_for(impl, tensors.q.device, _only_hides(tensors, geometry), tensors.q.dtype)
+    if engine == "reference":
+        return engine
+    # No operator of ours carries forward-mode derivatives along, and no other knows of weights.
+    return "blockwise" if tensors.weight is not None or forward_mode(*tensors) else engine
+
+
+def _only_hides(tensors: Tensors, geometry: Geometry) -> bool:
+    return geometry.bias_varies is False and _suits_kernels(tensors, geometry.pattern)
+
+
+def _suits_kernels(tensors: Tensors, pattern: Pattern) -> bool:
+    """Whether PyTorch's kernels know this pattern, and nobody asks for the gradient of the bias."""
+    band = not pattern.bounded or pattern.is_causal
+    learned = tensors.bias is not None and tensors.bias.requires_grad
+    return band and not learned and pattern.softcap is None and tensors.row_segments is None
 
 
 def resolve_for(
-    impl: str,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor | None,
-    *,
-    attn_mask: Tensor | None,
-    is_causal: bool,
-    scale: Scale,
-    enable_gqa: bool,
+    impl: str, q: Tensor, k: Tensor, v: Tensor | None, **arguments: Any
 ) -> tuple[Tensors, Geometry]:
     """Check the arguments and bring them into the layout and the dtype that ``impl`` computes in."""
     check_impl(impl)
     dtype = computing_dtype(impl, floating_tensor("q", q).dtype)
-    if impl == "fused":
-        kernels_for(q.device, dtype)
-    resolved = resolve(
-        q, k, v, attn_mask=attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa, dtype=dtype
-    )
-    refuse_mask_gradient(attn_mask, impl)
-    return resolved
+    return resolve(q, k, v, dtype=dtype, **arguments)
 
 
 class Rows(NamedTuple):
-    """Results in kernel layout; lse is -inf in rows without keys, None stands for what was not asked for."""
+    """Results in kernel layout; lse is -inf in rows without keys, None stands for what was not asked for.
+
+    lse and output know of a sink, all else is of the keys alone.
+    """
 
     output: Tensor | None
     lse: Tensor
     entropy: Tensor
     varentropy: Tensor | None
     renyi: dict[float, Tensor]
+    max_logit: Tensor | None
+    sink_share: Tensor | None = None
+    log_total: Tensor | None = None
+    """lse minus the largest logit, without gradient, where an engine knows it better than by subtraction."""
 
 
-def _by_tiles(tensors: Tensors, geometry: Geometry, with_moments: bool) -> Rows:
-    output = None
-    if tensors.v is not None:
-        kernels = kernels_for(tensors.q.device, tensors.q.dtype)
-        output = Attend.apply(*tensors, geometry, kernels)
-    lse, entropy, varentropy, renyi = rows_by_tiles(tensors, geometry, with_moments)
-    return Rows(output, lse, entropy, varentropy, {} if renyi is None else {2.0: renyi})
+def _by_tiles(tensors: Tensors, pattern: Pattern, with_moments: bool, with_largest: bool) -> Rows:
+    found = rows_by_tiles(tensors, pattern, with_moments)
+    renyi = {} if found.renyi is None else {2.0: found.renyi}
+    return Rows(
+        None, found.lse, found.entropy, found.varentropy, renyi, found.largest, log_total=found.log_total
+    )
 
 
-def _by_kernels(tensors: Tensors, geometry: Geometry, with_moments: bool) -> Rows:
-    kernels = kernels_for(tensors.q.device, tensors.q.dtype)
-    output, lse, entropy, varentropy = rows_by_kernels(tensors, geometry, kernels, with_moments)
-    return Rows(None if tensors.v is None else output, lse, entropy, varentropy, {})
+def _by_kernels(tensors: Tensors, pattern: Pattern, with_moments: bool, with_largest: bool) -> Rows:
+    lse, entropy, varentropy, result = rows_by_kernels(tensors, pattern, with_moments)
+    if not with_largest:
+        return Rows(result, lse, entropy, varentropy, {}, None)
+    # No kernel returns it; it lies the entropy of infinite order below lse.
+    (log_total,) = blockwise("renyi", tensors._replace(v=None), pattern, (math.inf,))
+    return Rows(result, lse, entropy, varentropy, {}, lse - log_total, log_total=log_total)
 
 
 def _fused(
@@ -104,94 +112,208 @@ def _fused(
     geometry: Geometry,
     orders: set[float],
     with_varentropy: bool,
-    rows: Callable[[Tensors, Geometry, bool], Rows],
+    rows: Callable[[Tensors, Pattern, bool, bool], Rows],
 ) -> Rows:
     """All that is asked for, given how to get lse and entropy, and with them the moments, at one scale."""
-    tensors, shift = centred(tensors, geometry)
-    found = rows(tensors, geometry, with_varentropy)
+    pattern, dtype = geometry.pattern, tensors.q.dtype
+    tensors, shift = centred(tensors, pattern)
+    written = {o for o in orders if as_limit(o, dtype) == math.inf or abs(o - 1) < NEAR_ONE}
+    with_largest = with_varentropy or bool(orders - written)
+    found = rows(tensors, pattern, with_varentropy, with_largest)
+    if tensors.v is not None and found.output is None:
+        found = found._replace(output=_attend_to_keys(tensors, geometry))
     renyi = {order: found.renyi[order] for order in orders.intersection(found.renyi)}
     tensors = tensors._replace(v=None)
-    written = sorted(order for order in orders if order == math.inf or abs(order - 1) < NEAR_ONE)
     if written:
-        values = blockwise(tensors, geometry, lambda s, _: tuple(map(WrittenRows(s).renyi, written)))
-        renyi |= zip(written, values)
+        renyi |= zip(sorted(written), blockwise("renyi", tensors, pattern, sorted(written)))
     for order in orders.difference(renyi):
-        log_sum = rows(tensors, geometry.times(order), False).lse
-        value = (log_sum - order * found.lse) / (1 - order)
-        # An entropy is not negative, the rounding of a peaked row's is; the gradient stays as it is.
-        renyi[order] = value + (value.clamp(min=0) - value).detach()
-    lse = (found.lse + shift).masked_fill(geometry.empty, -math.inf)
-    return found._replace(lse=lse, renyi=renyi)
+        bias = None if tensors.bias is None else order * tensors.bias
+        other = rows(tensors._replace(bias=bias), pattern.times(order), False, True)
+        # Both sums are taken from the row's largest logit, however large: lse itself would cancel.
+        totals = [present(x.log_total).detach() for x in (found, other)]
+        value = ((totals[1] - order * totals[0]) / (1 - order)).clamp(min=0)
+        slope = (other.lse - order * found.lse) / (1 - order)
+        renyi[order] = value + (slope - slope.detach())
+    return _shifted(found._replace(renyi=renyi), shift)
 
 
-def _write_out(
-    logits: Tensor, v: Tensor | None, orders: list[float], with_varentropy: bool
-) -> tuple[Tensor, ...]:
-    rows = WrittenRows(logits)
-    output = () if v is None else (rows.p @ v,)
-    variance = (rows.varentropy(),) if with_varentropy else ()
-    return (rows.lse(), rows.entropy(), *map(rows.renyi, orders), *variance, *output)
-
-
-def _name(results: tuple[Tensor, ...], with_output: bool, orders: list[float], with_varentropy: bool) -> Rows:
-    lse, entropy, *rest = results
-    output = rest.pop() if with_output else None
-    varentropy = rest.pop() if with_varentropy else None
-    return Rows(output, lse, entropy, varentropy, dict(zip(orders, rest)))
+def _shifted(rows: Rows, shift: Tensor) -> Rows:
+    """Put back what centring the keys took from the logits."""
+    largest = None if rows.max_logit is None else rows.max_logit + shift
+    return rows._replace(lse=rows.lse + shift, max_logit=largest)
 
 
 def _in_blocks(tensors: Tensors, geometry: Geometry, orders: set[float], with_varentropy: bool) -> Rows:
-    tensors, shift = centred(tensors, geometry)
+    tensors, shift = centred(tensors, geometry.pattern)
     listed = sorted(orders)
-    results = blockwise(tensors, geometry, lambda s, v: _write_out(s, v, listed, with_varentropy))
-    found = _name(results, tensors.v is not None, listed, with_varentropy)
-    return found._replace(lse=(found.lse + shift).masked_fill(geometry.empty, -math.inf))
+    results = blockwise("statistics", tensors, geometry.pattern, (float(with_varentropy), *listed))
+    return _shifted(_name(results, tensors.v is not None, listed, with_varentropy), shift)
 
 
 def _reference(tensors: Tensors, geometry: Geometry, orders: set[float], with_varentropy: bool) -> Rows:
     listed = sorted(orders)
-    results = _write_out(geometry.logits(tensors.q, tensors.k), tensors.v, listed, with_varentropy)
+    s = logits(tensors, geometry.pattern)
+    results = statistics(s, tensors.v, tensors.weight, (float(with_varentropy), *listed))
     return _name(results, tensors.v is not None, listed, with_varentropy)
+
+
+def _name(results: tuple[Tensor, ...], with_output: bool, orders: list[float], with_varentropy: bool) -> Rows:
+    lse, entropy, largest, *rest = results
+    output = rest.pop() if with_output else None
+    varentropy = rest.pop() if with_varentropy else None
+    return Rows(output, lse, entropy, varentropy, dict(zip(orders, rest)), largest)
 
 
 def evaluate(
     tensors: Tensors, geometry: Geometry, orders: set[float], with_varentropy: bool, impl: str
 ) -> Rows:
     """lse, entropy and whatever else is asked for of every row of arguments resolved for ``impl``."""
-    engine = engine_for(impl, tensors.q.device, geometry.bias_varies)
+    engine = _engine(impl, tensors, geometry)
     if engine == "tiles":
-        return _fused(tensors, geometry, orders, with_varentropy, _by_tiles)
-    if engine == "kernels":
-        return _fused(tensors, geometry, orders, with_varentropy, _by_kernels)
-    written = _in_blocks if engine == "blockwise" else _reference
-    return written(tensors, geometry, orders, with_varentropy)
+        rows = _fused(tensors, geometry, orders, with_varentropy, _by_tiles)
+    elif engine == "kernels":
+        rows = _fused(tensors, geometry, orders, with_varentropy, _by_kernels)
+    elif engine == "blockwise":
+        rows = _in_blocks(tensors, geometry, orders, with_varentropy)
+    else:
+        rows = _reference(tensors, geometry, orders, with_varentropy)
+    _refuse_overflow(rows, geometry)
+    lse, largest = (
+        x if x is None else x.masked_fill(geometry.empty, -math.inf) for x in (rows.lse, rows.max_logit)
+    )
+    return _with_sink(rows._replace(lse=present(lse), max_logit=largest), geometry)
+
+
+def _refuse_overflow(rows: Rows, geometry: Geometry) -> None:
+    values = [x for x in (rows.lse, rows.entropy, rows.max_logit, *rows.renyi.values()) if x is not None]
+    if not readable(rows.lse):
+        return
+    bad = ~torch.stack([x.detach().isfinite() for x in values]).all(dim=0) & ~geometry.empty
+    if bad.any():
+        raise InvalidArgument(
+            f"q and k give logits beyond the range of {rows.lse.dtype} in {int(bad.sum())} of {bad.numel()} "
+            "rows: scale them down, or pass float64"
+        )
+
+
+def _refuse_large_inputs(tensors: Tensors, pattern: Pattern) -> None:
+    """Raise where logits overflow, of which an output may show nothing."""
+    q, k = tensors.q, tensors.k
+    if not readable(q, k) or not q.numel():
+        return
+    largest = torch.finfo(at_least_float32(q.dtype)).max
+    sizes = [max(abs(float(end)) for end in torch.aminmax(x.detach())) for x in (q, k)]
+    if q.shape[-1] * sizes[0] * sizes[1] * max(pattern.scale, 1.0) < largest / 4:
+        return
+    wider = tensors._replace(q=q.to(at_least_float32(q.dtype)), k=k.to(at_least_float32(q.dtype)), v=None)
+    ties, spread, _ = blockwise("extremes", wider, replace(pattern, softcap=None))
+    (log_total,) = blockwise("renyi", wider, pattern, (math.inf,))
+    if not (spread.isfinite() & log_total.isfinite()).all():
+        raise InvalidArgument(
+            f"q and k give logits beyond the range of {spread.dtype}: scale them down, or pass float64"
+        )
+
+
+def key_share(lse: Tensor, sink: Tensor) -> Tensor:
+    """The part of each row's weight that its keys have, the rest being that of the sink; 0 without keys."""
+    gone = lse == -math.inf
+    return torch.sigmoid(lse.masked_fill(gone, 0) - sink).masked_fill(gone, 0)
+
+
+def beside_sink(lse: Tensor, sink: Tensor) -> tuple[Tensor, Tensor]:
+    """lse of rows with a sink, and its share of their weight, from the lse of their keys."""
+    gone = lse == -math.inf
+    held = lse.masked_fill(gone, 0)
+    whole = torch.where(gone, sink, held - logsigmoid(held - sink))
+    return whole, torch.sigmoid(sink - held).masked_fill(gone, 1)
+
+
+def _with_sink(rows: Rows, geometry: Geometry) -> Rows:
+    if geometry.sink is None:
+        return rows._replace(sink_share=torch.zeros_like(rows.lse))
+    lse, share = beside_sink(rows.lse, geometry.sink)
+    result = rows.output
+    if result is not None:
+        result = result * key_share(rows.lse, geometry.sink)[..., None]
+    return rows._replace(lse=lse, output=result, sink_share=share)
 
 
 def attend(tensors: Tensors, geometry: Geometry, impl: str) -> Tensor:
     """Output of softmax attention without statistics, (B, H, Lq, dv), 0 where a row sees no key.
 
-    ``fused`` is PyTorch's own choice among its fused kernels, on any device.
+    ``fused`` is PyTorch's own choice among its fused kernels, on any device, for what these know; other rows
+    are written out in blocks.
     """
+    _refuse_large_inputs(tensors, geometry.pattern)
     if impl == "reference":
-        return WrittenRows(geometry.logits(tensors.q, tensors.k)).p @ tensors.values
-    if impl == "blockwise":
-        return blockwise(tensors, geometry, lambda s, v: (WrittenRows(s).p @ present(v),))[0]
+        result, lse = output(logits(tensors, geometry.pattern), tensors.v, tensors.weight, ())
+    elif impl == "fused" and geometry.sink is None and tensors.weight is None:
+        result, lse = _attend_to_keys(tensors, geometry), None
+    else:
+        result, lse = _write_output(tensors, geometry.pattern)
+    if found(~result.detach().isfinite()):
+        raise InvalidArgument(
+            f"q, k and v give logits or outputs beyond the range of {result.dtype}: scale them down, or pass "
+            "float64"
+        )
+    return result if geometry.sink is None else result * key_share(present(lse), geometry.sink)[..., None]
+
+
+def _write_output(tensors: Tensors, pattern: Pattern) -> tuple[Tensor, Tensor]:
+    """Output and lse of rows written out block by block, in float32 at least."""
+    dtype = at_least_float32(tensors.q.dtype)
+    bias = None if tensors.bias is None else tensors.bias.to(dtype)
+    q, k, v = tensors.q.to(dtype), tensors.k.to(dtype), tensors.values.to(dtype)
+    result, lse = blockwise("output", tensors._replace(q=q, k=k, v=v, bias=bias), pattern)
+    return result, lse
+
+
+def _attend_to_keys(tensors: Tensors, geometry: Geometry) -> Tensor:
+    """Output by whichever kernel suits, the sink aside."""
     q, k, v = tensors.q, tensors.k, tensors.values
-    bias, is_causal = geometry.bias, geometry.is_causal
+    pattern, bias = geometry.pattern, tensors.bias
+    if not q.numel():
+        return q[..., :1] * v[..., :1, :]
+    only_rows_alike = bias is None or bias.shape[-2] == 1
+    # Causality has to be written into a bias. One that is the same for all rows would become as large as the
+    # matrix, unless it only hides keys: those are told by columns of their own instead.
+    by_columns = pattern.is_causal and bias is not None and only_rows_alike
+    suits = _suits_kernels(tensors, pattern) and not (by_columns and geometry.bias_varies is not False)
+    if not suits or q.device.type not in KERNELS or forward_mode(*tensors):
+        return _write_output(tensors, pattern)[0]
+    width = v.shape[-1]
+    is_causal = pattern.is_causal
+    if by_columns:
+        q, k = _with_columns(q, k, present(bias), pattern.scale)
+        bias = None
+    elif bias is not None and is_causal:
+        future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
+        bias, is_causal = bias.masked_fill(future, -math.inf), False
+    if transformed(q):
+        # What a transform maps over, a kernel called as a pass knows how to take.
+        told = tensors._replace(q=q, k=k, v=v, bias=bias)
+        return attend_by_kernels(told, Pattern(pattern.scale, None, 0 if is_causal else None))
     if bias is not None:
         bias = unit_stride(bias.expand(*bias.shape[:-2], q.shape[-2], k.shape[-2]))
-        if is_causal:
-            future = torch.ones(bias.shape[-2:], dtype=torch.bool, device=q.device).triu(1)
-            bias, is_causal = bias.masked_fill(future, -math.inf), False
     # Unequal head sizes would send PyTorch to its n x n implementation.
-    width = max(q.shape[-1], v.shape[-1])
+    full = max(q.shape[-1], v.shape[-1])
     with sdpa_kernel(_FUSED):
-        output = scaled_dot_product_attention(
-            wide(q, width),
-            wide(k, width),
-            wide(v, width),
+        result = scaled_dot_product_attention(
+            wide(q, full),
+            wide(k, full),
+            wide(v, full),
             attn_mask=bias,
             is_causal=is_causal,
-            scale=geometry.scale,
+            scale=pattern.scale,
         )
-    return geometry.hide_empty(output[..., : v.shape[-1]], 0)
+    return tensors.hide_empty(result[..., :width], 0)
+
+
+def _with_columns(q: Tensor, k: Tensor, bias: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """q and k with eight more columns, whose product is 0 for a visible key and far below all for another."""
+    largest = torch.finfo(q.dtype).max
+    # Products of narrow numbers are formed in float32, where float16's two largest make one large enough.
+    of_q, of_k = (largest, largest) if q.dtype == torch.float16 else (1.0, largest / 64 / max(1.0, scale))
+    column = (bias == -math.inf).to(k.dtype).mT * -of_k
+    columns = column.expand(*k.shape[:-1], 1).expand(*k.shape[:-1], 8)
+    return pad(q, (0, 8), value=of_q), torch.cat([k, columns], dim=-1)

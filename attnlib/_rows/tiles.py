@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from attnlib._rows.blockwise import differentiable_once
-from attnlib._rows.layout import Block, Geometry, Tensors
+from attnlib._rows.layout import Block, Pattern, Tensors, part_of
+from attnlib._rows.passes import PASSES, run
 
 # A tile is at most this many rows by as many keys: what a core's cache holds of float32. It takes further
 # heads where rows or keys are fewer, and where several threads share its work; then within a bound on memory.
@@ -35,24 +35,21 @@ _NOTHING = -1100.0
 class _Tiles:
     """All logits, in bits, tile by tile in one buffer, heads and batches folded into one.
 
-    Small problems put several heads into a tile. Keys that no row of a tile sees, being in its future, are
-    not visited.
+    Small problems put several heads into a tile. Keys that no row of a tile sees, being outside of its band,
+    are not visited.
     """
 
-    def __init__(self, geometry: Geometry, q: Tensor, k: Tensor):
-        self.geometry = geometry
-        self.batch, self.heads, self.n_q, _ = q.shape
-        self.n_k = k.shape[-2]
-        self.q, self.k = q.flatten(0, 1), k.flatten(0, 1)
+    def __init__(self, tensors: Tensors, pattern: Pattern):
+        self.tensors, self.pattern = tensors, pattern
+        self.batch, self.heads, self.n_q, self.n_k = tensors.shape
+        self.q, self.k = tensors.q.flatten(0, 1), tensors.k.flatten(0, 1)
         one_head = min(self.n_q, _SIDE) * min(self.n_k, _SIDE)
         together = min(torch.get_num_threads(), _MOST_THREADS) * _SIDE**2 // one_head
-        self.head_step = min(self.heads, together)
-        self.batch_step = min(self.batch, max(1, together // self.heads))
+        self.head_step = max(1, min(self.heads, together))
+        self.batch_step = max(1, min(self.batch, together // max(1, self.heads)))
         self.size = self.head_step * self.batch_step * one_head
         self.scores = self.buffer()
-        if geometry.is_causal:
-            side = min(_SIDE, self.n_q)
-            self.future = self.q.new_full((side, side), -math.inf).triu_(1)
+        self.cut: dict[tuple[bool, int], Tensor] = {}
 
     def buffer(self) -> Tensor:
         return self.q.new_empty(self.size)
@@ -69,30 +66,62 @@ class _Tiles:
                     yield (slice(b, b_end), slice(h, h_end), rows), (folded, rows)
 
     def columns(self, rows: slice) -> Iterator[slice]:
-        end = min(self.n_k, rows.stop) if self.geometry.is_causal else self.n_k
-        for j in range(0, end, _SIDE):
+        """The keys that the band shows to some of these rows; where it shows none, a tile that hides all."""
+        low, high = self.pattern.low, self.pattern.high
+        first = 0 if low is None else max(0, rows.start + low) // _SIDE * _SIDE
+        end = self.n_k if high is None else min(self.n_k, rows.stop + high)
+        if first >= end:
+            first, end = 0, min(self.n_k, _SIDE)
+        for j in range(first, end, _SIDE):
             yield slice(j, min(j + _SIDE, end))
 
-    def logits(self, block: Block, folded: slice, columns: slice) -> Tensor:
-        """(folded, rows, columns), valid until the next call; -inf where a key is hidden."""
+    def logits(self, block: Block, folded: slice, columns: slice, slope: Tensor | None = None) -> Tensor:
+        """(folded, rows, columns), valid until the next call; -inf where a key is hidden.
+
+        ``slope`` is filled with the derivative of a capped logit in what it was before.
+        """
         b, h, rows = block
         q, k = self.q[folded, rows], self.k[folded, columns]
         scores = _shaped(self.scores, (q.shape[0], q.shape[1], k.shape[1]))
-        torch.baddbmm(scores, q, k.mT, beta=0, alpha=self.geometry.scale / _LN2, out=scores)
-        bias = self.geometry.bias_of(block)
-        if bias is not None:
-            unfolded = scores.view(b.stop - b.start, h.stop - h.start, *scores.shape[1:])
-            unfolded.add_(bias[..., columns], alpha=1 / _LN2)
-        if self._on_diagonal(rows, columns):
-            scores.add_(self.future[: scores.shape[1], : scores.shape[2]])
+        cap = self.pattern.softcap
+        unit = _LN2 if cap is None else cap
+        torch.baddbmm(scores, q, k.mT, beta=0, alpha=self.pattern.scale / unit, out=scores)
+        if cap is not None:
+            scores.tanh_()
+            if slope is not None:
+                torch.mul(scores, scores, out=slope).neg_().add_(1)
+            scores.mul_(cap / _LN2)
+        unfolded = scores.view(b.stop - b.start, h.stop - h.start, *scores.shape[1:])
+        if self.tensors.bias is not None:
+            unfolded.add_(part_of(self.tensors.bias, block)[..., columns], alpha=1 / _LN2)
+        for below, distance in self._edges(rows, columns):
+            scores.add_(self._edge(below, distance)[: scores.shape[1], : scores.shape[2]])
+        if self.tensors.row_segments is not None and self.tensors.key_segments is not None:
+            keys = part_of(self.tensors.key_segments, (b, h, slice(None)))[..., None, columns]
+            unfolded.masked_fill_(part_of(self.tensors.row_segments, block)[..., None] != keys, -math.inf)
         return scores
 
-    def _on_diagonal(self, rows: slice, columns: slice) -> bool:
-        return self.geometry.is_causal and columns.start == rows.start
+    def _edges(self, rows: slice, columns: slice) -> list[tuple[bool, int]]:
+        """The edges of the band that cut this tile: lower or upper, and how far from its diagonal."""
+        low, high, start = self.pattern.low, self.pattern.high, rows.start - columns.start
+        edges = []
+        if high is not None and columns.stop - 1 - rows.start > high:
+            edges.append((False, high + start))
+        if low is not None and columns.start - (rows.stop - 1) < low:
+            edges.append((True, low + start))
+        return edges
+
+    def _edge(self, below: bool, distance: int) -> Tensor:
+        """-inf beyond an edge of the band, as far as a tile may reach."""
+        if (below, distance) not in self.cut:
+            full = self.q.new_full((min(_SIDE, self.n_q), min(_SIDE, self.n_k)), -math.inf)
+            self.cut[below, distance] = full.tril_(distance - 1) if below else full.triu_(distance + 1)
+        return self.cut[below, distance]
 
     def hides(self, rows: slice, columns: slice) -> bool:
         """Whether a key of the tile may be hidden; elsewhere no pass over it has to look for -inf."""
-        return self.geometry.bias is not None or self._on_diagonal(rows, columns)
+        masked = self.tensors.bias is not None or self.tensors.row_segments is not None
+        return masked or bool(self._edges(rows, columns))
 
 
 def _shaped(buffer: Tensor, shape: Sequence[int]) -> Tensor:
@@ -140,17 +169,25 @@ def _merge(parts: list[list[Tensor]]) -> tuple[Tensor, ...]:
     return top, total, mean, variance, ((2 * fall).exp2() * squares).sum(dim=-1).clamp_(min=1)
 
 
-class TiledRows(torch.autograd.Function):
-    """lse, entropy, and if wanted varentropy and Renyi entropy of order 2 of every row (else None).
+class _TiledRows:
+    """A pass of results lse, entropy, largest logit, with moments varentropy and Renyi entropy of order 2.
 
-    All 0 in a row that sees no key.
+    All 0 in a row that sees no key. ``numbers[0]`` is 1 with moments and 0 without. Without gradient are the
+    mean logit in bits and the Renyi entropy before it is clamped, which the backward pass reads, and last
+    lse minus the largest logit, of which the difference of the two has lost digits.
     """
 
-    @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, geometry: Geometry, with_moments: bool
-    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-        tiles = _Tiles(geometry, q, k)
+    def differentiable(self, numbers: Sequence[float]) -> int:
+        return 5 if numbers[0] == 1 else 3
+
+    def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        count = 8 if numbers[0] == 1 else 5
+        return [tensors.q.new_empty(tensors.q.shape[:3]) for _ in range(count)]
+
+    def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        with_moments = numbers[0] == 1
+        shape = tensors.q.shape[:3]
+        tiles = _Tiles(tensors, pattern)
         weights, products = tiles.buffer(), tiles.buffer() if with_moments else None
         sums = tuple(tiles.q.new_empty(tiles.q.shape[:2]) for _ in range(5 if with_moments else 3))
         for block, (folded, rows) in tiles.rows():
@@ -162,37 +199,50 @@ class TiledRows(torch.autograd.Function):
                 parts.append(_sums(scores, weight, product, tiles.hides(rows, columns)))
             for whole, merged in zip(sums, _merge(parts)):
                 whole[folded, rows] = merged
-        top, total, mean, *moments = (x.view(q.shape[:3]) for x in sums)
+        top, total, mean, *moments = (x.view(shape) for x in sums)
         log_total = total.log()
         lse, entropy = _LN2 * top + log_total, log_total - _LN2 * mean
-        lse = geometry.hide_empty(lse, 0)
-        varentropy = renyi = None
-        if with_moments:
-            varentropy, renyi = _LN2**2 * moments[0], 2 * log_total - moments[1].log()
-        ctx.save_for_backward(q, k, top + mean, entropy / _LN2, varentropy, renyi)
-        ctx.geometry = geometry
-        ctx.set_materialize_grads(False)
-        return lse, entropy, varentropy, None if renyi is None else renyi.clamp(min=0)
+        lse, largest = tensors.hide_empty(lse, 0), tensors.hide_empty(_LN2 * top, 0)
+        if not with_moments:
+            return [lse, entropy, largest, top + mean, log_total]
+        varentropy, renyi = _LN2**2 * moments[0], 2 * log_total - moments[1].log()
+        return [lse, entropy, largest, varentropy, renyi.clamp(min=0), top + mean, renyi, log_total]
 
-    @staticmethod
-    @differentiable_once
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        q, k, mean, bits, varentropy, renyi = ctx.saved_tensors
-        terms = _coefficients(grads, varentropy, renyi)
+    def backward(
+        self,
+        tensors: Tensors,
+        pattern: Pattern,
+        numbers: Sequence[float],
+        results: list[Tensor],
+        grads: list[Tensor | None],
+        with_bias: bool,
+    ) -> Tensors:
+        q, k = tensors.q, tensors.k
+        varentropy = renyi = of_varentropy = of_renyi = None
+        entropy, of_lse, of_entropy, of_largest = results[1], *grads[:3]
+        if numbers[0] == 1:
+            _, _, _, varentropy, _, mean, renyi, _ = results
+            of_varentropy, of_renyi = grads[3:5]
+        else:
+            mean = results[3]
+        bits = entropy / _LN2
+        terms = _coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi)
         # p = share w, where w = 2^x is at most n since no p exceeds 1. What multiplies a whole row is left to
         # the rows of q and dq, so that of the entropy's dS = share b w x the tiles form w x alone.
         share = (-bits).exp2()
-        row_weight = ctx.geometry.scale * share
         entropy_alone = terms.linear is not None and terms.constant is terms.square is terms.own is None
-        if entropy_alone:
-            row_weight = row_weight * terms.linear
-        mean, row_weight = _by_row(mean), _by_row(row_weight)
+        of_row, row_weight = share, pattern.scale * share
+        if entropy_alone and terms.linear is not None:
+            of_row, row_weight = of_row * terms.linear, row_weight * terms.linear
+        mean, row_weight, of_row = _by_row(mean), _by_row(row_weight), _by_row(of_row)
         constant, linear, square, own = (
             None if x is None else _by_row(x)
             for x in terms._replace(own=None if terms.own is None else terms.own * share)
         )
-        tiles = _Tiles(ctx.geometry, q, k)
+        tiles = _Tiles(tensors, pattern)
         weights, products = tiles.buffer(), None if square is None else tiles.buffer()
+        slopes = None if pattern.softcap is None else tiles.buffer()
+        grad_bias = torch.zeros_like(tensors.bias) if with_bias and tensors.bias is not None else None
         grad_q = tiles.q.new_empty(tiles.q.shape)
         # A batched product is fast only into memory without gaps: dk has a tensor for every tile of keys, dq
         # for every tile of rows. Rows of dk^T lie along the rows of w: a sixth faster than dk itself.
@@ -202,9 +252,11 @@ class TiledRows(torch.autograd.Function):
             weighted_q = tiles.q[at] * row_weight[at]
             sum_q = weighted_q.new_zeros(weighted_q.shape)
             for columns in tiles.columns(rows):
+                shape = (weighted_q.shape[0], weighted_q.shape[1], columns.stop - columns.start)
+                slope = None if slopes is None else _shaped(slopes, shape)
                 # Far below the mean w is 0 and so is w x; the other factors might overflow were x not cut.
                 clamp = tiles.hides(rows, columns) or not entropy_alone
-                x = _below(tiles.logits(block, folded, columns), mean[at], clamp)
+                x = _below(tiles.logits(block, folded, columns, slope), mean[at], clamp)
                 w = _shaped(weights, x.shape)
                 torch.exp2(x, out=w)
                 if entropy_alone:
@@ -220,10 +272,63 @@ class TiledRows(torch.autograd.Function):
                 if own is not None:
                     factor.addcmul_(w, own[at])
                 w.mul_(factor)
+                if grad_bias is not None:
+                    _add_to(grad_bias, block, columns, w * of_row[at])
+                if slope is not None:
+                    w.mul_(slope)
                 sum_q.baddbmm_(w, tiles.k[folded, columns])
                 grad_k[columns.start // _SIDE][folded, :, : w.shape[2]].baddbmm_(weighted_q.mT, w)
             torch.mul(sum_q, row_weight[at], out=grad_q[at])
-        return grad_q.view(q.shape), torch.cat([part.mT for part in grad_k], dim=1).view(k.shape), None, None
+        whole_k = torch.cat([part.mT for part in grad_k], dim=1)
+        if of_largest is not None:
+            _add_largest(tiles, tensors.hide_empty(of_largest, 0), grad_q, whole_k, grad_bias)
+        return Tensors(grad_q.view(q.shape), whole_k.view(k.shape), bias=grad_bias)
+
+
+def _add_to(grad_bias: Tensor, block: Block, columns: slice, of_logits: Tensor) -> None:
+    """Add the gradient of a tile of logits to that of the bias, summed where the bias is the same for all."""
+    place = part_of(grad_bias, block)[..., columns]
+    b, h, _ = block
+    place += of_logits.view(b.stop - b.start, h.stop - h.start, *of_logits.shape[1:]).sum_to_size(place.shape)
+
+
+def _add_largest(
+    tiles: _Tiles, grad: Tensor, grad_q: Tensor, grad_k: Tensor, grad_bias: Tensor | None
+) -> None:
+    """Add the gradient of each row's largest logit, which belongs to one key: the first where several tie."""
+    shape = tiles.q.shape[:2]
+    best, place = (
+        tiles.q.new_full(shape, -math.inf),
+        torch.zeros(shape, dtype=torch.int64, device=grad.device),
+    )
+    for block, (folded, rows) in tiles.rows():
+        for columns in tiles.columns(rows):
+            top, at = tiles.logits(block, folded, columns).max(dim=-1)
+            better = top > best[folded, rows]
+            best[folded, rows] = torch.where(better, top, best[folded, rows])
+            place[folded, rows] = torch.where(better, at + columns.start, place[folded, rows])
+    index = place[..., None].expand(*shape, tiles.k.shape[-1])
+    keys = tiles.k.gather(1, index)
+    of_product = grad.flatten(0, 1)[..., None] * tiles.pattern.scale
+    if tiles.pattern.softcap is not None:
+        product = (tiles.q * keys).sum(dim=-1, keepdim=True)
+        of_product = of_product * (
+            1 - torch.tanh(tiles.pattern.scale / tiles.pattern.softcap * product).square()
+        )
+    grad_q += of_product * keys
+    grad_k.scatter_add_(1, index, of_product * tiles.q)
+    if grad_bias is not None:
+        where = [
+            torch.arange(n, device=grad.device)
+            if n > 1
+            else torch.zeros(1, dtype=torch.int64, device=grad.device)
+            for n in grad_bias.shape[:3]
+        ]
+        b, h, i = torch.meshgrid(*where, indexing="ij")
+        full = grad.shape
+        grad_bias.index_put_(
+            (b.expand(full), h.expand(full), i.expand(full), place.view(full)), grad, accumulate=True
+        )
 
 
 def _by_row(x: Tensor) -> Tensor:
@@ -259,11 +364,22 @@ def _coefficients(
     return _Coefficients(constant, linear, total((_LN2**2, of_varentropy)), own)
 
 
-def rows_by_tiles(
-    tensors: Tensors, geometry: Geometry, with_moments: bool
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
-    """lse, entropy and, if wanted, varentropy and Renyi entropy of order 2 of every row."""
-    rows: tuple[Tensor, Tensor, Tensor | None, Tensor | None] = TiledRows.apply(
-        tensors.q, tensors.k, geometry, with_moments
-    )
-    return rows
+PASSES["tiles"] = _TiledRows()
+
+
+class Found(NamedTuple):
+    """Results for every row: with moments or None in their place; ``log_total`` has no gradient."""
+
+    lse: Tensor
+    entropy: Tensor
+    largest: Tensor
+    varentropy: Tensor | None
+    renyi: Tensor | None
+    log_total: Tensor
+
+
+def rows_by_tiles(tensors: Tensors, pattern: Pattern, with_moments: bool) -> Found:
+    """lse, entropy, largest logit and, if wanted, varentropy and Renyi entropy of order 2 of every row."""
+    lse, entropy, largest, *rest, log_total = run("tiles", tensors, pattern, (float(with_moments),))
+    varentropy, renyi = rest[:2] if with_moments else (None, None)
+    return Found(lse, entropy, largest, varentropy, renyi, log_total)

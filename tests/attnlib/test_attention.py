@@ -181,13 +181,8 @@ BAD = {
     "v type": ({"v": None}, TypeError, "v must be a torch.Tensor, got NoneType"),
     "v nan": ({"v": V * math.nan}, InvalidArgument, "v must be finite, got nan"),
     "q integer": ({"q": Q.int()}, TypeError, "q must have a floating-point dtype"),
-    "learned bias": (
-        {"attn_mask": torch.zeros(5, 7, requires_grad=True)},
-        InvalidArgument,
-        "impl='reference' only",
-    ),
     "impl": ({"impl": "blockwise"}, InvalidArgument, "impl must be 'fused' or 'reference', got 'blockwise'"),
-    "device": ({"q": Q.to("meta")}, InvalidArgument, "q is on meta"),
+    "device": ({"k": K.to("meta")}, InvalidArgument, "k must be on the device of q, cpu, got meta"),
     "scale bool": ({"scale": True}, TypeError, "scale must be a real number, got bool"),
 }
 

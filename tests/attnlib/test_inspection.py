@@ -492,6 +492,7 @@ def test_the_table_has_a_line_for_each_head(report):
         f"{math.log(7):.3f}",
         f"{report['second'].effective_tokens[1]:.1f}",
         f"{report['second'].sparsity[1]:.3f}",
+        f"{report['second'].max_logit[1]:.2f}",
         "7",
     ]
 
