@@ -93,6 +93,13 @@ def test_its_settings_name_what_it_works_from(html):
     assert "galileo · " in in_sidebar
 
 
+def test_its_claims_are_on_its_map_and_say_how_to_report(html):
+    page, drawn = read(html, "book/sums-of-powers.html"), read(html, "book/map.html")
+    assert '<li id="map-p2"' in drawn and 'href="#map-p2"' in drawn and 'href="#map-eq-cubes"' in drawn
+    assert 'href="map.html#map-p2">In the map</a>' in page
+    assert 'href="ledger.html#report-an-error">Report an error</a>' in page
+
+
 def test_a_citation_names_this_book(html):
     words = re.sub(r"<[^>]+>", "", read(html, "book/pendulum.html"))
     assert "@incollection{sums-swings-pendulum," in words

@@ -102,6 +102,7 @@ LOST = """<!DOCTYPE html>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 1.1rem/1.6 system-ui, sans-serif; margin: 15vh auto; max-width: 34rem; padding: 0 1rem; }}
+a {{ color: inherit; }}
 </style>
 </head>
 <body>

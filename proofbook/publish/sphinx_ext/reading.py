@@ -21,7 +21,7 @@ def connect(app: Sphinx) -> None:
     app.add_js_file("folds.js", loading_method="defer")
     app.connect("doctree-read", _name_source_in_sidebar, priority=900)
     app.connect("doctree-resolved", _make_readable, priority=800)
-    app.connect("html-page-context", _let_folds_say_their_names)
+    app.connect("html-page-context", _mend_roles)
 
 
 def _name_source_in_sidebar(app: Any, doctree: nodes.document) -> None:
@@ -137,9 +137,8 @@ def tell_apart(doctree: nodes.Element) -> None:
             seen.add(section["ids"][k])
 
 
-def _let_folds_say_their_names(
-    app: Any, docname: str, template: str, context: dict[str, Any], doctree: Any
-) -> None:
-    """A name that all folds share hides the one that each has."""
+def _mend_roles(app: Any, docname: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Mend what is said to assistive technology: one name for all folds, items of a list that are none."""
     if body := context.get("body"):
-        context["body"] = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+        context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')

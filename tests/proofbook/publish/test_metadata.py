@@ -246,3 +246,8 @@ def test_no_fold_on_a_page_is_called_like_all_others(html):
     for path in pages_of(html):
         page = path.read_text(encoding="utf-8")
         assert "Toggle hidden content" not in page and "Show code cell source" not in page, path.name
+
+
+def test_a_list_of_references_has_items(html):
+    page = read(html, "book/references.html")
+    assert 'role="list"' in page and 'role="listitem"' in page and "doc-biblioentry" not in page

@@ -2,6 +2,7 @@
 
 import json
 import re
+import types
 from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +16,8 @@ from proofbook.publish.book import Book
 from proofbook.publish.citation import read_edition
 from proofbook.publish.objects import Objects, citation, report
 from proofbook.publish.sphinx_ext import previews
+from proofbook.publish.sphinx_ext.objects import Shown
+from proofbook.publish.sphinx_ext.objects import panel as attached
 
 CHAPTER = "book/8823-attention-scale.html"
 REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/attention"
@@ -167,6 +170,21 @@ def test_a_citation_of_a_claim_names_it_and_its_address(objects):
     )
     assert bibtex.count("{") == bibtex.count("}")
     assert "Claim 8823-C4 of “" in words and words.endswith(f"{SITE}/{CHAPTER}#claim-8823-c4")
+
+
+def test_what_comes_from_data_is_no_markup_in_a_panel(root):
+    book = Book(root)
+    hostile = "</pre><script>alert(1)</script>"
+    book.claims[0]["statement"] = hostile
+    next(iter(book.pages.values())).title = hostile
+    std = types.SimpleNamespace(anonlabels={})
+    env = types.SimpleNamespace(found_docs={"a"}, metadata={}, titles={}, get_domain=lambda name: std)
+    shown = Shown.__new__(Shown)
+    shown.app, shown.env, shown.docname = types.SimpleNamespace(env=env), env, "book/8823-attention-scale"
+    shown.objects = Objects(book)
+    shown.name = lambda key: hostile
+    made = attached(shown, shown.objects.all[book.claims[0]["id"]])
+    assert "<script" not in made and made.count("</pre>") == 2 and "&lt;script&gt;" in made
 
 
 def test_previews_are_scripts_that_hold_what_links_lead_to(html, objects):
