@@ -12,7 +12,7 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, execute, followed, proofs, typed
+from proofbook.publish import checking, definitions, execute, followed, proofs, typed
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, jupyter_format, load
 from proofbook.publish.prose import display_formulas, uniform, without_code
@@ -376,6 +376,7 @@ CHECKS = (
     takeaways,
     exercises,
     figures,
+    definitions.used,
     claims,
     typed.numbers_filled_in,
     records,

@@ -15,7 +15,17 @@ ROOT = Path(__file__).parents[3]
 FIXTURE = ROOT / "tests/book/fixtures/mini"
 CHAPTER = "book/8823-attention-scale.ipynb"
 SOURCES = Settings.read(ROOT / "book").sources
-FRONT = ("index", "how-to-read", "notation", "proofs", "ledger", "errata", "recorded-runs", "references")
+FRONT = (
+    "index",
+    "how-to-read",
+    "notation",
+    "map",
+    "proofs",
+    "ledger",
+    "errata",
+    "recorded-runs",
+    "references",
+)
 
 
 @pytest.fixture
@@ -248,6 +258,29 @@ FAULTS = {
 def test_each_fault_is_found(root, change, complaint):
     edit(root, change)
     assert any(complaint in problem for problem in lint.check_book(root)), lint.check_book(root)
+
+
+LEFT_OVER = 'spare = define("G", (lam,), lam**2, label="eq-spare", latex=lambda at: at)\n'
+
+
+@pytest.mark.parametrize(
+    "use, complains",
+    [
+        ("show(spare)", True),
+        ("spare", True),
+        ("show(spare, log(512))", True),
+        ("other = define('K', (lam,), spare(lam) + 1, label='eq-other')\nshow(spare, other)", True),
+        ("figure = spare.lambdify()", False),
+        ("show(spare(2))", False),
+        ("Derivation('eq-made', spare(lam), eq(lam**2, 'unfold'), domain=domain)", False),
+        ("other = define('K', (lam,), spare(lam) + 1, label='eq-other')\nclaim(3, other)", False),
+    ],
+)
+def test_a_definition_that_is_only_shown_is_found(root, use, complains):
+    edit(root, in_cell("log(512)", lambda cell: cell.update(source=LEFT_OVER + use)))
+    found = [line for line in lint.complaints(Book(root)) if "nothing uses it" in line]
+    assert bool(found) == complains
+    assert all("the definition spare " in line or "the definition other " in line for line in found)
 
 
 def test_a_listed_formula_may_stand_and_an_unused_entry_may_not(root):
