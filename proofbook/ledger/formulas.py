@@ -130,11 +130,21 @@ def _printed(name: str, value: Any, derivations: Sequence[Derivation]) -> str:
             raise FormulaRefused(f"{name}, {value}, is no relation that a derivation cited shows or assumes")
         return f"{latex(value.lhs)} {_MARKS[mark]} {latex(value.rhs)}"
     formula = sp.sympify(value)
-    if not any(formula == part for line in _lines(derivations) for part in sp.preorder_traversal(line)):
+    if not stands_in(formula, derivations):
         raise FormulaRefused(
             f"{name}, {formula}, stands in no derivation cited; if it is stated, say said(...)"
         )
     return latex(formula)
+
+
+def stands_in(formula: sp.Expr, derivations: Sequence[Derivation]) -> bool:
+    """Whether a formula is part of a line of the derivations, or of what a quantity in them is."""
+    return any(formula == part for line in _lines(derivations) for part in sp.preorder_traversal(line))
+
+
+def is_defined_in(formula: sp.Expr, derivations: Sequence[Derivation]) -> bool:
+    """Whether a formula is a quantity that the derivations speak of, at any arguments."""
+    return isinstance(formula.func, Definition) and formula.func in _definitions(derivations)
 
 
 def _lines(derivations: Sequence[Derivation]) -> Iterator[sp.Expr]:
