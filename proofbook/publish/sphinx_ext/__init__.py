@@ -14,6 +14,7 @@ from sphinx.util.docutils import SphinxRole
 from proofbook.publish.sphinx_ext import (
     assets,
     dependencies,
+    dragging,
     formulas,
     freshness,
     html,
@@ -25,6 +26,7 @@ from proofbook.publish.sphinx_ext import (
     previews,
     reading,
     reference,
+    search,
     tables,
 )
 from proofbook.publish.sphinx_ext.cards import ChapterCard, SourceList
@@ -43,6 +45,7 @@ DIRECTIVES: dict[str, type[Directive]] = {
     "ledger": ClaimList,
     "errata": Errata,
     "map": overview.Map,
+    "draggable": dragging.DraggableFigure,
     "quoted-claims": QuotedClaims,
     "verdict-legend": VerdictLegend,
     "proof-counts": ProofCounts,
@@ -78,5 +81,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     previews.connect(app)
     reading.connect(app)
     metadata.connect(app)
+    dragging.connect(app)
+    search.connect(app)
     reference.connect(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

