@@ -79,10 +79,14 @@ class _Recording:
             self.note(f"{layer}: {error}" if isinstance(error, ValueError) else f"{layer}: {error!r}")
         return None
 
-    def scores(self, frame: FrameType | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        place = self.where.find(frame)
+    def _at(self, frame: FrameType | None, read: Callable[[Place], None]) -> None:
+        """Read a call of the model; others are passed over."""
+        place = self.look(lambda: self.where.find(frame))
         if place is not None:
-            self.look(lambda: self._scores(place, args, kwargs), place.layer)
+            self.look(lambda: read(place), place.layer)
+
+    def scores(self, frame: FrameType | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._at(frame, lambda place: self._scores(place, args, kwargs))
 
     def _scores(self, place: Place, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call = _SIGNATURE.bind(*args, **kwargs)
@@ -101,9 +105,7 @@ class _Recording:
             self._file(place, statistics, hidden)
 
     def modified(self, frame: FrameType | None, arguments: dict[str, Any]) -> None:
-        place = self.where.find(frame)
-        if place is not None:
-            self.look(lambda: self._modified(place, **arguments), place.layer)
+        self._at(frame, lambda place: self._modified(place, **arguments))
 
     def _modified(
         self,
@@ -126,9 +128,7 @@ class _Recording:
             self._file(place, statistics, None)
 
     def written(self, frame: FrameType | None, weights: Written, keys: int) -> None:
-        place = self.where.find(frame)
-        if place is not None:
-            self.look(lambda: self._written(place, weights, keys), place.layer)
+        self._at(frame, lambda place: self._written(place, weights, keys))
 
     def _written(self, place: Place, written: Written, keys: int) -> None:
         weights, version, max_logit, lse, visible = written
@@ -208,8 +208,8 @@ def record_attention(
     Nothing more is written out than the model does. An attention module that ran and was not seen is named
     as a problem. Layers are named by the path of the innermost module that was running; a module that attends
     more than once in one forward pass gives ``name``, ``name[1]`` and so on, one that changes its number of
-    heads ``name (8 heads)``. Repeated calls of a layer are averaged together; what a checkpoint computes
-    again for the backward pass does not count twice.
+    heads ``name (8 heads)``. Repeated calls of a layer are averaged together. Backward passes are not
+    seen, so that what a checkpoint computes again in one does not count twice.
 
     Rows of padding do not count: those that ``query_mask`` leaves out, or else those that the 2-d mask of the
     nearest module around the call leaves out (``attention_mask`` of transformers, ``key_padding_mask`` of

@@ -191,19 +191,13 @@ class Whereabouts:
             self._calls[threading.get_ident(), id(module)] = 0
 
     def find(self, frame: FrameType | None = None) -> Place | None:
-        """The place of the call that is being made; None where the model is not running, or runs again.
-
-        It runs again while a checkpoint recomputes what the backward pass needs.
-        """
+        """The place of the call that is being made; None where the model is not running."""
         running: list[Entered] = []
         for frame in _frames(frame or sys._getframe(1)):
-            code = frame.f_code
-            if code is _ENTERED:
+            if frame.f_code is _ENTERED:
                 held = frame.f_locals
                 if id(held["self"]) in self.names:
                     running.append(Entered(held["self"], held["args"], held["kwargs"]))
-            elif code.co_name in ("unpack_hook", "backward") and code.co_filename.endswith("checkpoint.py"):
-                return None
         if not running:
             return None
         name = self.names[id(running[0].module)]

@@ -126,7 +126,7 @@ def read_scores(
     everything = slice(None)
     offset = causal_offset(attn_mask, n_q, n_k)
     if offset is None:
-        mask = None if attn_mask is None else with_infinite(attn_mask.detach())
+        mask = None if attn_mask is None else with_infinite(attn_mask)
         return read(everything, mask, is_causal)
     if offset >= n_k - 1:
         return read(everything, None, False)

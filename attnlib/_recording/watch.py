@@ -192,18 +192,21 @@ class Watch(TorchFunctionMode):
         """The first thing flex_attention does with a tensor, when its arguments stand in its frame."""
         place = id(caller.f_code)
         if caller.f_lasti == self._flex_places.setdefault(place, caller.f_lasti):
-            held = caller.f_locals
-            self.recorder.modified(
-                caller,
-                {
-                    "query": held["query"],
-                    "key": held["key"],
-                    "score_mod": held.get("score_mod"),
-                    "block_mask": held.get("block_mask"),
-                    "scale": held.get("scale", held.get("scaling")),
-                    "sink": held.get("s_aux"),
-                },
-            )
+            arguments = self.recorder.look(lambda: _flex_arguments(caller))
+            if arguments is not None:
+                self.recorder.modified(caller, arguments)
+
+
+def _flex_arguments(caller: FrameType) -> dict[str, Any]:
+    held = caller.f_locals
+    return {
+        "query": held["query"],
+        "key": held["key"],
+        "score_mod": held.get("score_mod"),
+        "block_mask": held.get("block_mask"),
+        "scale": held.get("scale", held.get("scaling")),
+        "sink": held.get("s_aux"),
+    }
 
 
 def _sums_over_keys(equation: str) -> bool:

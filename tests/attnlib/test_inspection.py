@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.nn.functional import scaled_dot_product_attention as imported_by_name
 
 from attnlib import record_attention, row_statistics
-from attnlib._recording import reading
+from attnlib._recording import place, reading
 from attnlib.errors import AttentionNotRecorded, AttentionWarning, InvalidArgument, NothingRecorded
 
 MEASURES = ("entropy", "effective_tokens", "sparsity")
@@ -307,6 +307,16 @@ def test_an_error_in_the_model_is_passed_on_and_everything_is_put_back():
     assert functional.scaled_dot_product_attention is before
     model.second(q, k, v)
     assert report.layers == ["first"]
+
+
+def test_no_error_of_finding_the_place_reaches_the_model(monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("lost")
+
+    monkeypatch.setattr(place.Whereabouts, "find", fail)
+    model, (q, k, v) = Attend(), qkv(1, 2)
+    with pytest.warns(AttentionWarning, match="lost"), record_attention(model):
+        assert torch.equal(model(q, k, v), functional.scaled_dot_product_attention(q, k, v))
 
 
 @pytest.mark.parametrize("need_weights", [True, False])

@@ -213,6 +213,19 @@ def test_keys_of_another_sequence_say_nothing_of_the_queries():
     assert report["(model)"].rows.tolist() == [21, 21]
 
 
+class Cross(nn.Module):
+    """Attention of one sequence over another of the same length."""
+
+    def forward(self, x, other, mask):
+        return sdpa(x[:, None], other[:, None], other[:, None], attn_mask=mask)
+
+
+def test_hidden_keys_of_another_sequence_hide_no_queries():
+    x, other = torch.randn(3, 7, 16), torch.randn(3, 7, 16)
+    assert record(Cross(), x, other, REAL[:, None, None])["(model)"].rows.tolist() == [21]
+    assert record(Cross(), x, x, REAL[:, None, None])["(model)"].rows.tolist() == [13]
+
+
 def test_the_padding_of_both_sides_of_a_decoder():
     model = nn.Transformer(16, 2, 1, 1, 32, batch_first=True).eval()
     x = torch.randn(3, 7, 16)
@@ -259,6 +272,7 @@ def test_written_attention_is_seen(train, monkeypatch):
     rows, exact = report.row_statistics["(model)"][0], row_statistics(q, k, orders=(0.0, 2.0))
     for name in ("lse", "entropy", "sparsity", "effective_tokens", "varentropy"):
         close(getattr(rows, name), getattr(exact, name), 1e-5)
+    close(report["(model)"].max_logit, (q @ k.mT / 8**0.5).amax((0, 2, 3)).double(), 1e-5)
 
 
 def by_einsum(q, k):
@@ -430,11 +444,12 @@ def test_under_vmap_and_grad():
     close(report["(model)"].entropy, want)
 
 
-def test_autocast_takes_nothing_from_the_statistics():
+@pytest.mark.parametrize("impl", ["fused", "blockwise"])
+def test_autocast_takes_nothing_from_the_statistics(impl):
     model, x = SelfAttention(width=128), torch.randn(2, 30, 128)
     with torch.autocast("cpu", torch.bfloat16):
         q, k, _ = model.heads(x)
-        got = record(model, x)["(model)"].entropy
+        got = record(model, x, impl=impl)["(model)"].entropy
     close(got, mean_entropy(q.float().detach(), k.float().detach()), 1e-5)
 
 
