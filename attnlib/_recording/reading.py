@@ -12,13 +12,12 @@ from torch import Tensor
 from torch._C import _functorch as functorch
 
 from attnlib._implementations import Impl, at_least_float32
-from attnlib._masks import HIDES_FROM, causal_offset, hides, with_infinite
+from attnlib._masks import HIDES_FROM, hides
 from attnlib.errors import InvalidArgument
 from attnlib.rows import RowStatistics, convert, row_statistics
 
 _ORDERS = (0.0, 2.0)
-# Entries of a matrix that may be written out at a time: masks of a causal bias, weights that a model wrote
-# out.
+# Entries of weights that a model wrote out, or of scores that it modifies, to be looked at at a time.
 _BLOCK = 1 << 22
 
 
@@ -109,34 +108,16 @@ def read_scores(
             raise InvalidArgument(f"{name} is empty, shape {tuple(x.shape)}")
     wide = at_least_float32(torch.promote_types(query.dtype, key.dtype))
     q, k = query.detach().to(wide), key.detach().to(wide)
-    n_q, n_k = q.shape[-2], k.shape[-2]
-
-    def read(rows: slice, mask: Tensor | None, causal: bool) -> RowStatistics:
-        return row_statistics(
-            q[..., rows, :],
-            k,
-            attn_mask=mask,
-            is_causal=causal,
-            scale=scale,
-            enable_gqa=enable_gqa,
-            orders=_ORDERS,
-            impl=impl,
-        )
-
-    everything = slice(None)
-    offset = causal_offset(attn_mask, n_q, n_k)
-    if offset is None:
-        mask = None if attn_mask is None else with_infinite(attn_mask)
-        return read(everything, mask, is_causal)
-    if offset >= n_k - 1:
-        return read(everything, None, False)
-    if offset == 0:
-        return read(everything, None, True)
-    place = torch.arange(n_k, device=q.device)
-    masks = (
-        (rows, place <= place.new_tensor(range(n_q))[rows, None] + offset) for rows in _row_blocks(n_q, n_k)
+    return row_statistics(
+        q,
+        k,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        orders=_ORDERS,
+        impl=impl,
     )
-    return join([read(rows, mask, False) for rows, mask in masks], dim=-1)
 
 
 def _read_nested(

@@ -145,8 +145,7 @@ def test_a_layer_that_changes_its_heads_is_filed_apart():
 
 @pytest.mark.parametrize("n_q, n_k", [(4, 6), (6, 6), (1, 5)])
 @pytest.mark.parametrize("make", [causal_lower_right, causal_upper_left])
-def test_a_causal_bias_is_read_by_its_name(make, n_q, n_k, monkeypatch):
-    monkeypatch.setattr(reading, "_BLOCK", 2 * n_k)  # more than one block of rows
+def test_a_causal_bias_is_read_by_its_name(make, n_q, n_k):
     q, k = torch.randn(1, 2, n_q, 8), torch.randn(1, 2, n_k, 8)
     bias = make(n_q, n_k)
     got = record(Folds(2, lambda q, k: sdpa(q, k, k, attn_mask=bias)), q, k)["(model)"]
