@@ -24,9 +24,11 @@ from attnlib._recording.reading import (
     fold,
     hidden_everywhere,
     plain_mode,
+    read_keys,
     read_modified,
     read_scores,
     read_written,
+    received_from,
 )
 from attnlib._recording.watch import Watch, Written
 from attnlib._validate import one_of
@@ -102,7 +104,11 @@ class _Recording:
             plain = mask is not None and causal_offset(mask, q.shape[-2], k.shape[-2]) is None
             if plain and n_q == n_k and alone(place.running):
                 hidden = hidden_everywhere(mask, n_k)
-            self._file(place, statistics, hidden)
+            real = self._real(place, statistics, hidden)
+            received = None
+            if "keys" in self.report.keep:
+                received = read_keys(q, k, mask, is_causal, scale, gqa, real, place.heads)
+            self._file(place, statistics, real, received)
 
     def modified(self, frame: FrameType | None, arguments: dict[str, Any]) -> None:
         self._at(frame, lambda place: self._modified(place, **arguments))
@@ -125,7 +131,9 @@ class _Recording:
             statistics = fold(
                 read_modified(bare(query), bare(key), score_mod, block_mask, scale), place.heads
             )
-            self._file(place, statistics, None)
+            self._file(place, statistics, self._real(place, statistics), None)
+            if "keys" in self.report.keep:
+                raise InvalidArgument("the weight that keys receive is not recorded of flex_attention")
 
     def written(self, frame: FrameType | None, weights: Written, keys: int) -> None:
         self._at(frame, lambda place: self._written(place, weights, keys))
@@ -142,16 +150,28 @@ class _Recording:
             if sinks:  # a learned logit that is no key: the last column, which the model has cut off
                 top = total = top * torch.nan
                 seen = (seen - sinks).clamp(min=0)
-            self._file(place, fold(read_written(p[..., :keys], top, seen, total), place.heads), None)
+            p = p[..., :keys]
+            statistics = fold(read_written(p, top, seen, total), place.heads)
+            real, received = self._real(place, statistics), None
+            if "keys" in self.report.keep:
+                received = received_from(p.reshape(*statistics.lse.shape, keys), real)
+            self._file(place, statistics, real, received)
 
-    def _file(self, place: Place, statistics: RowStatistics, hidden: Tensor | None) -> None:
+    def _real(self, place: Place, statistics: RowStatistics, hidden: Tensor | None = None) -> Tensor | None:
+        """True (batch, n) at rows of real tokens; None where all are."""
         batch, _, n_q = statistics.lse.shape
         real = self.query_mask
         if real is None or real.shape != (batch, n_q):
             real = place.real_rows(batch, n_q)
         if real is None and hidden is not None:
             real = ~hidden.expand(batch, -1)
-        self.report.add(place.layer, statistics, real, place.positions(batch, n_q))
+        return real
+
+    def _file(
+        self, place: Place, statistics: RowStatistics, real: Tensor | None, received: Tensor | None
+    ) -> None:
+        batch, _, n_q = statistics.lse.shape
+        self.report.add(place.layer, statistics, real, place.positions(batch, n_q), received)
 
 
 def _advice(model: torch.nn.Module, names: list[str]) -> str:
@@ -227,7 +247,8 @@ def record_attention(
         query_mask: (batch, n), True or non-zero at rows of real tokens, for calls of this batch and length.
         keep: what to keep beside the means: ``"rows"``, the statistics of every row in
             ``report.row_statistics``, on the CPU; ``"positions"`` and ``"steps"``, means for
-            ``report.by_position`` and ``report.by_step``.
+            ``report.by_position`` and ``report.by_step``; ``"keys"``, the weight that keys receive, for
+            ``report.received``, at the price of a second pass.
         on_problem: ``"warn"`` once, or ``"raise"``, at the end of the block, where something was not
             recorded.
         impl: how the statistics are computed, whatever the model runs: ``"fused"`` passes over tiles of the
@@ -308,7 +329,7 @@ def record_batches(
         batches: what the model is called with, one after the other: a mapping by name, a tuple or list by
             position, anything else as the one argument.
         progress: called after every batch with the number of batches done and the report so far.
-        keep: what to keep beside the means: ``"rows"``, ``"positions"``, ``"steps"``.
+        keep: what to keep beside the means: ``"rows"``, ``"positions"``, ``"steps"``, ``"keys"``.
         on_problem: ``"warn"`` once, or ``"raise"``, at the end, where something was not recorded.
         impl: how the statistics are computed: ``"fused"``, ``"blockwise"`` or ``"reference"``.
 

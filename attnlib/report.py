@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from attnlib._recording import picture
 from attnlib._recording.reading import read_written
@@ -26,7 +27,7 @@ if TYPE_CHECKING:  # matplotlib is no requirement of attnlib
 
 __all__ = ["AttentionReport", "HeadStatistics"]
 
-KEPT = ("rows", "positions", "steps")
+KEPT = ("rows", "positions", "steps", "keys")
 _QUANTITIES = ("entropy", "log_n", "effective_tokens", "sparsity")
 _TITLES = {
     "entropy": "mean entropy (nats)",
@@ -77,8 +78,8 @@ class AttentionReport:
     read. Printed, the report is a table with a line for each head, and in a notebook one in HTML.
     ``to_dict``, ``to_rows``, ``to_csv`` and ``to_pandas`` give its numbers, ``plot`` a figure. Of what was
     asked for by ``keep``: ``row_statistics`` maps a layer to one :class:`attnlib.RowStatistics` (batch,
-    heads, n) a call, ``by_position`` and ``by_step`` give means of their own. Entropies are in nats; a layer
-    that was not seen is a ``KeyError``.
+    heads, n) a call, ``by_position``, ``by_step`` and ``received`` give numbers of their own. Entropies are
+    in nats; a layer that was not seen is a ``KeyError``.
 
     Shapes: every statistic of a layer (heads,).
 
@@ -135,6 +136,17 @@ class AttentionReport:
         tally = self._tallies[layer]
         return tally.places.means(tally.calls)
 
+    def received(self, layer: str) -> Tensor:
+        """Share of the rows' weight that went to the key at each place of the keys, (heads, m), float64.
+
+        The shares of a head sum to 1; a sink such as a first token stands out.
+
+        Raises ``InvalidArgument`` unless ``keep`` holds ``"keys"``.
+        """
+        self._asked_for("keys")
+        received = self._tallies[layer].received
+        return received / received.sum(-1, keepdim=True)
+
     def _asked_for(self, what: str) -> None:
         if what not in self.keep:
             raise InvalidArgument(f"keep must hold {what!r} when recording, got {sorted(self.keep)}")
@@ -145,13 +157,19 @@ class AttentionReport:
         statistics: RowStatistics,
         real: Tensor | None = None,
         positions: Tensor | None = None,
+        received: Tensor | None = None,
     ) -> None:
-        """Count the rows (batch, heads, n) of one call; ``real`` (batch, n) is False at rows of padding."""
+        """Count the rows (batch, heads, n) of one call; ``real`` (batch, n) is False at rows of padding.
+
+        ``received`` (batch, heads, m) is the weight that its keys have from those rows.
+        """
         heads = statistics.lse.shape[1]
         if layer in self._tallies and self._tallies[layer].heads != heads:
             layer = f"{layer} ({heads} heads)"
         tally = self._tallies.setdefault(layer, _Tally(heads))
         tally.add(statistics, real, positions, self.keep)
+        if received is not None:
+            tally.add_received(received)
         if "rows" in self.keep:
             kept = convert(statistics, lambda x: x.cpu())
             self.row_statistics.setdefault(layer, []).append(kept)
@@ -376,6 +394,7 @@ class _Tally:
         self.whole = _Sums.nothing(heads)
         self.steps: list[_Sums] = []
         self.places = _Sums.nothing(0, heads)
+        self.received = torch.zeros(heads, 0, dtype=torch.float64)
 
     def add(
         self, statistics: RowStatistics, real: Tensor | None, positions: Tensor | None, keep: frozenset[str]
@@ -404,6 +423,12 @@ class _Tally:
             self.steps.append(call)
         if "positions" in keep:
             self._add_places(stacked, largest, counts, positions)
+
+    def add_received(self, received: Tensor) -> None:
+        parts = self.received, received.sum(0).cpu().double()
+        length = max(part.shape[-1] for part in parts)
+        before, new = (pad(part, (0, length - part.shape[-1])) for part in parts)
+        self.received = before + new
 
     def _add_places(self, stacked: Tensor, largest: Tensor, counts: Tensor, positions: Tensor | None) -> None:
         batch, heads, n = counts.shape

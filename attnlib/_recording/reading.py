@@ -14,6 +14,7 @@ from torch._C import _functorch as functorch
 from attnlib._implementations import Impl, at_least_float32
 from attnlib._masks import HIDES_FROM, hides
 from attnlib.errors import InvalidArgument
+from attnlib.keys import key_statistics
 from attnlib.rows import RowStatistics, convert, row_statistics
 
 _ORDERS = (0.0, 2.0)
@@ -193,6 +194,59 @@ def look_at_logits(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         found.append((top.masked_fill(visible == 0, -math.inf), lse, visible))
     top, lse, visible = (torch.cat(part, -1) for part in zip(*found))
     return top, lse, visible
+
+
+def read_keys(
+    query: Tensor,
+    key: Tensor,
+    attn_mask: Tensor | None,
+    is_causal: bool,
+    scale: float | None,
+    enable_gqa: bool,
+    real: Tensor | None,
+    heads: int | None,
+) -> Tensor:
+    """Weight (batch, heads, m) that every key receives from the rows that are ``real`` (batch, n)."""
+    if query.is_nested or query.ndim not in (3, 4):
+        raise InvalidArgument("the weight that keys receive is recorded of queries (batch, heads, n, d) only")
+    wide = at_least_float32(torch.promote_types(query.dtype, key.dtype))
+    q, k = query.detach().to(wide), key.detach().to(wide)
+    if q.ndim == 3:
+        folded = heads if heads is not None and len(q) % heads == 0 else 1
+        q, k = (x.unflatten(0, (-1, folded)) for x in (q, k))
+        if attn_mask is not None and attn_mask.ndim == 3 and len(attn_mask) > 1:
+            attn_mask = attn_mask.unflatten(0, (-1, folded))
+    elif heads is not None and heads != q.shape[1] and q.shape[1] * q.shape[2] == heads:
+        k = k.repeat_interleave(q.shape[2], dim=1)
+        if attn_mask is not None and attn_mask.ndim == 4 and attn_mask.shape[1] > 1:
+            attn_mask = attn_mask.reshape(len(attn_mask), heads, 1, -1)
+        q = q.reshape(len(q), heads, 1, -1)
+    # A row of padding is a document of its own, to which no key belongs.
+    documents = None
+    if real is not None:
+        of_keys = torch.zeros(1, 1, k.shape[-2], dtype=torch.int64, device=q.device)
+        documents = (real.to(q.device).long() - 1)[:, None], of_keys
+    return key_statistics(
+        q,
+        k,
+        attn_mask=attn_mask,
+        is_causal=is_causal,
+        scale=scale,
+        enable_gqa=enable_gqa,
+        segment_ids=documents,
+    ).received
+
+
+def received_from(weights: Tensor, real: Tensor | None) -> Tensor:
+    """The same of weights (batch, heads, n, m) that a model has written out."""
+    total = weights.new_zeros(*weights.shape[:-2], weights.shape[-1], dtype=at_least_float32(weights.dtype))
+    for rows in _row_blocks(weights.shape[-2], weights[..., 0, :].numel()):
+        p = weights[..., rows, :].detach().to(total.dtype)
+        p = p / p.sum(-1, keepdim=True)
+        if real is not None:
+            p = p.masked_fill(~real[:, None, rows, None].to(p.device), 0)
+        total += p.sum(-2)
+    return total
 
 
 def read_modified(

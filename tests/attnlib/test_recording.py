@@ -475,7 +475,11 @@ def test_a_compiled_part_is_refused_by_its_other_name():
     "how, error, said",
     [
         ({"keep": "rows"}, TypeError, "keep must be a tuple of words, got the string 'rows'"),
-        ({"keep": ("all",)}, InvalidArgument, "keep must be 'rows', 'positions' or 'steps', got 'all'"),
+        (
+            {"keep": ("all",)},
+            InvalidArgument,
+            "keep must be 'rows', 'positions', 'steps' or 'keys', got 'all'",
+        ),
         ({"on_problem": "stop"}, InvalidArgument, "on_problem must be 'warn' or 'raise', got 'stop'"),
         ({"impl": "quick"}, InvalidArgument, "impl must be 'fused'"),
         ({"query_mask": [1]}, TypeError, "query_mask must be a tensor of booleans or integers, got list"),
@@ -518,6 +522,34 @@ def test_steps_and_positions():
         report.by_step("(model)")
     with pytest.raises(InvalidArgument, match="keep must hold 'positions' when recording"):
         report.by_position("(model)")
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_the_weight_that_keys_receive(written):
+    model, x = Padded(written).eval(), torch.randn(3, 7, 16)
+    with record_attention(model, keep=("keys",)) as report:
+        model(x, REAL.long())
+        model(x[:, :4])
+    q, k, _ = model.layer.heads(x).detach()
+    scores = (q @ k.mT / 8**0.5).double()
+    first = torch.softmax(scores.masked_fill(~REAL[:, None, None], -math.inf), -1) * REAL[:, None, :, None]
+    second = torch.softmax(scores[..., :4, :4], -1)
+    want = first.sum((0, 2)) + nn.functional.pad(second.sum((0, 2)), (0, 3))
+    close(report.received("layer"), want / want.sum(-1, keepdim=True), 1e-5)
+    with record_attention(model) as report:
+        model(x)
+    with pytest.raises(InvalidArgument, match="keep must hold 'keys' when recording"):
+        report.received("layer")
+
+
+def test_keys_of_folded_heads():
+    q, k = torch.randn(3, 8, 1, 4), torch.randn(3, 2, 9, 4)
+    wide = k.repeat_interleave(4, 1)
+    want = torch.softmax((q @ wide.mT / 2).double(), -1).mean((0, 2))
+    packed = Folds(8, lambda q, k: sdpa(q.reshape(3, 2, 4, 4), k, k))
+    close(record(packed, q, k, keep=("keys",)).received("(model)"), want)
+    folded = Folds(8, lambda q, k: sdpa(*(x.flatten(0, 1) for x in (q, k, k))))
+    close(record(folded, q, wide, keep=("keys",)).received("(model)"), want)
 
 
 def test_positions_are_those_of_the_model():
