@@ -12,7 +12,7 @@ const STYLED = new Set(
     .readFileSync(path.join(process.argv[2], "dist", "katex.min.css"), "utf8")
     .match(/\.[a-zA-Z][\w-]*/g)
     .map((name) => name.slice(1))
-    .concat("pile", "moved"),
+    .concat("pile", "moved", "script", "scriptscript"),
 );
 // Elements whose children the stylesheet finds by their place, not by a class.
 const PLACED = ["vlist", "pile", "mfrac", "katex-inner", "delim-size1", "delim-size4"];
@@ -27,6 +27,8 @@ const PHONE = 17;
 const WORTH_OPENING = 8;
 // A root wider than this fits no page, and a root cannot break; it is set as a power.
 const PAGE = 36;
+// The sizes of indices have a class each, in formulas.css, for KaTeX's three.
+const SCRIPTS = { "1,0.7": "script", "0.7,0.5": "scriptscript" };
 // KaTeX's sizes 1 to 11, relative to the size around them.
 const SIZES = [0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.44, 1.728, 2.074, 2.488];
 // The heights of \big, \Big, \bigg and \Bigg.
@@ -141,6 +143,8 @@ function slim(node, parents = []) {
   }
   const placed = [node.classes, ...parents].slice(0, 2).flat().some((name) => PLACED.includes(name));
   const around = [[...node.classes], ...parents];
+  const shorter = has(node, "katex-sizing") && SCRIPTS[sizes(node.classes).join()];
+  if (shorter) node.classes = [...node.classes.filter((name) => !/size\d*|katex-sizing/.test(name)), shorter];
   node.classes = node.classes.filter((name) => STYLED.has(name));
   if (node.children) {
     node.children = node.children.flatMap((child) => {
