@@ -19,22 +19,26 @@ _OWN_SCRIPT = {"zh": re.compile(rf"[{_HAN}](?:[^\s{_HAN}{_SIGNS}]*[{_HAN}{_SIGNS
 def connect(app: Sphinx) -> None:
     """Change a page when it has been read (the sidebar) and when it is about to be written (all else)."""
     app.add_js_file("folds.js", loading_method="defer")
-    app.connect("doctree-read", _name_source_in_sidebar, priority=900)
+    app.connect("doctree-read", _name_in_sidebar, priority=900)
     app.connect("doctree-resolved", _make_readable, priority=800)
     app.connect("html-page-context", _mend_roles)
 
 
-def _name_source_in_sidebar(app: Any, doctree: nodes.document) -> None:
-    """Put the key of the source that a chapter is on, which its claims have too, before its title."""
+def _name_in_sidebar(app: Any, doctree: nodes.document) -> None:
+    """Put the key of the source that a chapter is on, which its claims have too, before its title there.
+
+    A title in the sources' language says so there, too, and on the way to the next page.
+    """
     env, book = app.env, book_of(app)
-    page = book.page(env.docname)
-    source = page.card.get(book.settings.sources.one) if page and page.card else None
-    toc = env.tocs.get(env.docname)
-    if not source or toc is None:
-        return
+    page, settings = book.page(env.docname), book.settings.sources
+    source = page.card.get(settings.one) if page and page.card else None
+    toc = env.tocs[env.docname]
     title = next(iter(toc.findall(nodes.reference)), None)
-    if title is not None and source not in title.astext():
+    if source and title is not None and source not in title.astext():
         title.insert(0, nodes.Text(f"{source} · "))
+    if settings.language in _OWN_SCRIPT:
+        mark_language(toc, settings.language)
+        mark_language(env.titles[env.docname], settings.language)
 
 
 def _make_readable(app: Any, doctree: nodes.document, docname: str) -> None:

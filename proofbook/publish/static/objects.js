@@ -66,6 +66,8 @@
       copy(addressOf(hash)).then((done) => say(done ? "Link copied" : "The address bar has the link"));
       const panel = panelOf(decodeURIComponent(hash.slice(1)));
       if (panel && link.classList.contains("headerlink")) toggle(panel, !panel.classList.contains("open"));
+      // The browser drops the focus when it goes to the target; who uses a keyboard would lose their place.
+      setTimeout(() => link.focus({ preventScroll: true }));
     }
     const button = event.target.closest?.(".object-copy");
     if (button) {
