@@ -18,8 +18,10 @@ from attnlib.keys import key_statistics
 from attnlib.rows import RowStatistics, convert, row_statistics
 
 _ORDERS = (0.0, 2.0)
-# Entries of weights that a model wrote out, or of scores that it modifies, to be looked at at a time.
-_BLOCK = 1 << 22
+# Entries of weights that a model wrote out to be looked at at a time: within a core's cache on a CPU.
+_BLOCK = 1 << 18
+# Entries of scores that are written out to be modified at a time; each block calls the functions anew.
+_MODIFIED = 1 << 22
 
 
 def join(parts: list[RowStatistics], dim: int) -> RowStatistics:
@@ -58,9 +60,9 @@ def _fold(x: Tensor, heads: int | None) -> Tensor:
     return x.reshape(-1, lead[-1], n)
 
 
-def _row_blocks(n_q: int, row: int) -> Iterator[slice]:
-    """Cut ``n_q`` rows into blocks of bounded size, of ``row`` entries each row."""
-    step = max(1, _BLOCK // max(row, 1))
+def _row_blocks(n_q: int, row: int, elements: int) -> Iterator[slice]:
+    """Cut ``n_q`` rows of ``row`` entries each into blocks of about ``elements`` entries."""
+    step = max(1, elements // max(row, 1))
     for first in range(0, n_q, step):
         yield slice(first, min(first + step, n_q))
 
@@ -150,21 +152,23 @@ def read_written(
     What they lack to 1 has gone to a sink, which is no key: shares are taken among the keys.
     """
     parts = []
-    for rows in _row_blocks(weights.shape[-2], weights[..., 0, :].numel()):
+    for rows in _row_blocks(weights.shape[-2], weights[..., 0, :].numel(), _BLOCK):
         p = weights[..., rows, :].detach()
         p = p.to(at_least_float32(p.dtype))
         total = p.sum(-1, keepdim=True)
         p = p / total.masked_fill(total == 0, 1)
-        entropy = torch.special.entr(p).sum(-1)
+        log_p = p.clamp(min=torch.finfo(p.dtype).tiny).log()
+        weighted = p * log_p
+        entropy = -weighted.sum(-1)
+        varentropy = weighted.mul_(log_p).sum(-1) - entropy**2
         tokens = 1 / p.square().sum(-1).clamp(min=torch.finfo(p.dtype).tiny)
         seen = visible[..., rows]
         alone = seen == 0
         log_n = seen.clamp(min=1).to(p.dtype).log()
-        varentropy = (torch.xlogy(p, p) * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum(-1) - entropy**2
         tokens = tokens.masked_fill(alone, 1)
         found: dict[str, Any] = {
             "lse": total.squeeze(-1).log() if lse is None else lse[..., rows],
-            "entropy": entropy.masked_fill(alone, 0),
+            "entropy": entropy.clamp(min=0).masked_fill(alone, 0),
             "renyi": {0.0: log_n, 2.0: tokens.log()},
             "sparsity": (tokens / seen.clamp(min=1)).sqrt(),
             "effective_tokens": tokens,
@@ -185,7 +189,7 @@ def look_at_logits(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     gap = HIDES_FROM / 2
     found = []
-    for rows in _row_blocks(logits.shape[-2], logits[..., 0, :].numel()):
+    for rows in _row_blocks(logits.shape[-2], logits[..., 0, :].numel(), _BLOCK):
         s = logits[..., rows, :].detach()
         s = s.to(at_least_float32(s.dtype))
         top = s.amax(-1)
@@ -240,7 +244,7 @@ def read_keys(
 def received_from(weights: Tensor, real: Tensor | None) -> Tensor:
     """The same of weights (batch, heads, n, m) that a model has written out."""
     total = weights.new_zeros(*weights.shape[:-2], weights.shape[-1], dtype=at_least_float32(weights.dtype))
-    for rows in _row_blocks(weights.shape[-2], weights[..., 0, :].numel()):
+    for rows in _row_blocks(weights.shape[-2], weights[..., 0, :].numel(), _BLOCK):
         p = weights[..., rows, :].detach().to(total.dtype)
         p = p / p.sum(-1, keepdim=True)
         if real is not None:
@@ -270,7 +274,7 @@ def read_modified(
     mask_mod = getattr(block_mask, "mask_mod", None)
     b, h, place = (torch.arange(size, device=q.device) for size in (batch, heads, n_k))
     parts = []
-    for rows in _row_blocks(n_q, batch * heads * n_k):
+    for rows in _row_blocks(n_q, batch * heads * n_k, _MODIFIED):
         i = torch.arange(rows.start, rows.stop, device=q.device)
         scores = factor * (q[:, :, rows] @ k.mT)
         if score_mod is not None:

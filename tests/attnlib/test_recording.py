@@ -341,7 +341,7 @@ def test_weights_can_be_fed_in():
 def test_flex_attention(monkeypatch):
     flex = pytest.importorskip("torch.nn.attention.flex_attention")
     monkeypatch.setattr(flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True, raising=False)
-    monkeypatch.setattr(reading, "_BLOCK", 300)
+    monkeypatch.setattr(reading, "_MODIFIED", 300)
     q, k = torch.randn(2, 4, 16, 8), torch.randn(2, 2, 16, 8)
     slopes = torch.tensor([0.5, 0.25, 0.125, 0.0])
     mask = flex.create_block_mask(lambda b, h, i, j: (i >= j) & (i - j < 5), 2, None, 16, 16, device="cpu")
