@@ -149,8 +149,8 @@ class Axiom:
         rtol = real_number("rtol", rtol, low=0.0)
         for vector in _vectors(x, generator, trials):
             before, after = self.moves(vector)
-            # Moves out of float64's range are none.
-            possible = after.isfinite().all(-1) & before.isfinite().all(-1).expand(len(after))
+            # Moves out of float64's range, at either end, are none.
+            possible = _in_range(after) & _in_range(before).expand(len(after))
             before, after = before if len(before) == 1 else before[possible], after[possible]
             if len(after) == 0:
                 continue
@@ -235,6 +235,11 @@ def _riches(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _births(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.unsqueeze(0), torch.cat([x, x.new_zeros(1)]).unsqueeze(0)
+
+
+def _in_range(x: Tensor) -> Tensor:
+    tiny = (x > 0) & (x < torch.finfo(x.dtype).smallest_normal)
+    return (x.isfinite() & ~tiny).all(-1)
 
 
 def _sizeable(before: Tensor, after: Tensor) -> Tensor:

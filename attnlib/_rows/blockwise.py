@@ -82,7 +82,7 @@ class _Written:
             with torch.enable_grad():
                 scores = logits(tensors, pattern, block, parts)
                 outputs = self.function(scores, parts.get("v"), parts.get("weight"), numbers)
-            asked = [(y, g[block]) for y, g in zip(outputs, grads) if g is not None and y.requires_grad]
+            asked = [(y, g[block]) for y, g in zip(outputs, grads) if g is not None]
             if not asked:
                 continue
             gradients = torch.autograd.grad(

@@ -274,6 +274,9 @@ def _attend_to_keys(tensors: Tensors, geometry: Geometry) -> Tensor:
     pattern, bias = geometry.pattern, tensors.bias
     if not q.numel():
         return q[..., :1] * v[..., :1, :]
+    if bias is not None and bias.shape[-1] == 1 and tensors.shape[-1] > 1 and not bias.requires_grad:
+        # What is the same for all keys of a row changes no weight; rows that it hides are put right below.
+        bias = None
     only_rows_alike = bias is None or bias.shape[-2] == 1
     # Causality has to be written into a bias. One that is the same for all rows would become as large as the
     # matrix, unless it only hides keys: those are told by columns of their own instead.

@@ -110,7 +110,7 @@ class CUDAKernels:
         if bias is None:
             return None
         n_k = k.shape[2]
-        bias = pad(bias, (0, -n_k % 16))[..., :n_k]
+        bias = pad(bias.expand(*bias.shape[:-1], n_k), (0, -n_k % 16))[..., :n_k]
         return bias.expand(q.shape[0], q.shape[1], q.shape[2], n_k)
 
     def forward(

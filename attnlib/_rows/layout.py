@@ -25,7 +25,7 @@ Block: TypeAlias = tuple[slice, slice, slice]
 
 _EVERYTHING: Block = (slice(None), slice(None), slice(None))
 # Comparisons written out at a time while the keys of each row are counted.
-_COUNTED_AT_ONCE = 1 << 22
+_COUNTED_AT_ONCE = 1 << 18
 
 
 class Tensors(NamedTuple):
@@ -129,6 +129,11 @@ class Pattern:
         return hidden if low is None else hidden | (distance < low)
 
 
+def of_columns(x: Tensor, columns: slice) -> Tensor:
+    """Some columns of ``x`` (..., Lk), or all there is of what is the same for every key."""
+    return x if x.shape[-1] == 1 else x[..., columns]
+
+
 def _hidden(tensors: Tensors, pattern: Pattern, block: Block) -> Tensor | None:
     """True where place or segment hides a key of the block; None if neither hides any."""
     b, h, i = block
@@ -212,6 +217,7 @@ def centred(tensors: Tensors, pattern: Pattern) -> tuple[Tensors, Tensor]:
     seen = None
     if tensors.bias is not None:
         seen = (tensors.bias.detach() > -math.inf).any(dim=-2, keepdim=True)
+        seen = seen.expand(*seen.shape[:-1], n_k)
     first = 0 if pattern.low is None else max(0, pattern.low)
     last = n_k if pattern.high is None else n_q + pattern.high
     if first > 0 or last < n_k:
@@ -523,7 +529,7 @@ def resolve(
     if not isinstance(counts, Tensor):
         counts = torch.full((1,), counts, device=q.device)
     counts = _fold(counts.expand(*counts.shape[:-1], n_q), lead, 1)
-    bias, bias_varies = _bias(mask, lead, n_k, compute)
+    bias, bias_varies = _bias(mask, lead, compute)
     row_segments, key_segments = (None if x is None else _fold(x, lead, 1) for x in segments)
     tensors = Tensors(
         q=_fold(q, lead, 2),
@@ -546,7 +552,7 @@ def resolve(
 
 
 def _bias(
-    mask: Tensor | None, lead: tuple[int, ...], n_k: int, dtype: torch.dtype
+    mask: Tensor | None, lead: tuple[int, ...], dtype: torch.dtype
 ) -> tuple[Tensor | None, bool | None]:
     """What the mask adds to the logits, and whether it does more than to hide, or None if nobody may look."""
     if mask is None:
@@ -560,4 +566,4 @@ def _bias(
             varies = True
         else:
             varies = bool(((mask != 0) & (mask > -math.inf)).any()) if readable(mask) else None
-    return _fold(bias.expand(*bias.shape[:-1], n_k), lead, 2), varies
+    return _fold(bias, lead, 2), varies

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from attnlib._rows.layout import Block, Pattern, Tensors, part_of
+from attnlib._rows.layout import Block, Pattern, Tensors, of_columns, part_of
 from attnlib._rows.passes import PASSES, run
 
 # A tile is at most this many rows by as many keys: what a core's cache holds of float32. It takes further
@@ -93,7 +93,7 @@ class _Tiles:
             scores.mul_(cap / _LN2)
         unfolded = scores.view(b.stop - b.start, h.stop - h.start, *scores.shape[1:])
         if self.tensors.bias is not None:
-            unfolded.add_(part_of(self.tensors.bias, block)[..., columns], alpha=1 / _LN2)
+            unfolded.add_(of_columns(part_of(self.tensors.bias, block), columns), alpha=1 / _LN2)
         for below, distance in self._edges(rows, columns):
             scores.add_(self._edge(below, distance)[: scores.shape[1], : scores.shape[2]])
         if self.tensors.row_segments is not None and self.tensors.key_segments is not None:
@@ -287,7 +287,7 @@ class _TiledRows:
 
 def _add_to(grad_bias: Tensor, block: Block, columns: slice, of_logits: Tensor) -> None:
     """Add the gradient of a tile of logits to that of the bias, summed where the bias is the same for all."""
-    place = part_of(grad_bias, block)[..., columns]
+    place = of_columns(part_of(grad_bias, block), columns)
     b, h, _ = block
     place += of_logits.view(b.stop - b.start, h.stop - h.start, *of_logits.shape[1:]).sum_to_size(place.shape)
 
@@ -318,17 +318,11 @@ def _add_largest(
     grad_q += of_product * keys
     grad_k.scatter_add_(1, index, of_product * tiles.q)
     if grad_bias is not None:
-        where = [
-            torch.arange(n, device=grad.device)
-            if n > 1
-            else torch.zeros(1, dtype=torch.int64, device=grad.device)
-            for n in grad_bias.shape[:3]
-        ]
-        b, h, i = torch.meshgrid(*where, indexing="ij")
-        full = grad.shape
-        grad_bias.index_put_(
-            (b.expand(full), h.expand(full), i.expand(full), place.view(full)), grad, accumulate=True
-        )
+        sizes = grad_bias.shape[:3]
+        own = [torch.arange(n, device=grad.device) if n > 1 else place.new_zeros(1) for n in sizes]
+        b, h, i = (x.expand(grad.shape) for x in torch.meshgrid(*own, indexing="ij"))
+        key = place.view(grad.shape) if grad_bias.shape[-1] > 1 else torch.zeros_like(place).view(grad.shape)
+        grad_bias.index_put_((b, h, i, key), grad, accumulate=True)
 
 
 def _by_row(x: Tensor) -> Tensor:

@@ -1,0 +1,310 @@
+"""Every public function under torch.func, compile, export, fake and meta tensors, and autocast."""
+
+import math
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import attnlib as al
+from attnlib.errors import InvalidArgument
+
+# Of PyTorch itself: when it first takes a derivative in forward mode, and while it compiles one in reverse.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
+]
+
+INF = math.inf
+N, D = 9, 4
+PADDING = torch.arange(N) < 7
+DOCUMENTS = torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2])
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+SINK, BIAS = draw(3, seed=8), draw(N, N, seed=9)
+EVERYTHING = {
+    "attn_mask": PADDING,
+    "is_causal": True,
+    "scale": lambda n, d: (n + 1).log(),
+    "softcap": 3.0,
+    "sink": SINK,
+    "window": 4,
+    "segment_ids": DOCUMENTS,
+}
+ORDERS = (0.0, 0.5, 1.1, 2.0, INF)
+
+
+def phi(x):
+    return torch.nn.functional.elu(x) + 1
+
+
+def total(result):
+    """A number that every tensor of a result enters; -inf and what is no float is left out."""
+    if isinstance(result, torch.Tensor):
+        if not result.dtype.is_floating_point:
+            return torch.zeros((), dtype=torch.float64, device=result.device)
+        return result.masked_fill(result == -INF, 0).sum()
+    if isinstance(result, dict):
+        return sum(total(x) for x in result.values())
+    if isinstance(result, tuple):
+        return sum(total(x) for x in result)
+    return 0
+
+
+def softmax(q):
+    return torch.softmax(q, -1)
+
+
+FUNCTIONS = {
+    "softmax_entropy": lambda q, k, v: al.softmax_entropy(q, 0.7),
+    "softmax_varentropy": lambda q, k, v: al.softmax_varentropy(q),
+    "softmax_renyi_entropy": lambda q, k, v: (
+        al.softmax_renyi_entropy(q, 0.5) + al.softmax_renyi_entropy(q, 0)
+    ),
+    "log_partition": lambda q, k, v: al.log_partition(q),
+    "shannon_entropy": lambda q, k, v: al.shannon_entropy(softmax(q)),
+    "renyi_entropy": lambda q, k, v: al.renyi_entropy(softmax(q), 3),
+    "power_transform": lambda q, k, v: al.power_transform(softmax(q), 2.0),
+    "normalize_entropy": lambda q, k, v: al.normalize_entropy(softmax(q), 1.0).p,
+    "normalize_entropy_scores": lambda q, k, v: al.normalize_entropy_scores(q, 1.0).gamma,
+    "sparsity": lambda q, k, v: al.sparsity.s0(q) + al.sparsity.s(q) + al.sparsity.s_star(q),
+    "gini": lambda q, k, v: al.sparsity.gini(q),
+    "softmax_attention": lambda q, k, v: al.softmax_attention(q, k, v),
+    "softmax_attention padded": lambda q, k, v: al.softmax_attention(
+        q, k, v, attn_mask=PADDING.to(q.device), is_causal=True
+    ),
+    "softmax_attention biased": lambda q, k, v: al.softmax_attention(q, k, v, attn_mask=BIAS.to(q.device)),
+    "softmax_attention sunk": lambda q, k, v: al.softmax_attention(q, k, v, sink=SINK.to(q.device), window=3),
+    "relu2_attention": lambda q, k, v: al.relu2_attention(q, k, v, normalize="sum"),
+    "decay_attention": lambda q, k, v: al.decay_attention(v, 0.9) + 0 * q.sum(),
+    "linear_attention": lambda q, k, v: al.linear_attention(q, k, v, feature_map=phi, is_causal=True),
+    "linear_attention_stream": lambda q, k, v: al.linear_attention_stream(q, k, v, feature_map=phi)[0],
+    "linear_row_statistics": lambda q, k, v: total(
+        al.linear_row_statistics(q, k, feature_map=phi, is_causal=True)
+    ),
+    "stream_row_statistics": lambda q, k, v: total(al.stream_row_statistics(q, k.split(4, -2))),
+}
+for impl in ("fused", "blockwise", "reference"):
+    FUNCTIONS |= {
+        f"row_entropy {impl}": lambda q, k, v, impl=impl: al.row_entropy(q, k, impl=impl).entropy,
+        f"row_statistics {impl}": lambda q, k, v, impl=impl: total(
+            al.row_statistics(q, k, orders=ORDERS, impl=impl, is_causal=True)
+        ),
+        f"with statistics {impl}": lambda q, k, v, impl=impl: total(
+            al.softmax_attention_with_statistics(
+                q, k, v, orders=ORDERS, impl=impl, **{n: _there(x, q) for n, x in EVERYTHING.items()}
+            )
+        ),
+        f"targeted {impl}": lambda q, k, v, impl=impl: total(
+            al.entropy_targeted_attention(q, k, v, 1.0, impl=impl)[:2]
+        ),
+        f"temperature {impl}": lambda q, k, v, impl=impl: total(
+            al.entropy_temperature(q, k, 1.0, per="head", softcap=5.0, impl=impl)[:2]
+        ),
+    }
+for impl in ("blockwise", "reference"):
+    FUNCTIONS |= {
+        f"key_statistics {impl}": lambda q, k, v, impl=impl: total(al.key_statistics(q, k, impl=impl)),
+        f"top_mass {impl}": lambda q, k, v, impl=impl: al.top_mass(q, k, count=3, impl=impl),
+    }
+
+
+def _there(x, like):
+    return x.to(like.device) if isinstance(x, torch.Tensor) else x
+
+
+@pytest.fixture
+def tensors():
+    return tuple(draw(1, 3, N, D, seed=i) for i in range(3))
+
+
+def loss(name):
+    """A scalar whose gradient tells the entries of the result apart."""
+
+    def of(q, k, v):
+        result = FUNCTIONS[name](q, k, v)
+        weights = torch.linspace(0.5, 1.5, result.numel(), dtype=result.dtype, device=result.device)
+        return (result.reshape(-1) * weights).sum()
+
+    return of
+
+
+def gradients(function, tensors):
+    leaves = [x.clone().requires_grad_() for x in tensors]
+    found = torch.autograd.grad(function(*leaves), leaves, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(leaves, found)]
+
+
+def close(got, want):
+    torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_vmap(name, tensors):
+    several = [torch.stack([x, x.flip(-2), 0.5 * x]) for x in tensors]
+    got = torch.func.vmap(FUNCTIONS[name])(*several)
+    close(got, torch.stack([FUNCTIONS[name](*parts) for parts in zip(*several)]))
+    q, k, v = tensors
+    one = torch.func.vmap(lambda q: FUNCTIONS[name](q, k, v))(several[0])
+    close(one, torch.stack([FUNCTIONS[name](x, k, v) for x in several[0]]))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_derivatives_of_torch_func(name, tensors):
+    function = loss(name)
+    want = gradients(function, tensors)
+    close(list(torch.func.grad(function, argnums=(0, 1, 2))(*tensors)), want)
+    close(list(torch.func.jacrev(function, argnums=(0, 1, 2))(*tensors)), want)
+    close(list(torch.func.jacfwd(function, argnums=(0, 1, 2))(*tensors)), want)
+    along = tuple(draw(*x.shape, seed=9) for x in tensors)
+    close(torch.func.jvp(function, tensors, along)[1], sum((a * g).sum() for a, g in zip(along, want)))
+    each = torch.func.vmap(torch.func.grad(function))(*(x[None] for x in tensors))
+    close(each[0], want[0])
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_jacobian(name, tensors):
+    """Many outputs at once: the backward pass itself is mapped over."""
+    q, k, v = tensors
+    got = torch.func.jacrev(lambda q: FUNCTIONS[name](q, k, v).reshape(-1)[:3])(q)
+    want = torch.autograd.functional.jacobian(lambda q: FUNCTIONS[name](q, k, v).reshape(-1)[:3], q)
+    close(got, want)
+
+
+def test_jacobian_in_a_shared_bias(tensors):
+    """What all batches share must not be summed over the outputs that are mapped over."""
+    q, k, _ = (torch.cat([x, 2 * x]) for x in tensors)
+    for impl in ("fused", "blockwise"):
+        function = lambda b: al.row_entropy(q, k, attn_mask=b, impl=impl).entropy.sum(-1)  # noqa: E731
+        close(torch.func.jacrev(function)(BIAS), torch.autograd.functional.jacobian(function, BIAS))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_compile_without_a_break(name, tensors):
+    torch._dynamo.reset()
+    compiled = torch.compile(FUNCTIONS[name], fullgraph=True, backend="aot_eager")
+    close(compiled(*tensors), FUNCTIONS[name](*tensors))
+    compiled = torch.compile(loss(name), fullgraph=True, backend="aot_eager")
+    close(gradients(compiled, tensors), gradients(loss(name), tensors))
+
+
+class Module(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, q, k, v):
+        return self.function(q, k, v)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_export(name, tensors):
+    exported = torch.export.export(Module(FUNCTIONS[name]), tensors).module()
+    other = tuple(x.flip(-2) for x in tensors)
+    close(exported(*other), FUNCTIONS[name](*other))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_fake_and_meta_tensors_have_the_shape(name, tensors):
+    want = FUNCTIONS[name](*tensors)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        got = FUNCTIONS[name](*map(mode.from_tensor, tensors))
+    assert got.shape == want.shape and got.dtype == want.dtype
+    got = FUNCTIONS[name](*(x.to("meta") for x in tensors))
+    assert got.is_meta and got.shape == want.shape and got.dtype == want.dtype
+
+
+def test_values_are_checked_again_where_they_can_be(tensors):
+    q, k, _ = tensors
+    with pytest.raises(InvalidArgument, match="q must be finite"):
+        al.row_entropy(q * math.nan, k)
+    with pytest.raises(InvalidArgument, match="q must be finite"):
+        torch.func.grad(lambda q: al.row_entropy(q, k).entropy.sum())(q * math.nan)
+
+
+def test_an_unreachable_target_is_told_from_inside_of_a_graph(tensors):
+    compiled = torch.compile(
+        lambda q: al.normalize_entropy_scores(q, 5.0).gamma, fullgraph=True, backend="aot_eager"
+    )
+    with pytest.raises(ValueError, match="target=5.0 .* is out of reach"):
+        compiled(tensors[0])
+
+
+def test_second_derivatives_under_a_transform(tensors):
+    q, k, _ = (x[..., :3, :2] for x in tensors)
+    function = lambda q: al.row_entropy(q, k, impl="reference").entropy.sum()  # noqa: E731
+    want = torch.autograd.functional.hessian(function, q)
+    close(torch.func.hessian(function)(q), want)
+    # Forward over reverse needs no second derivative of an operator.
+    close(torch.func.hessian(lambda q: al.row_entropy(q, k).entropy.sum())(q), want)
+
+
+CUDA = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "masked": {"attn_mask": torch.ones(1, N, device="meta") > 0},
+}
+
+
+@pytest.mark.parametrize("case", CUDA)
+@pytest.mark.parametrize("d", [8, 7])
+def test_the_adapter_for_cuda_on_meta_tensors(monkeypatch, case, d):
+    """Operators of CUDA take these arguments and give these shapes, forward and backward; values need one."""
+    from attnlib._rows import cuda, engine, kernels, layout
+
+    monkeypatch.setitem(kernels.KERNELS, "meta", kernels.KERNELS["cuda"])
+    q, k, v = (torch.empty(2, 3, N, d, device="meta") for _ in range(3))
+    tensors, geometry = (
+        layout.resolve(
+            q,
+            k,
+            v,
+            is_causal=False,
+            scale=None,
+            enable_gqa=False,
+            dtype=None,
+            **({"attn_mask": None} | CUDA[case]),
+        )
+        if case != "causal"
+        else layout.resolve(q, k, v, attn_mask=None, is_causal=True, scale=None, enable_gqa=False, dtype=None)
+    )
+    a_pass = cuda.PASSES["kernels"]
+    results = a_pass.forward(tensors, geometry.pattern, (1.0,))
+    promised = a_pass.shapes(tensors, geometry.pattern, (1.0,))
+    assert [x.shape for x in results] == [x.shape for x in promised]
+    grads = a_pass.backward(tensors, geometry.pattern, (1.0,), results, list(results[:4]), False)
+    assert [x.shape for x in (grads.q, grads.k, grads.v)] == [q.shape, k.shape, v.shape]
+    rows = engine._fused(tensors, geometry, {0.5, 2.0, INF}, True, engine._by_kernels)
+    assert rows.output.shape == v.shape and all(x.shape == q.shape[:3] for x in rows.renyi.values())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_autocast_changes_nothing(name, tensors):
+    leaves = [x.float().requires_grad_() for x in tensors]
+    want = loss(name)(*leaves)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = loss(name)(*leaves)
+    assert got.dtype == torch.float32 and torch.equal(got, want)
+    within, alone = (torch.autograd.grad(x, leaves, allow_unused=True) for x in (got, want))
+    assert all(x is y or torch.equal(x, y) for x, y in zip(within, alone))
+
+
+def test_autocast_mixes_dtypes(tensors):
+    q, k, v = (x.float() for x in tensors)
+    k, v = k.bfloat16(), v.bfloat16()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = al.softmax_attention_with_statistics(q, k, v)
+    assert torch.equal(got.output, al.softmax_attention_with_statistics(q, k.float(), v.float()).output)
+    with pytest.raises(TypeError, match="k must have the dtype of q"):
+        al.row_entropy(q, k)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_function_touches_the_random_state(name, tensors):
+    before = torch.get_rng_state()
+    gradients(loss(name), tensors)
+    assert torch.equal(torch.get_rng_state(), before)
