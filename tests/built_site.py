@@ -24,10 +24,13 @@ def lay_out(root: Path) -> Path:
             shutil.copy(path, root / "book")
     shutil.copytree(FIXTURE, root, dirs_exist_ok=True)
     here = {claim["id"] for claim in Book(root).claims}
-    for path in (root / "book").glob("*.md"):  # the real pages name claims of chapters that are not here
+    pages = {path.stem for path in Book(root).paths}
+    for path in (root / "book").glob("*.md"):  # the real pages speak of chapters that are not here
         prose = path.read_text(encoding="utf-8")
-        named = re.sub(r"\{claim\}`(.+?)`", lambda found: found[found[1] not in here], prose)
-        path.write_text(named, encoding="utf-8")
+        prose = re.sub(r"\{claim\}`(.+?)`", lambda found: found[found[1] not in here], prose)
+        prose = re.sub(r"\{doc\}`([^`<]+?) *<(.+?)>`", lambda found: found[found[2] not in pages], prose)
+        prose = re.sub(r"^```\{(?:draggable|measured)\}.*\n```$", "", prose, flags=re.M)
+        path.write_text(prose, encoding="utf-8")
     return root
 
 

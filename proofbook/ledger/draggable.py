@@ -97,13 +97,18 @@ Mark = Curve | Line | Dot | Bars | Iterates
 
 @dataclass(frozen=True)
 class Panel:
-    """One pair of axes and what is drawn in it."""
+    """One pair of axes and what is drawn in it; ``log`` makes the horizontal one logarithmic."""
 
     x: tuple[float, float]
     y: tuple[float, float]
     marks: Sequence[Mark]
     xlabel: str = ""
     ylabel: str = ""
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if self.log and not self.x[0] > 0:
+            raise ValueError(f"a logarithmic axis begins above 0, got {self.x[0]}")
 
 
 @dataclass(frozen=True)
@@ -269,12 +274,13 @@ def _panel_data(panel: Panel, formulas: _Formulas) -> dict[str, Any]:
             marks.append(
                 {"kind": "iterates", "of": formulas.names[mark.symbol], "count": mark.count, **parts}
             )
-    return {"x": list(panel.x), "y": list(panel.y), "marks": marks}
+    return {"x": list(panel.x), "y": list(panel.y), "log": panel.log, "marks": marks}
 
 
 def _place(panel: Panel, x: float, y: float) -> tuple[float, float]:
     """Where a point of a panel is in its picture; far outside it is held at a distance."""
-    across = (x - panel.x[0]) / (panel.x[1] - panel.x[0])
+    low, high, at = (math.log(one) if panel.log else one for one in (*panel.x, x))
+    across = (at - low) / (high - low)
     up = (y - panel.y[0]) / (panel.y[1] - panel.y[0])
     held = min(max(up, -5.0), 6.0)
     return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - held * (HEIGHT - TOP - BOTTOM)
@@ -297,7 +303,8 @@ def _drawn(mark: Mark, panel: Panel, formulas: _Formulas, values: dict[sp.Symbol
     if isinstance(mark, Curve):
         value = formulas.value(mark.formula)
         low, high = panel.x
-        over = [low + (high - low) * k / SAMPLES for k in range(SAMPLES + 1)]
+        shares = [k / SAMPLES for k in range(SAMPLES + 1)]
+        over = [low * (high / low) ** one if panel.log else low + (high - low) * one for one in shares]
         d = _path(panel, [(x, value({**values, mark.over: x})) for x in over])
         return _stroke(d, mark.colour, mark.dashed, mark.label)
     if isinstance(mark, Line):
@@ -341,10 +348,10 @@ def _svg(panel: Panel, formulas: _Formulas, values: dict[sp.Symbol, float]) -> s
     marks = "".join(_drawn(mark, panel, formulas, values) for mark in panel.marks)
     ticks = []
     bottom = HEIGHT - BOTTOM
-    for x in _ticks(*panel.x):
+    for x in _powers(*panel.x) if panel.log else _ticks(*panel.x):
         left, _ = _place(panel, x, panel.y[0])
         ticks.append(f'<path d="M{left:.1f} {bottom}v4"/>')
-        ticks.append(f'<text x="{left:.1f}" y="{bottom + 18}">{x:g}</text>')
+        ticks.append(f'<text x="{left:.1f}" y="{bottom + 18}">{x:,.10g}</text>')
     for y in _ticks(*panel.y):
         _, up = _place(panel, panel.x[0], y)
         ticks.append(
@@ -371,6 +378,16 @@ def _keys(panels: Sequence[Panel]) -> str:
     ]
     items = "".join(f'<li class="c{colour}">{escape(label)}</li>' for colour, label in dict.fromkeys(named))
     return f'<ul class="draggable-keys">{items}</ul>' if items else ""
+
+
+def _powers(low: float, high: float) -> list[float]:
+    """The powers of ten between two ends.
+
+    >>> _powers(2, 1000)
+    [10.0, 100.0, 1000.0]
+    """
+    exponents = range(math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9) + 1)
+    return [10.0**k for k in exponents]
 
 
 def _ticks(low: float, high: float) -> list[float]:

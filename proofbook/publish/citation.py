@@ -62,6 +62,21 @@ def chapter_citation(edition: Edition, address: Address, *, docname: str, title:
     return reference(edition, key=docname.rsplit("/", 1)[-1], title=title, url=address.page(docname))
 
 
+def book_citation(edition: Edition, address: Address) -> tuple[str, str]:
+    """BibTeX and plain text for the whole book; the URL is there only when it has an address."""
+    key = re.sub(r"[^a-z0-9]+", "-", edition.title.lower()).strip("-")
+    fields = {
+        "author": f"{{{edition.authors}}}",
+        "title": f"{{{plain_text(edition.title)}}}",
+        "edition": f"version {edition.version}",
+        "year": edition.year,
+        "url": address.site,
+    }
+    body = "".join(f"  {name:<9} = {{{value}}},\n" for name, value in fields.items() if value)
+    text = f"{edition.authors}. {edition.title}, version {edition.version}, {edition.year}."
+    return f"@book{{{key},\n{body}}}", f"{text} {address.site}".strip()
+
+
 def reference(edition: Edition, *, key: str, title: str, part: str = "", url: str = "") -> tuple[str, str]:
     """BibTeX and plain text for a chapter, or for a part of it that has a name of its own.
 

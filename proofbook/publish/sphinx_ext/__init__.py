@@ -34,7 +34,7 @@ from proofbook.publish.sphinx_ext.citing import CiteChapter, RunAnywhere, RunOn
 from proofbook.publish.sphinx_ext.claims import ClaimCounts, ClaimList, Errata, QuotedClaims, VerdictLegend
 from proofbook.publish.sphinx_ext.naming import NamedClaim
 from proofbook.publish.sphinx_ext.proofs import AssumptionList, EvidenceList, ProofCounts, ProofTable
-from proofbook.publish.sphinx_ext.records import Benchmarks, RecordedRuns
+from proofbook.publish.sphinx_ext.records import Benchmarks, MeasuredRatio, RecordedRuns
 
 __all__ = ["DIRECTIVES", "ROLES", "setup"]
 
@@ -54,6 +54,7 @@ DIRECTIVES: dict[str, type[Directive]] = {
     "proof-table": ProofTable,
     "recorded-runs": RecordedRuns,
     "benchmarks": Benchmarks,
+    "measured": MeasuredRatio,
     "cite-chapter": CiteChapter,
     "run-anywhere": RunAnywhere,
     "run-on": RunOn,

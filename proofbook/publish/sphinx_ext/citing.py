@@ -2,19 +2,20 @@
 
 from docutils import nodes
 
-from proofbook.publish.citation import chapter_citation
+from proofbook.publish.citation import book_citation, chapter_citation
 from proofbook.publish.sphinx_ext.base import BookDirective, duration, shown_name
 
 
 class CiteChapter(BookDirective):
-    """BibTeX and plain text for the page it stands on."""
+    """BibTeX and plain text for the chapter it stands in; on a page that is no notebook, for the book."""
 
     def run(self) -> list[nodes.Node]:
         page = self.book.page(self.env.docname)
-        title = page.title if page else self.book.edition.title
-        bibtex, text = chapter_citation(
-            self.book.edition, self.book.address, docname=self.env.docname, title=title
-        )
+        edition, address = self.book.edition, self.book.address
+        if page is None:
+            bibtex, text = book_citation(edition, address)
+        else:
+            bibtex, text = chapter_citation(edition, address, docname=page.docname, title=page.title)
         return [
             nodes.paragraph("", text, classes=["citation-text"]),
             nodes.literal_block(bibtex, bibtex, language="bibtex", classes=["citation-bibtex"]),

@@ -5,10 +5,13 @@ from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx.util import logging
 
 from proofbook.ledger.record import PresentCode
 from proofbook.publish import benchmarks
 from proofbook.publish.sphinx_ext.base import BookDirective, Cell, duration, shown_name
+
+logger = logging.getLogger(__name__)
 
 DEVICES = (("cpu", "CPU"), ("cuda", "CUDA"))
 
@@ -127,6 +130,37 @@ class RecordedRuns(Recorded):
         box += self.table(["Claim", "Check", "Measured", "Bound"], rows, "checks")
         box += nodes.raw("", "</details>", format="html")
         return box
+
+
+class MeasuredRatio(BookDirective):
+    """One ratio on record, in a sentence: ``{measured} row_statistics / 4096 / forward / lse + entropy``.
+
+    The names lead through the record to a case that has a ratio to its peer. One that no record has is a
+    warning, which stops a strict build; what is on record for older code is shown with its date all the same.
+    """
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        self.depend()
+        name, *path = (part.strip() for part in self.arguments[0].split("/"))
+        sentences = []
+        for record in self.book.benchmarks:
+            found: Any = record["benchmarks"].get(name, {}).get("results", {})
+            for part in path:
+                found = found.get(part, {}) if isinstance(found, dict) else {}
+            for quantity, value in found.items() if isinstance(found, dict) else ():
+                if quantity.startswith("ratio to ") and value is not None:
+                    made = record["environment"]
+                    sentences.append(
+                        f"{path[-1]} takes {benchmarks.shown('ratio', value)} times as long as "
+                        f"{quantity.removeprefix('ratio to ')}, {benchmarks.place(tuple(path[:-1]))}: "
+                        f"{made['device_name']}, {record['threads']} threads, {made['date']}."
+                    )
+        if not sentences:
+            logger.warning("no record has the ratio %s", self.arguments[0], location=self.get_location())
+        return [nodes.paragraph("", sentence, classes=["measured-ratio"]) for sentence in sentences]
 
 
 class Benchmarks(Recorded):

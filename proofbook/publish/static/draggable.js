@@ -4,10 +4,11 @@
   "use strict";
   const WIDTH = 440, HEIGHT = 300, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 40, SAMPLES = 160;
 
-  const place = ({ x: [left, right], y: [low, high] }, x, y) => {
+  const place = ({ x: ends, y: [low, high], log }, x, y) => {
     const up = Math.min(Math.max((y - low) / (high - low), -5), 6);
+    const [left, right, at] = [...ends, x].map((one) => (log ? Math.log(one) : one));
     return [
-      LEFT + ((x - left) / (right - left)) * (WIDTH - LEFT - RIGHT),
+      LEFT + ((at - left) / (right - left)) * (WIDTH - LEFT - RIGHT),
       HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
     ].map((one) => one.toFixed(1));
   };
@@ -33,7 +34,8 @@
       curve: (mark, panel) => {
         const f = made(mark.js);
         const [low, high] = panel.x;
-        const over = Array.from({ length: SAMPLES + 1 }, (_, k) => low + ((high - low) * k) / SAMPLES);
+        const along = (k) => (panel.log ? low * (high / low) ** k : low + (high - low) * k);
+        const over = Array.from({ length: SAMPLES + 1 }, (_, k) => along(k / SAMPLES));
         return (values) => path(panel, over.map((x) => [x, call(f, { ...values, [mark.over]: x })]));
       },
       line: (mark, panel) => {

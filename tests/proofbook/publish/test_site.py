@@ -19,9 +19,10 @@ from proofbook.publish import site
 from proofbook.publish.address import Address, read_address, theme_options
 from proofbook.publish.book import Book
 from proofbook.publish.checking import outputs
-from proofbook.publish.citation import chapter_citation, read_edition
+from proofbook.publish.citation import book_citation, chapter_citation, read_edition
 from proofbook.publish.notebooks import BookError
-from proofbook.publish.sphinx_ext import Errata, RecordedRuns
+from proofbook.publish.sphinx_ext import Errata, MeasuredRatio, RecordedRuns
+from proofbook.publish.sphinx_ext.dragging import DraggableFigure
 from proofbook.publish.sphinx_ext.formulas import Derivations, mark
 from proofbook.publish.typeset import STYLES, Typesetter
 
@@ -439,3 +440,62 @@ def test_recorded_runs_show_the_chapter_that_is_asked_for(options, shown):
     directive.options = options
     run = {"chapters": [{"chapter": "one"}, {"chapter": "two"}]}
     assert [chapter["chapter"] for chapter in directive.wanted(run)] == shown
+
+
+def directive(kind, argument, **book):
+    """A directive as Sphinx would run it, on a page of such a book."""
+
+    class OnAPage(kind):
+        arguments = [argument]
+        env = types.SimpleNamespace(app=None)
+
+        def __init__(self):
+            pass
+
+        def depend(self, docname=None):
+            pass
+
+        def get_location(self):
+            return "page"
+
+    OnAPage.book = types.SimpleNamespace(**book)
+    return OnAPage().run()
+
+
+MEASURED = {
+    "environment": {"device_name": "A processor", "date": "2026-11-26"},
+    "threads": 2,
+    "benchmarks": {
+        "rows": {"results": {"4096": {"forward": {"entropy": {"ms": 3.0, "ratio to output only": 0.751}}}}}
+    },
+}
+
+
+def test_a_ratio_on_record_is_a_sentence_with_its_peer_and_its_machine():
+    (found,) = directive(MeasuredRatio, "rows / 4096 / forward / entropy", benchmarks=[MEASURED])
+    said = "entropy takes 0.751 times as long as output only, n = 4,096, forward: A processor, 2 threads, "
+    assert found.astext() == f"{said}2026-11-26."
+
+
+@pytest.mark.parametrize(
+    "path", ["rows / 4096 / forward / gini", "columns / 4096", "rows / 4096 / forward / entropy / ms"]
+)
+def test_a_ratio_that_is_not_on_record_is_a_warning(path, caplog):
+    assert directive(MeasuredRatio, path, benchmarks=[MEASURED]) == []
+    assert "no record has the ratio" in caplog.text
+
+
+def test_a_figure_to_drag_is_shown_on_another_page_and_a_missing_one_is_a_warning(caplog):
+    html = '<figure class="draggable" id="drag-a"></figure>'
+    cell = {"outputs": [{"data": {"text/html": html}}]}
+    book = {"code_cells": lambda: [(None, 0, cell)]}
+    (found,) = directive(DraggableFigure, "drag-a", **book)
+    assert found["html"] == html
+    assert directive(DraggableFigure, "drag-b", **book) == [] and "no notebook shows" in caplog.text
+
+
+def test_a_page_of_words_is_cited_as_the_book():
+    edition = read_edition(ROOT)
+    bibtex, said = book_citation(edition, Address(site="https://a.b"))
+    assert bibtex.startswith("@book{attention-derived,") and "url       = {https://a.b}" in bibtex
+    assert edition.title in said and "booktitle" not in bibtex
