@@ -8,6 +8,7 @@ import sympy as sp
 
 from proofbook.derive import proving, strategies
 from proofbook.derive.domain import Domain
+from proofbook.derive.engines import wanted
 from proofbook.derive.errors import Undecided
 
 
@@ -27,15 +28,21 @@ class Answer:
 def settled(left: sp.Expr, right: sp.Expr, domain: Domain) -> str:
     """How two formulas are known to be equal: by a proof, or else by what evidence there is.
 
-    A reader need not convince the kernel.
+    A reader need not convince the kernel. Where it wanted an engine that is not here, that is said.
 
     Raises:
         EmptyStep: they print alike.
         Refuted: they differ at a point.
         Undecided: nothing settles it.
     """
-    try:
-        found = proving.settle("=", left, right, domain, evidence=None, seed="answer", digits=50)
-    except Undecided:
-        found = strategies.equality(left, right, domain, seed="answer")
-    return found.detail
+    with wanted() as missing:
+        try:
+            return proving.settle("=", left, right, domain, evidence=None, seed="answer", digits=50).detail
+        except Undecided:
+            pass
+    detail = strategies.equality(left, right, domain, seed="answer").detail
+    return (
+        f"not proved here, where there is no {' and no '.join(sorted(missing))}; {detail}"
+        if missing
+        else detail
+    )

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import flint
 import mpmath as mp
 import sympy as sp
 from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
+from proofbook.derive.engines import flint, lacking
 from proofbook.derive.over import Over
 
 Point = Mapping[sp.Symbol, Any]
@@ -507,6 +507,8 @@ def _ball(e: Any, at: dict[Any, flint.acb], analytic: bool) -> flint.acb:
 
 def _enclosed_integral(body: Any, x: sp.Symbol, low: Any, high: Any, at: dict[Any, Any]) -> Any:
     """The middle of a ball that contains the integral, or None where Arb certifies too few digits."""
+    if lacking("python-flint"):
+        return None
     before = flint.ctx.dps
     flint.ctx.dps = mp.mp.dps + 10
     try:

@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from math import gcd, lcm
-from typing import Union
+from typing import Any, Union
 
-import flint
-
+from proofbook.derive.engines import flint
+from proofbook.derive.kernel import polynomials
 from proofbook.derive.kernel.errors import NotProved
 
 ONLY_PRIMES_BELOW = 10**6
@@ -292,7 +292,7 @@ def contains(part: Part, atom: Atom) -> bool:
 
 
 class Ring:
-    """A passage to python-flint's exact polynomials and back.
+    """A passage to python-flint's exact polynomials and back, or to plain ones where there is none.
 
     Every atom a becomes a generator g with a = g^d, where 1/d is the finest exponent of a that occurs: on the
     non-negative numbers, where broken exponents live, this is a change of variable. Negative exponents are
@@ -309,7 +309,9 @@ class Ring:
         self.finest = [finest[a] for a in self.atoms]
         self.place = {a: k for k, a in enumerate(self.atoms)}
         names = [f"g{k}" for k in range(max(1, len(self.atoms)))]
-        self.context = flint.fmpq_mpoly_ctx.get(names, flint.Ordering.lex)
+        self.context: Any = polynomials.Context(len(names))
+        if flint is not None:
+            self.context = flint.fmpq_mpoly_ctx.get(names, flint.Ordering.lex)
 
     def lowest(self, p: Poly) -> Mono:
         """The monomial of the least exponents that are negative."""
@@ -320,7 +322,7 @@ class Ring:
                     least[atom] = e
         return Mono(least.items())
 
-    def into(self, p: Poly) -> flint.fmpq_mpoly:
+    def into(self, p: Poly) -> Any:
         """A polynomial without negative exponents."""
         table = {}
         for mono, c in p.terms.items():
@@ -328,16 +330,16 @@ class Ring:
             for atom, e in mono:
                 k = self.place[atom]
                 exponents[k] = int(e * self.finest[k])
-            table[tuple(exponents)] = flint.fmpq(c.numerator, c.denominator)
+            table[tuple(exponents)] = c if flint is None else flint.fmpq(c.numerator, c.denominator)
         return self.context.from_dict(table)
 
-    def back(self, q: flint.fmpq_mpoly) -> Poly:
+    def back(self, q: Any) -> Poly:
         terms = {}
         for exponents, c in q.to_dict().items():
             mono = Mono(
                 (self.atoms[k], Fraction(int(e), self.finest[k])) for k, e in enumerate(exponents) if int(e)
             )
-            terms[mono] = Fraction(int(c.p), int(c.q))
+            terms[mono] = _fraction(c)
         return Poly(terms)
 
 
@@ -346,22 +348,29 @@ def unexpanded(p: Poly, shift: Mono) -> Poly:
     return Poly({m.times(shift): c for m, c in p.terms.items()})
 
 
+def _fraction(number: Any) -> Fraction:
+    return number if isinstance(number, Fraction) else Fraction(int(number.p), int(number.q))
+
+
 def factors(p: Poly) -> tuple[Fraction, Mono, list[tuple[Poly, int]]]:
     """Write ``p`` as coefficient * monomial * product of polynomials, irreducible ones where it can, exactly.
 
-    python-flint factors; that the product is ``p`` again is checked here.
+    python-flint factors, or SymPy where there is none; that the product is ``p`` again is checked here.
     """
     ring = Ring([p])
     low = ring.lowest(p)
     q = ring.into(unexpanded(p, low.power(Fraction(-1))))
-    whole = flint.fmpq(1), [(q, 1)]  # one factor, where the degree is beyond the budget
+    whole = (
+        Fraction(1) if flint is None else flint.fmpq(1),
+        [(q, 1)],
+    )  # one factor, where the degree is beyond the budget
     try:
         coefficient, parts = q.factor() if q.total_degree() <= MOST_FACTORED else whole
     except RuntimeError as error:  # FLINT gives up on a polynomial that is too large for it
         raise NotProved("a polynomial that is not factored") from error
     check = ring.context.constant(coefficient)
     mono, rest = low, []
-    c = Fraction(int(coefficient.p), int(coefficient.q))
+    c = _fraction(coefficient)
     for part, e in parts:
         check = check * part ** int(e)
         as_poly = ring.back(part)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-import flint
-
+from proofbook.derive.engines import flint, lacking
 from proofbook.derive.kernel.algebra import Atom, Mono, Poly, as_mono, as_poly, as_tuple, walk
 
 BITS = 128
@@ -19,7 +18,7 @@ MOST_BOXES = 1500  # of one cover
 MOST_ROOT = 2**32
 VARIABLES = ("sym", "var", "free", "idx", "bound", "entry")
 
-Box = Mapping[Atom, flint.arb]
+Box = Mapping[Atom, "flint.arb"]
 
 
 def number(value: Fraction) -> flint.arb:
@@ -46,6 +45,8 @@ def sign_of_constant(p: Poly) -> int | None:
     """The sign of a form without variables; None if it is too close to zero to tell, or has no rule."""
     if any(a.kind in VARIABLES for a in walk(p)):
         return None
+    if lacking("python-flint"):
+        return None
     before, flint.ctx.prec = flint.ctx.prec, BITS
     try:
         value = enclosure(p, {})
@@ -64,6 +65,8 @@ def positive_on(p: Poly, slope: Poly | None, variable: Atom, low: Fraction, high
     with derivative ``slope``, in p(m) + slope(X) (X - m) (mean value theorem). Either may show that it is
     positive.
     """
+    if lacking("python-flint"):
+        return None
     before, flint.ctx.prec = flint.ctx.prec, BITS
     try:
         return _cover(p, slope, variable, low, high)
