@@ -412,3 +412,24 @@ def test_padding_under_causality_hides_exactly(mask, dtype):
     want = al.softmax_attention(q, k, v, attn_mask=padding, is_causal=True, impl="reference")
     torch.testing.assert_close(got, want, rtol=4 * torch.finfo(dtype).eps, atol=4 * torch.finfo(dtype).eps)
     assert (got[..., :3, :] == 0).all()
+
+
+def test_a_stream_is_differentiated_through_its_state():
+    leaves = [draw(2, 7, 3, seed=i).requires_grad_() for i in range(3)]
+    whole = al.linear_attention(*leaves, feature_map=torch.exp, is_causal=True)
+    first, state = al.linear_attention_stream(*(x[:, :4] for x in leaves), feature_map=torch.exp)
+    last, _ = al.linear_attention_stream(*(x[:, 4:] for x in leaves), feature_map=torch.exp, state=state)
+    weights = draw(2, 7, 3, seed=5)
+    for got, want in zip(
+        torch.autograd.grad((torch.cat([first, last], 1) * weights).sum(), leaves),
+        torch.autograd.grad((whole * weights).sum(), leaves),
+    ):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)
+
+
+def test_the_reference_is_of_float64_whatever_it_is_given():
+    q, k = draw(2, 9, 4, dtype=torch.float32), draw(2, 70, 4, seed=1, dtype=torch.float32)
+    narrow = al.row_statistics(q, k, impl="reference")
+    wide = al.row_statistics(q.double(), k.double(), impl="reference")
+    for name in ("lse", "entropy", "varentropy", "effective_tokens"):
+        assert torch.equal(getattr(narrow, name), getattr(wide, name).float())
