@@ -22,6 +22,7 @@ def connect(app: Sphinx) -> None:
     app.connect("doctree-read", _name_in_sidebar, priority=900)
     app.connect("doctree-resolved", _make_readable, priority=800)
     app.connect("html-page-context", _mend_roles)
+    app.connect("html-page-context", _say_language)
 
 
 def _name_in_sidebar(app: Any, doctree: nodes.document) -> None:
@@ -146,3 +147,9 @@ def _mend_roles(app: Any, docname: str, template: str, context: dict[str, Any], 
     if body := context.get("body"):
         body = body.replace('<summary aria-label="Toggle hidden content">', "<summary>")
         context["body"] = body.replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def _say_language(app: Any, docname: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Let a page whose front matter says ``lang`` be in that language as a whole."""
+    if language := app.env.metadata.get(docname, {}).get("lang"):
+        context["language"] = language

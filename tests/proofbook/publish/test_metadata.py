@@ -24,7 +24,9 @@ REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/a
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = lay_out(tmp_path_factory.mktemp("metadata"))
-    (root / "book/chinese.md").write_text("# 中文简介\n\n本书 is a book.\n", encoding="utf-8")
+    (root / "book/chinese.md").write_text(
+        "---\nlang: zh-Hans\n---\n\n# 中文简介\n\n本书 is a book.\n", encoding="utf-8"
+    )
     toc = root / "_toc.yml"
     toc.write_text(toc.read_text().replace("book/notation", "book/notation\n      - file: book/chinese"))
     return root
@@ -187,6 +189,11 @@ def test_chinese_text_says_that_it_is(html):
         assert re.findall(r"[\u4e00-\u9fff]+", shown) == [], path.name
     assert '<span lang="zh">从熵不变性看Attention的Scale操作</span>' in read(html, CHAPTER)
     assert '<span lang="zh">中文简介</span></a></li>' in read(html, CHAPTER)  # in the sidebar
+
+
+def test_a_page_is_in_the_language_that_its_front_matter_says(html):
+    assert re.search(r"<html\b[^>]* lang=\"([^\"]*)\"", read(html, "book/chinese.html"))[1] == "zh-Hans"
+    assert re.search(r"<html\b[^>]* lang=\"([^\"]*)\"", read(html, CHAPTER))[1] == "en"
 
 
 @pytest.mark.parametrize(
