@@ -379,6 +379,8 @@ CHECKS = (
     definitions.used,
     claims,
     typed.numbers_filled_in,
+    typed.numbers,
+    typed.formulas,
     records,
     permalinks,
     unchecked_cells,

@@ -88,8 +88,8 @@ _NUMBER = re.compile(r"\{\{(?:(?P<page>[\w.-]+):)?(?P<name>[a-z][a-z0-9_]*)\}\}"
 def numbers_named(text: str) -> list[tuple[str | None, str]]:
     """The numbers that a text names, each with the page that it is of where it says another than its own.
 
-    >>> numbers_named("`{{a}}` rows of {{n}}, slope {{8823-attention-scale:slope}}")
-    [(None, 'n'), ('8823-attention-scale', 'slope')]
+    >>> numbers_named("`{{a}}` rows of {{n}}, slope {{other-page:slope}}")
+    [(None, 'n'), ('other-page', 'slope')]
     """
     return [(found["page"], found["name"]) for found in _NUMBER.finditer(without_code(text))]
 

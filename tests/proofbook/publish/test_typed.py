@@ -1,6 +1,7 @@
 """What sentences type that a cell should say: each fault planted in the fixture book is named."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,17 +19,10 @@ CHAPTER = Path("book/8823-attention-scale.ipynb")
 @pytest.fixture
 def root(tmp_path):
     shutil.copytree(ROOT / "tests/book/fixtures/mini", tmp_path, dirs_exist_ok=True)
-    for name in (
-        "index",
-        "how-to-read",
-        "notation",
-        "proofs",
-        "ledger",
-        "errata",
-        "recorded-runs",
-        "references",
-    ):
-        (tmp_path / f"book/{name}.md").write_text(f"# {name}\n")
+    for name in re.findall(r"book/([\w-]+)", (tmp_path / "_toc.yml").read_text()):
+        page = tmp_path / f"book/{name}.md"
+        if not page.exists() and not page.with_suffix(".ipynb").exists():
+            page.write_text(f"# {name}\n")
     for name in ("articles.yml", "proofbook.toml"):
         shutil.copy(ROOT / "book" / name, tmp_path / "book")
     return tmp_path
