@@ -12,7 +12,7 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, definitions, execute, followed, proofs, typed
+from proofbook.publish import checking, definitions, execute, followed, proofs, translation, typed
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, jupyter_format, load
 from proofbook.publish.prose import display_formulas, uniform, without_code
@@ -367,6 +367,12 @@ def strays(book: Book) -> Iterator[str]:
             yield f"{relative} is not in _toc.yml"
 
 
+def translations(book: Book) -> Iterator[str]:
+    """A translation has the formulas, numbers, links and code of its original, and no others."""
+    for one in book.translations.values():
+        yield from translation.translation_problems(one)
+
+
 CHECKS = (
     handwritten_formulas,
     typed_outputs,
@@ -387,6 +393,7 @@ CHECKS = (
     stored_notebooks,
     assumptions,
     proof_table,
+    translations,
     strays,
 )
 

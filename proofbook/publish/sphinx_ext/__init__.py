@@ -18,6 +18,7 @@ from proofbook.publish.sphinx_ext import (
     formulas,
     freshness,
     html,
+    languages,
     lean,
     metadata,
     objects,
@@ -77,6 +78,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     freshness.connect(app)
     dependencies.connect(app)
     html.connect(app)
+    languages.connect(app)
     overview.connect(app)
     objects.connect(app)
     previews.connect(app)
