@@ -12,6 +12,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
 from proofbook.publish.sphinx_ext import (
+    answers,
     assets,
     dependencies,
     dragging,
@@ -85,6 +86,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     reading.connect(app)
     metadata.connect(app)
     dragging.connect(app)
+    answers.connect(app)
     search.connect(app)
     reference.connect(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}
