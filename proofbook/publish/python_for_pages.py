@@ -4,10 +4,10 @@ Pyodide comes by npm, the libraries are packed from this environment, so that a 
 that the book was built with. A page fetches nothing of it before a reader answers an exercise.
 """
 
+import hashlib
 import importlib.metadata
 import io
 import json
-import shutil
 import zipfile
 from collections.abc import Mapping
 from functools import cache
@@ -31,18 +31,28 @@ _WHEN = (1980, 1, 1, 0, 0, 0)  # the same files make the same archive
 
 
 def bring(target: Path) -> None:
-    """Put all that a page needs to run Python into a folder of the site; what is there already stays."""
+    """Put all that a page needs to run Python into a folder of the site; what is there and whole stays."""
     home = package("pyodide")
     versions = [f"pyodide {_npm_version(home)}", *(f"{n} {importlib.metadata.version(n)}" for n in LIBRARIES)]
-    stamp = NOTICE.format(versions=", ".join(versions)).encode()
-    whole = target / "NOTICE.txt"
-    if not whole.is_file() or whole.read_bytes() != stamp:
-        target.mkdir(parents=True, exist_ok=True)
+    notice = NOTICE.format(versions=", ".join(versions))
+    said = target / "NOTICE.txt"
+    if not said.is_file() or said.read_bytes() != _with_digests(notice, target):
         for name in PYODIDE:
-            shutil.copyfile(home / name, target / name)
+            write_whole(target / name, (home / name).read_bytes())
         write_whole(target / "sympy.zip", libraries())
-        write_whole(whole, stamp)
-    write_whole(target / "proofbook.zip", checker())
+        write_whole(said, _with_digests(notice, target))
+    ours, packed = target / "proofbook.zip", checker()
+    if not ours.is_file() or ours.read_bytes() != packed:
+        write_whole(ours, packed)
+
+
+def _with_digests(notice: str, target: Path) -> bytes:
+    """The notice, and the digests of the files that it is about, as they are there."""
+    paths = [target / name for name in (*PYODIDE, "sympy.zip")]
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in paths if path.is_file()
+    ]
+    return "\n".join([notice, *lines, ""]).encode()
 
 
 def checker() -> bytes:

@@ -29,7 +29,7 @@ def _exercises_on(app: Any, docname: str) -> dict[str, Answerable]:
     found: dict[str, dict[str, Answerable]] = app.proofbook_answers
     if docname not in found:
         book = book_of(app)
-        path = Path(book.original(docname)).with_suffix(".ipynb")
+        path = Path(f"{book.original(docname)}.ipynb")
         notebook = book.notebooks.get(path)
         found[docname] = {} if notebook is None else {one.label: one for one in answerable(notebook)}
     return found[docname]

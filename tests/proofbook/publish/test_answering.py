@@ -150,14 +150,16 @@ print(sorted({{"flint", "z3", "numpy"}} & set(sys.modules)))
     assert '"right"' in run.stdout and run.stdout.endswith("[]\n")
 
 
-def test_a_site_gets_python_once_and_the_checker_anew(tmp_path):
+def test_a_site_gets_python_once_and_what_is_torn_anew(tmp_path):
     bring(tmp_path)
     assert "Mozilla Public License" in (tmp_path / "NOTICE.txt").read_text()
-    (tmp_path / "pyodide.mjs").write_text("kept")
-    (tmp_path / "proofbook.zip").unlink()
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()}
     bring(tmp_path)
-    assert (tmp_path / "pyodide.mjs").read_text() == "kept" and (tmp_path / "proofbook.zip").is_file()
-    (tmp_path / "NOTICE.txt").write_text("of another version")
-    bring(tmp_path)
-    assert (tmp_path / "pyodide.mjs").read_text() != "kept"
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.iterdir()} == before
+    for name in ("pyodide.mjs", "sympy.zip", "proofbook.zip", "NOTICE.txt"):
+        (tmp_path / name).write_text("torn")
+        bring(tmp_path)
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {
+            path: content for path, (_, content) in before.items()
+        }
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 25e6
