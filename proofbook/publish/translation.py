@@ -20,6 +20,7 @@ import yaml
 from babel import Locale, UnknownLocaleError
 from babel.messages import Catalog
 from babel.messages.pofile import PoFileError, read_po, write_po
+from docutils.nodes import make_id
 
 from proofbook.files import write_whole
 from proofbook.publish.notebooks import CARD, BookError, Notebook, parse_card, shown_texts
@@ -219,8 +220,18 @@ def translated(page: Notebook | str, translation: TranslatedPage, sources: Sourc
     """A page in another language. Its labels have a suffix; links lead where those of the original lead."""
     note = translation.text(NOTE % translation.original.stem)
 
+    named: set[str] = set()
+
+    def text_of(original: str) -> str:
+        text = translation.text(original)
+        name = heading_name(original)
+        if not name or name in named:
+            return text
+        named.add(name)
+        return f"({name})=\n{text}"  # a link to the section works on both pages
+
     def text_in_place(text: str) -> str:
-        return _moved(_with_texts(text, translation.text, sources), translation)
+        return _moved(_with_texts(text, text_of, sources), translation)
 
     front = {"lang": translation.language, "orphan": True}
     if isinstance(page, str):
@@ -250,6 +261,16 @@ def translated(page: Notebook | str, translation: TranslatedPage, sources: Sourc
 
 
 _TITLE = re.compile(r"^# [^\n]*\n?", re.M)
+
+
+def heading_name(text: str) -> str:
+    """The permanent name of the section whose heading a text begins with, or an empty string.
+
+    >>> heading_name("## The $n$ of `f`\\nSo."), heading_name("None.")
+    ('the-n-of-f', '')
+    """
+    heading = re.match(r"#{1,6} ([^\n]*)", text)
+    return make_id(heading[1]) if heading else ""
 
 
 def _noted(text: str, note: str, translation: TranslatedPage) -> str:

@@ -18,7 +18,7 @@ from proofbook.publish.sphinx_ext.html import HtmlOnly
 from proofbook.publish.translation import TranslatedPage, name_of, tag
 
 KEPT = ("claim-", "equation-", "fig-", "ex-", "sol-")
-"""How the names begin that a page and its translations share."""
+"""How the names begin that every translation of a page has, however far it has come."""
 
 
 def connect(app: Sphinx) -> None:
@@ -44,7 +44,9 @@ def _take_names(app: Any, doctree: nodes.document) -> None:
         return
     suffix = page.suffix
     for node in doctree.findall(nodes.Element):
-        node["ids"] = [name.removesuffix(suffix) for name in node["ids"]]
+        shared = [name.removesuffix(suffix) for name in node["ids"] if name.endswith(suffix)]
+        if shared:  # those alone: a section has one of its translated heading, too, which is but a number
+            node["ids"] = shared
         if isinstance(node, nodes.math_block) and node.get("label"):
             node["label"] = node["label"].removesuffix(suffix)
     for known in (env.get_domain("std").labels, env.get_domain("std").anonlabels):
@@ -94,7 +96,7 @@ def _lead_to_translations(app: Any, doctree: nodes.document, docname: str) -> No
         for link in doctree.findall(nodes.reference):
             address, _, name = link.get("refuri", "").partition("#")
             name = name.removesuffix(one.suffix)
-            shared = name.startswith(KEPT) and (other != docname or name in here)
+            shared = name in here if other == docname else name.startswith(KEPT)
             if address in (original, place) and address + name and (shared or not name and place):
                 link["refuri"] = f"{place}#{name}" if name else place
         if other == docname:
