@@ -1,4 +1,4 @@
-"""Model classes of transformers, of the dependency group `models`; without it these tests are skipped, and say so.
+"""Model classes of transformers, of the dependency group `models`; without it these tests are skipped.
 
 A run takes each class once. ``MODELS=all`` takes them with every attention, padding and cache: some minutes.
 """
