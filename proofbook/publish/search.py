@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-__all__ = ["Entry", "entries", "spoken"]
+__all__ = ["Entry", "entries"]
 
 
 @dataclass
@@ -24,24 +24,28 @@ class Entry:
     names: str = ""
 
 
-_SKIPPED_TAGS = {"script", "style", "svg", "button", "nav", "math", "noscript", "summary", "template"}
-_SKIPPED = {"headerlink", "katex-html", "proofbook-object", "copybtn", "section-number", "tooltip"}
+_SKIPPED_TAGS = {"script", "style", "svg", "button", "nav", "noscript", "summary", "template", "annotation"}
+_SKIPPED = {"headerlink", "katex-html", "object-panel", "copybtn", "section-number", "tooltip"}
 _CODE = {"cell_input", "highlight"}
 _VOID = {"br", "img", "input", "hr", "meta", "link", "wbr", "col", "source", "area", "embed", "base", "track"}
-_BLOCKS = {"p", "div", "li", "td", "th", "dt", "dd", "pre", "summary", "figcaption"}
+_BLOCKS = {"p", "div", "li", "td", "th", "dt", "dd", "pre", "figcaption"}
+_APART = _BLOCKS | {"math", "mspace", "mtr", "mtd"}
+_BETWEEN = {"mfrac": "/", "msup": "^", "msub": "_", "munder": "_", "msubsup": "_^", "munderover": "_^"}
+"""What somebody would type between the parts of a formula."""
 _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 
 
 @dataclass
 class _Open:
-    """An element that is not closed yet, and what it begins."""
+    """An element that is not closed yet, what it begins, and where its text does if it may need brackets."""
 
     tag: str
     entry: Entry | None = None
     skips: bool = False
     code: bool = False
     title: bool = False
-    formula: bool = False
+    children: int = 0
+    part_from: int | None = None
 
 
 @dataclass
@@ -64,7 +68,10 @@ class _Reader(HTMLParser):
         if not self.inside or tag in _VOID:
             self._read(" ")
             return
+        self._join(tag)
         one = _Open(tag)
+        if tag == "msqrt" or self.open and self.open[-1].tag in _BETWEEN:
+            one.part_from = len(self._text()[0])
         name = given.get("id", "")
         if tag == "section" and name and "exercise-content" not in name:
             first = not any(entry.kind in ("page", "section") for entry in self.found)
@@ -76,78 +83,77 @@ class _Reader(HTMLParser):
             one.entry = Entry("equation", f"{self.url}#{name}", title=label, names=label)
         if one.entry:
             self.found.append(one.entry)
-        # A formula is read from the LaTeX that stands beside it for who listens.
-        one.formula = tag == "annotation" and given.get("encoding") == "application/x-tex"
-        one.skips = not one.formula and (tag in _SKIPPED_TAGS or bool(classes & _SKIPPED))
+        one.skips = tag in _SKIPPED_TAGS or bool(classes & _SKIPPED)
         one.code = bool(classes & _CODE)
         of_claim = any(one.entry and one.entry.kind == "claim" for one in self.open)
-        one.title = tag in _HEADINGS or of_claim and "admonition-title" in classes
+        number = "eqno" in classes
+        one.title = number or tag in _HEADINGS or of_claim and "admonition-title" in classes
         self.open.append(one)
+        self._read(" " if number else "")
 
     def handle_endtag(self, tag: str) -> None:
         if not self.inside or tag in _VOID or tag not in [one.tag for one in self.open]:
             return
-        self._read(" " if tag in _BLOCKS else "")
+        self._read(" " if tag in _APART else "")
+        self._bracket()
         while self.open.pop().tag != tag:
             pass
         if tag == "article" and not self.open:
             self.inside = False
 
     def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1].tag == "mo":
+            data = f" {data} " if data in _SPACED else data.strip(_UNSEEN)
+        elif self.open and self.open[-1].tag == "mi" and len(data) > 1:
+            data = f" {data} "
         self._read(data)
 
+    def _join(self, tag: str) -> None:
+        """Write what tells two parts of a fraction or an index apart, and a blank before a formula."""
+        if self.open and (signs := _BETWEEN.get(self.open[-1].tag)):
+            self._read(signs[self.open[-1].children - 1] if 0 < self.open[-1].children <= len(signs) else "")
+        if self.open:
+            self.open[-1].children += 1
+        self._read({"math": " ", "msqrt": " √"}.get(tag, ""))
+
+    def _bracket(self) -> None:
+        """Put brackets around what stands under a root, in a fraction or at an index, if it has blanks."""
+        text, entry, name = self._text()
+        start = self.open[-1].part_from
+        if entry and start is not None and " " in (part := text[start:].strip(" ")):
+            setattr(entry, name, f"{text[:start]}({part})")
+
     def _read(self, data: str) -> None:
+        text, entry, name = self._text()
+        if entry and not any(one.skips for one in self.open):
+            setattr(entry, name, text + data)
+
+    def _text(self) -> tuple[str, Entry | None, str]:
+        """Where what is read goes: what is there, the entry, and which of its texts it is."""
         entry = next((one.entry for one in reversed(self.open) if one.entry), None)
-        formula = any(one.formula for one in self.open)
-        if entry is None or not formula and any(one.skips for one in self.open):
-            return
-        if formula:
-            data = f" {spoken(data)} "
-        if any(one.code for one in self.open):
-            entry.code += data
-        elif self._in_title(entry):
-            entry.title += data
-        else:
-            entry.text += data
+        if entry is None:
+            return "", None, ""
+        code = any(one.code for one in self.open)
+        name = "code" if code else "title" if self._in_title(entry) else "text"
+        return getattr(entry, name), entry, name
 
     def _in_title(self, entry: Entry) -> bool:
         """Whether what is read is the title of the entry, not that of something within it."""
         for one in reversed(self.open):
             if one.title:
-                return entry.kind != "equation"
+                return True
             if one.entry is entry:
                 return False
         return False
 
 
-_GREEK = {
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa": 945,
-    "lambda mu nu xi omicron pi rho": 955,
-    "sigma tau upsilon phi chi psi omega": 963,
-}
-_SIGNS = {
-    **{name: chr(first + k) for names, first in _GREEK.items() for k, name in enumerate(names.split())},
-    **{"le": "≤", "ge": "≥", "ne": "≠", "approx": "≈", "propto": "∝", "to": "→", "in": "∈", "infty": "∞"},
-    **{"sum": "∑", "prod": "∏", "int": "∫", "partial": "∂", "sqrt": "√", "cdot": "·", "times": "×"},
-    **{"dots": "…", "ldots": "…", "checkmark": "", "circ": "", "quad": "", "qquad": ""},
-}
-_LAYOUT = re.compile(
-    r"\\(?:left|right|middle|[bB]ig[lr]?|text|textsf|math[a-z]+|operatorname|overset|scriptsize|displaystyle"
-    r"|begin|end)(?![A-Za-z])|\{aligned\}|\\\\(?:\[[^\]]*\])?|\\[,;:! ]|&"
-)
-_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
+_SPACED = set("=<>≤≥≠≈≡∝→∈+−±·×:∣") | {":="}
+_UNSEEN = "\u2061\u2062\u2063\u200b"
 
 
-def spoken(tex: str) -> str:
-    r"""A formula in LaTeX as somebody would type it into a search.
-
-    >>> spoken(r"\left(\lambda\,\bar s\right) \le \log n")
-    '(λ bar s) ≤ log n'
-    """
-    text = _FRACTION.sub(r" \1/\2 ", _LAYOUT.sub(" ", tex))
-    text = re.sub(r"\\([A-Za-z]+)", lambda found: f" {_SIGNS.get(found[1], found[1])} ", text)
-    text = " ".join(re.sub(r"[{}\\]", "", text).split())
-    return re.sub(r"([(\[]) | (?=[)\],.])", r"\1", text)
+def _tidy(text: str) -> str:
+    """A text with one blank between its words, and none where a formula has left one before a sign."""
+    return re.sub(r"([(\[]) | (?=[)\],.;:]( |$))", r"\1", " ".join(text.split()))
 
 
 def entries(html: str, url: str, names: Mapping[str, str] | None = None) -> list[Entry]:
@@ -171,5 +177,5 @@ def entries(html: str, url: str, names: Mapping[str, str] | None = None) -> list
         one.names = " ".join(filter(None, [one.names, (names or {}).get(one.url, "")]))
         if one.kind == "claim":
             one.names = " ".join(filter(None, [one.title.split(" ")[0], one.names]))
-        one.title, one.text, one.code = (" ".join(text.split()) for text in (one.title, one.text, one.code))
+        one.title, one.text, one.code = map(_tidy, (one.title, one.text, one.code))
     return [one for one in reader.found if one.title or one.text]

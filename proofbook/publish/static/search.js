@@ -60,13 +60,19 @@
     const low = plain(text);
     const at = Math.min(...terms.map((term) => low.indexOf(term)).filter((place) => place >= 0), low.length);
     const start = at < LONG / 2 || at === low.length ? 0 : low.indexOf(" ", at - LONG / 2) + 1;
-    return (start ? "… " : "") + text.slice(start, start + LONG) + (text.length > start + LONG ? " …" : "");
+    const rest = text.slice(start);
+    // No word is cut; Chinese has no blanks to end at.
+    const end = rest.length <= LONG ? rest.length : Math.max(rest.lastIndexOf(" ", LONG), LONG / 2);
+    return (start ? "… " : "") + rest.slice(0, end) + (end < rest.length ? " …" : "");
   };
 
   const marked = (element, text, terms) => {
     const words = terms.filter((term) => term.length > 1 || /\p{Script=Han}/u.test(term));
     const escaped = words.map((term) => term.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-    const pattern = escaped.length ? new RegExp(`(${escaped.join("|")})`, "giu") : null;
+    // A word is marked where it begins; Chinese anywhere.
+    const pattern = escaped.length
+      ? new RegExp(`((?:(?<![\\p{L}\\p{N}])|(?=\\p{Script=Han}))(?:${escaped.join("|")}))`, "giu")
+      : null;
     for (const [k, part] of (pattern ? text.split(pattern) : [text]).entries()) {
       const node = k % 2 ? document.createElement("mark") : document.createTextNode("");
       node.textContent = part;
