@@ -19,6 +19,7 @@ _OWN_SCRIPT = {"zh": re.compile(rf"[{_HAN}](?:[^\s{_HAN}{_SIGNS}]*[{_HAN}{_SIGNS
 def connect(app: Sphinx) -> None:
     """Change a page when it has been read (the sidebar) and when it is about to be written (all else)."""
     app.add_js_file("folds.js", loading_method="defer")
+    app.add_js_file("stops.js", loading_method="defer")
     app.connect("doctree-read", _name_in_sidebar, priority=900)
     app.connect("doctree-resolved", _make_readable, priority=800)
     app.connect("html-page-context", _mend_roles)
@@ -44,11 +45,12 @@ def _name_in_sidebar(app: Any, doctree: nodes.document) -> None:
 
 def _make_readable(app: Any, doctree: nodes.document, docname: str) -> None:
     language = book_of(app).settings.sources.language
-    own = app.env.metadata[docname].get("lang", "").partition("-")[0]
-    if language in _OWN_SCRIPT and language != own:
+    if language in _OWN_SCRIPT:
         mark_language(doctree, language)
     name_folds(doctree)
     tell_apart(doctree)
+    for work in doctree.findall(nodes.citation):
+        work["backrefs"] = []  # dozens of links on numbers; a browser's way back leads to the sentence
 
 
 def mark_language(doctree: nodes.Element, language: str) -> None:
