@@ -19,7 +19,6 @@ from proofbook.files import write_whole
 from proofbook.publish import site
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, Notebook, parse
-from proofbook.publish.translation import FOLDER
 
 __all__ = ["BROWSERS", "exercises_of", "offline", "one_page", "pdf", "slug", "student", "without_solutions"]
 
@@ -170,13 +169,7 @@ def student(book: Book) -> tuple[Path, Path, int]:
     count = sum(map(len, found.values()))
     if not count:
         raise BookError("the book has no exercise")
-    # A translated page would bring the solutions with it.
-    translations = f"{book.folder.name}/{FOLDER}/"
-    files = {
-        name: content
-        for name, content in site.staged_files(book).items()
-        if not name.startswith(translations) and name.rpartition(".")[0] not in book.translations
-    }
+    files = site.staged_files(book)
     for path in book.notebook_paths:
         staged = parse(files[path.as_posix()], path)
         files[path.as_posix()] = site.written(without_solutions(staged))
@@ -261,14 +254,19 @@ def one_page(html: Path, pages: Iterable[str]) -> str:
         inside = _renamed(article[1], PurePosixPath(name), names)
         parts.append(f'<article class="bd-article" id="{_place(name)}">{inside}</article>')
         if len(parts) == 1:
-            head = _HEAD.search(text)
-            styles = re.findall(
-                r'<link[^>]*rel="stylesheet"[^>]*>|<style.*?</style>', head[1] if head else "", re.S
+            found = _HEAD.search(text)
+            head = re.findall(
+                r'<link[^>]*rel="stylesheet"[^>]*>|<style.*?</style>|<title>.*?</title>',
+                found[1] if found else "",
+                re.S,
             )
+            language = re.search(r'<html[^>]*\slang="([^"]*)"', text)
     return (
-        '<!DOCTYPE html><html data-theme="light" data-mode="light"><head><meta charset="utf-8">'
-        + "".join(styles)
-        + "<style>article.bd-article{break-before:page}article.bd-article:first-of-type{break-before:auto}"
+        f'<!DOCTYPE html><html lang="{language[1] if language else ""}" data-theme="light" data-mode="light">'
+        + '<head><meta charset="utf-8">'
+        + "".join(head)
+        + "<style>@page{size:A4;margin:18mm 16mm;@bottom-center{content:counter(page);font-size:9pt}}"
+        + "article.bd-article{break-before:page}article.bd-article:first-of-type{break-before:auto}"
         + ".headerlink,.copybtn,.edition-hidden{display:none!important}</style></head>"
         + f'<body data-edition="print">{"".join(parts)}</body></html>'
     )

@@ -111,8 +111,9 @@ def test_an_archive_is_the_same_each_time_and_says_how_to_open_it(tmp_path):
 
 
 def page(inside):
-    head = '<head><link href="../_static/a.css" rel="stylesheet"></head>'
-    return f'<html>{head}<body><nav id="n"></nav><article class="bd-article">{inside}</article></body></html>'
+    head = '<head><title>A book</title><link href="../_static/a.css" rel="stylesheet"></head>'
+    head = f'<html lang="fr">{head}'
+    return f'{head}<body><nav id="n"></nav><article class="bd-article">{inside}</article></body></html>'
 
 
 def test_pages_become_one_and_their_links_lead_to_places_in_it(tmp_path):
@@ -126,6 +127,7 @@ def test_pages_become_one_and_their_links_lead_to_places_in_it(tmp_path):
     assert '<a href="#b--x">b</a> <a href="#a--x">here</a> <a href="#page--b">b</a>' in whole
     assert 'id="page--b"' in whole and out in whole and 'src="../_images/i.png"' in whole
     assert 'href="../_static/a.css"' in whole and "<nav" not in whole
+    assert whole.count("<title>A book</title>") == 1 and '<html lang="fr"' in whole
     with pytest.raises(BookError, match=r"c\.html is no page"):
         editions.one_page(tmp_path, ["book/a", "book/c"])
 
@@ -151,4 +153,5 @@ def test_a_pdf_is_printed_and_nothing_is_left_in_the_site(book, tmp_path):
         file.write_text(page(f"<h1 id='t'>{path.stem}</h1>"))
     printed = editions.pdf(book, tmp_path)
     assert printed.read_bytes().startswith(b"%PDF") and b"/Outlines" in printed.read_bytes()
+    assert re.search(rb"/MediaBox \[0 0 59[45]", printed.read_bytes())  # A4
     assert not list((tmp_path / first.parent).glob("_print*"))
