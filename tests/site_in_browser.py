@@ -12,8 +12,14 @@ SITE = Path(os.environ.get("PROOFBOOK_SITE", ROOT / "_build/strict/_build/html")
 
 
 def pages():
-    """The pages of the site, by their path in it."""
-    return sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+    """The pages of the site, by their path in it: neither templates, nor what only leads on."""
+    found = (path for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts)
+    return sorted(path.relative_to(SITE).as_posix() for path in found if not leads_on(path))
+
+
+def leads_on(path):
+    """Whether a page only leads to another."""
+    return b'http-equiv="Refresh"' in path.read_bytes()[:500]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
