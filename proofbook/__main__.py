@@ -68,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
     edition.add_argument("--stored", action="store_true", help="show the outputs stored in the notebooks")
 
     commands.add_parser("table", help="follow the steps of an earlier edition in book/proof-table.json")
+    translate = commands.add_parser(
+        "translate", help="write what is to be translated to book/locale, and keep what is translated"
+    )
+    translate.add_argument("only", nargs="*", help="parts of the names of the pages (default: all)")
+
     commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt")
     book = commands.add_parser("book", help="execute, check and build")
     for command in (execute, check, book):

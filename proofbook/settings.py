@@ -27,6 +27,9 @@
     versions = ["numpy"]        # installed packages whose versions the outputs depend on
     show = ["numpy"]            # those of them that pages name
 
+    [translation]
+    languages = ["zh_CN"]       # what pages are translated into, as gettext names it
+
     [run-anywhere]
     pip = "mylib @ git+{repository}"         # what a hosted notebook installs
 """
@@ -99,6 +102,13 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class Translation:
+    """The table ``[translation]``: what pages are translated into."""
+
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunAnywhere:
     """The table ``[run-anywhere]``: how a hosted notebook gets what a chapter imports."""
 
@@ -117,6 +127,7 @@ class Settings:
     sources: Sources = field(default_factory=Sources)
     chapters: Chapters = field(default_factory=Chapters)
     outputs: Outputs = field(default_factory=Outputs)
+    translation: Translation = field(default_factory=Translation)
     run_anywhere: RunAnywhere = field(default_factory=RunAnywhere)
     packages: tuple[str, ...] = ()
 
@@ -139,6 +150,7 @@ class Settings:
             "sources": Sources,
             "chapters": Chapters,
             "outputs": Outputs,
+            "translation": Translation,
             "run-anywhere": RunAnywhere,
         }
         if unknown := sorted(set(given) - set(tables) - {"record"}):

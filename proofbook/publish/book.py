@@ -14,6 +14,7 @@ from proofbook.publish import benchmarks, runs
 from proofbook.publish.address import Address, read_address
 from proofbook.publish.citation import Edition, read_edition
 from proofbook.publish.notebooks import BookError, Notebook, Page, first_heading, load, read_page
+from proofbook.publish.translation import TranslatedPage, name_of
 from proofbook.settings import BadSettings, Settings
 
 __all__ = ["RUNS_FILE", "Book"]
@@ -108,6 +109,22 @@ class Book:
     def page(self, docname: str) -> Page | None:
         """The page of that name; None where no notebook is."""
         return next((page for page in self.pages.values() if page.docname == docname), None)
+
+    @cached_property
+    def translations(self) -> dict[str, TranslatedPage]:
+        """The pages in other languages that somebody has begun, by their names."""
+        read = [TranslatedPage.read(self.folder, one, path) for one in self.languages for path in self.paths]
+        return {one.docname: one for one in read if one}
+
+    @cached_property
+    def languages(self) -> dict[str, str]:
+        """The languages that pages are translated into, each with what it calls itself."""
+        return {language: name_of(language) for language in self.settings.translation.languages}
+
+    def original(self, docname: str) -> str:
+        """The page of that name, or, where it is a translation, the one that it translates."""
+        one = self.translations.get(docname)
+        return one.original.with_suffix("").as_posix() if one else docname
 
     @cached_property
     def claims(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from json import dumps as as_json
 from pathlib import Path
 
 from proofbook.files import alone
-from proofbook.publish import checking, editions, followed, proofs, site, template
+from proofbook.publish import checking, editions, followed, proofs, site, template, translation
 from proofbook.publish import execute as executing
 from proofbook.publish import lint as linting
 from proofbook.publish.book import Book
@@ -111,6 +111,28 @@ def edition(*, root: Path, kind: str, stored: bool) -> int:
             archive = editions.offline(root, html, editions.slug(made))
             print(f"{archive} has the site, to unpack and open")
     return 0
+
+
+def translate(*, root: Path, only: list[str]) -> int:
+    """Bring the files of translations up to date, and say what is left to do, and what is wrong."""
+    book = Book(root)
+    if not book.languages:
+        print("book/proofbook.toml names no language: [translation] languages", file=sys.stderr)
+        return 1
+    paths = [path for path in book.paths if not only or any(part in path.stem for part in only)]
+    if not paths:
+        print(f"no page has a name with {' or '.join(only)} in it", file=sys.stderr)
+        return 1
+    for language in book.languages:
+        for path in paths:
+            page = book.notebooks[path] if path in book.notebooks else book.prose(path)
+            found = translation.update(book.folder, language, path, page, book.settings.sources)
+            name = found.file.relative_to(root)
+            print(f"{name}: {found.texts} texts, {found.missing} to translate, {found.to_check} to check")
+    wrong = list(linting.translations(Book(root)))
+    for problem in wrong:
+        print(problem)
+    return 1 if wrong else 0
 
 
 def permalinks(*, root: Path) -> int:

@@ -19,6 +19,7 @@ from proofbook.files import write_whole
 from proofbook.publish import site
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, Notebook, parse
+from proofbook.publish.translation import FOLDER
 
 __all__ = ["BROWSERS", "exercises_of", "offline", "one_page", "pdf", "slug", "student", "without_solutions"]
 
@@ -169,7 +170,13 @@ def student(book: Book) -> tuple[Path, Path, int]:
     count = sum(map(len, found.values()))
     if not count:
         raise BookError("the book has no exercise")
-    files = site.staged_files(book)
+    # A translated page would bring the solutions with it.
+    translations = f"{book.folder.name}/{FOLDER}/"
+    files = {
+        name: content
+        for name, content in site.staged_files(book).items()
+        if not name.startswith(translations) and name.rpartition(".")[0] not in book.translations
+    }
     for path in book.notebook_paths:
         staged = parse(files[path.as_posix()], path)
         files[path.as_posix()] = site.written(without_solutions(staged))

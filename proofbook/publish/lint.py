@@ -3,7 +3,6 @@
 Each check is a function of a `Book` that yields its complaints, one line each.
 """
 
-import ast
 import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, definitions, execute, followed, proofs, typed
+from proofbook.publish import checking, definitions, execute, followed, proofs, translation, typed
+from proofbook.publish.answering import EXERCISE, SOLUTION, awaits_answer
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, jupyter_format, load
 from proofbook.publish.prose import display_formulas, uniform, without_code
@@ -95,9 +95,7 @@ def chapter_parts(book: Book) -> Iterator[str]:
                 yield f"{path}: the chapter has no section '## {section}'"
         if "{cite-chapter}" not in prose:
             yield f"{path}: the chapter does not say how to cite it: it needs the directive {{cite-chapter}}"
-        exercises = re.findall(
-            r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", prose, re.M
-        )
+        exercises = EXERCISE.findall(prose)
         solutions = re.findall(
             r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)\s*\n((?:\s*:\w+:[^\n]*\n)*)", prose, re.M
         )
@@ -155,10 +153,6 @@ def takeaways(book: Book) -> Iterator[str]:
                         yield f"{where} has {number} typed; the claim that it names has the number"
 
 
-_EXERCISE = re.compile(r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", re.M)
-_SOLUTION = re.compile(r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)", re.M)
-
-
 def exercises(book: Book) -> Iterator[str]:
     """Every exercise has a cell for an answer, still empty, before its solution, and that is checked."""
     for path, notebook in book.notebooks.items():
@@ -166,13 +160,13 @@ def exercises(book: Book) -> Iterator[str]:
         solved: str | None = None  # the one whose solution waits for its check
         for cell in notebook["cells"]:
             if cell["cell_type"] == "code":
-                if asked is not None and _is_empty_answer(cell["source"]):
+                if asked is not None and awaits_answer(cell["source"]):
                     asked = None
                 elif asked is None:
                     solved = None
                 continue
-            events = [(match.start(), "exercise", match[1]) for match in _EXERCISE.finditer(cell["source"])]
-            events += [(match.start(), "solution", match[1]) for match in _SOLUTION.finditer(cell["source"])]
+            events = [(match.start(), "exercise", match[1]) for match in EXERCISE.finditer(cell["source"])]
+            events += [(match.start(), "solution", match[1]) for match in SOLUTION.finditer(cell["source"])]
             for _, kind, label in sorted(events):
                 if solved is not None:
                     yield f"{path}: the solution of {solved} has no cell that checks it"
@@ -186,15 +180,6 @@ def exercises(book: Book) -> Iterator[str]:
                     solved = label
         if solved is not None:
             yield f"{path}: the solution of {solved} has no cell that checks it"
-
-
-def _is_empty_answer(code: str) -> bool:
-    """Whether a cell has the three dots that a reader replaces."""
-    try:
-        nodes = list(ast.walk(ast.parse(code)))
-    except SyntaxError:  # a magic of IPython's
-        return False
-    return any(isinstance(node, ast.Constant) and node.value is ... for node in nodes)
 
 
 def figures(book: Book) -> Iterator[str]:
@@ -367,6 +352,12 @@ def strays(book: Book) -> Iterator[str]:
             yield f"{relative} is not in _toc.yml"
 
 
+def translations(book: Book) -> Iterator[str]:
+    """A translation has the formulas, numbers, links and code of its original, and no others."""
+    for one in book.translations.values():
+        yield from translation.translation_problems(one)
+
+
 CHECKS = (
     handwritten_formulas,
     typed_outputs,
@@ -387,6 +378,7 @@ CHECKS = (
     stored_notebooks,
     assumptions,
     proof_table,
+    translations,
     strays,
 )
 

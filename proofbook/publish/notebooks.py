@@ -17,6 +17,7 @@ from proofbook.names import CLAIM_MIME, EQUATION_MIME, NUMBERS_MIME
 from proofbook.settings import Sources
 
 __all__ = [
+    "CARD",
     "BookError",
     "Notebook",
     "Page",
@@ -170,14 +171,12 @@ def read_page(notebook: Notebook, docname: str, sources: Sources | None = None) 
     return page
 
 
-_CARD = re.compile(
-    r"^(?P<fence>`{3,}|:{3,})\{chapter-card\}[ \t]*\n(?P<body>.*?)^(?P=fence)\s*$", re.M | re.S
-)
+CARD = re.compile(r"^(?P<fence>`{3,}|:{3,})\{chapter-card\}[ \t]*\n(?P<body>.*?)^(?P=fence)\s*$", re.M | re.S)
 
 
 def _card(markdown: list[str], where: str, sources: Sources) -> dict[str, Any] | None:
     for source in markdown:
-        match = _CARD.search(source)
+        match = CARD.search(source)
         if match:
             return parse_card(match["body"], where, sources)
     return None

@@ -3,23 +3,25 @@
 import re
 from collections.abc import Callable, Iterator
 
-_FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})(.*)$")
-_HOLDS_CODE = re.compile(r"(?!\{)|\{(code|code-block|code-cell|literalinclude)\}")
-_SPAN = re.compile(r"(?<!\})(`+)(?!`).+?(?<!`)\1(?!`)")
+FENCE = re.compile(r"^\s*(`{3,}|~{3,}|:{3,})(.*)$")
+HOLDS_CODE = re.compile(r"(?!\{)|\{(code|code-block|code-cell|literalinclude)\}")
+_SPAN = re.compile(r"(?P<role>\{[\w:-]+\})?(?P<ticks>`+)(?!`).+?(?<!`)(?P=ticks)(?!`)")
 
 
 def pieces(text: str) -> Iterator[tuple[str, bool]]:
     """Markdown in pieces, in order, each with whether it is code: lines of a block of code, or a code span.
 
-    Directives hold Markdown; their fences count as such, those of code as code.
+    Directives hold Markdown; their fences count as such, those of code as code. So do roles.
 
     >>> list(pieces("a `b`\\n```\\nc\\n```"))
     [('a ', False), ('`b`', True), ('\\n', False), ('```\\n', True), ('c\\n', True), ('```', True)]
+    >>> list(pieces("{eq}`a` of {eq}`b` and `c`"))
+    [('{eq}`a` of {eq}`b` and ', False), ('`c`', True)]
     """
     fences: list[str] = []
     code = False
     for line in text.splitlines(keepends=True):
-        fence = _FENCE.match(line)
+        fence = FENCE.match(line)
         if fence and fences and fence[1].startswith(fences[-1]) and not fence[2].strip():
             fences.pop()
             yield line, code
@@ -28,11 +30,13 @@ def pieces(text: str) -> Iterator[tuple[str, bool]]:
             yield line, True
         elif fence:
             fences.append(fence[1])
-            code = fence[1][0] != ":" and bool(_HOLDS_CODE.match(fence[2].strip()))
+            code = fence[1][0] != ":" and bool(HOLDS_CODE.match(fence[2].strip()))
             yield line, code
         else:
             end = 0
             for span in _SPAN.finditer(line):
+                if span["role"]:  # what stands between two roles is between backticks, too, and no code
+                    continue
                 if line[end : span.start()]:
                     yield line[end : span.start()], False
                 yield span[0], True

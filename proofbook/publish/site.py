@@ -21,6 +21,7 @@ from proofbook.publish.book import RUNS_FILE, Book
 from proofbook.publish.execute import package_folders
 from proofbook.publish.notebooks import BookError, Notebook, shown_texts
 from proofbook.publish.prose import numbers_named, with_numbers
+from proofbook.publish.translation import TranslatedPage, translated, translation_problems
 
 SKIPPED = {".ipynb_checkpoints", "__pycache__"}
 FRAME = ("_config.yml", "_toc.yml", "pyproject.toml", "CITATION.cff")
@@ -66,6 +67,8 @@ def staged_files(book: Book) -> dict[str, bytes]:
         filled = with_numbers_filled_in(book, path)
         if filled is not None:
             files[path.as_posix()] = filled
+    for docname, translation in book.translations.items():
+        files[f"{docname}{translation.original.suffix}"] = in_translation(book, translation)
     return files
 
 
@@ -80,19 +83,33 @@ def with_numbers_filled_in(book: Book, path: Path) -> bytes | None:
     Raises:
         BookError: no cell fills in a number that is named.
     """
+    page = book.notebooks[path] if path in book.notebooks else book.prose(path)
+    texts = [page] if isinstance(page, str) else [holder[key] for holder, key in shown_texts(page)]
+    return _filled_in(book, path, page) if any(map(numbers_named, texts)) else None
 
-    def filled(text: str) -> str:
-        return with_numbers(text, partial(book.number, path))
 
-    if path not in book.notebooks:
-        text = book.prose(path)
-        return filled(text).encode() if numbers_named(text) else None
-    notebook = copy.deepcopy(book.notebooks[path])
-    named = False
+def in_translation(book: Book, translation: TranslatedPage) -> bytes:
+    """A page in another language, with the numbers that it names.
+
+    Raises:
+        BookError: the translation changes what is the original's, or no cell fills in a number that it names.
+    """
+    if wrong := list(translation_problems(translation)):
+        raise BookError(wrong[0])
+    path = translation.original
+    page = book.notebooks[path] if path in book.notebooks else book.prose(path)
+    return _filled_in(book, path, translated(page, translation, book.settings.sources))
+
+
+def _filled_in(book: Book, path: Path, page: Notebook | str) -> bytes:
+    """What is to stand in the file of a page, or of its translation, whose original is at `path`."""
+    number = partial(book.number, path)
+    if isinstance(page, str):
+        return with_numbers(page, number).encode()
+    notebook = copy.deepcopy(page)
     for holder, key in shown_texts(notebook):
-        named = named or bool(numbers_named(holder[key]))
-        holder[key] = filled(holder[key])
-    return written(notebook) if named else None
+        holder[key] = with_numbers(holder[key], number)
+    return written(notebook)
 
 
 def stage(files: dict[str, bytes], target: Path) -> None:

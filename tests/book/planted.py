@@ -3,8 +3,8 @@
     python tests/book/planted.py [--chapters 9034 ...] [--each 3] [--seed 0]
 
 A chapter's cells run once, in order, as a notebook runs them. Before each cell, some changed copies of it run
-on a copy of what the cells before left: one that raises is refused. No stored output is looked at, nothing is
-written into the book. It takes minutes, so it is a command and no test.
+on a copy of what the cells before left. One that raises is refused, and so is one with which a later cell
+raises. No stored output is looked at, nothing is written into the book. It takes minutes, so it is a command.
 """
 
 from __future__ import annotations
@@ -147,10 +147,13 @@ def runs(source: str, space: dict[str, Any]) -> str | None:
 def outcomes(cells: list[str], rng: random.Random, each: int) -> Iterator[Outcome]:
     """Errors planted in the cells of a chapter, at most `each` of a kind in a cell, and what became of them.
 
+    What a cell lets pass may be refused by a later one, so the chapter is then run with it to its end.
+
     Raises:
         RuntimeError: a cell fails as it stands.
     """
     space: dict[str, Any] = {"__name__": "__main__"}
+    passed: list[tuple[int, Planted]] = []
     for number, source in enumerate(cells):
         try:
             found = list(planted(source, rng))
@@ -160,10 +163,25 @@ def outcomes(cells: list[str], rng: random.Random, each: int) -> Iterator[Outcom
         kinds: Counter[str] = Counter()
         for one in found:
             kinds[one.kind] += 1
-            if kinds[one.kind] <= each:
-                yield Outcome(f"cell {number}", one, runs(one.source, _copy(space)))
+            if kinds[one.kind] > each:
+                continue
+            if refused := runs(one.source, _copy(space)):
+                yield Outcome(f"cell {number}", one, refused)
+            else:
+                passed.append((number, one))
         if problem := runs(source, space):
             raise RuntimeError(f"cell {number} fails as it stands: {problem}")
+    for number, one in passed:
+        yield Outcome(f"cell {number}", one, _to_the_end(cells, number, one.source))
+
+
+def _to_the_end(cells: list[str], number: int, source: str) -> str | None:
+    """What refuses a chapter with one cell changed, in that cell or after it."""
+    space: dict[str, Any] = {"__name__": "__main__"}
+    for k, cell in enumerate(cells):
+        if refused := runs(source if k == number else cell, space):
+            return refused
+    return None
 
 
 def _copy(space: dict[str, Any]) -> dict[str, Any]:

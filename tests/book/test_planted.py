@@ -52,3 +52,13 @@ def test_what_is_changed_is_the_place_that_is_named():
     assert [one.kind for one in found] == ["verdict", "formula in words"]
     assert all(one.source != source and one.source.count("\n") == 1 for one in found)
     assert found[1].source in (source.replace("1)", "(1 + 1))"), source.replace("n + 1", "(n - (1))"))
+
+
+def test_what_a_later_cell_refuses_is_refused():
+    cells = [
+        SETUP,
+        "def said(x):\n    return x",
+        "law = said(2)",
+        "measured('a', abs(law - 2) + 1e-9, below=1e-8)",
+    ]
+    assert sorted(kinds(*cells)) == [("bound", True), ("evidence", True), ("formula in words", True)]

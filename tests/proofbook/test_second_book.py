@@ -100,6 +100,15 @@ def test_its_claims_are_on_its_map_and_say_how_to_report(html):
     assert 'href="ledger.html#report-an-error">Report an error</a>' in page
 
 
+def test_its_exercises_are_answered_in_their_pages(html):
+    page = read(html, "book/pendulum.html")
+    assert page.count('<div class="answer"') == 1 and "late.check(...)" in page and "answer.js" in page
+    assert "answer.js" not in read(html, "book/index.html")
+    assert (html / "_static/python/pyodide.asm.wasm").is_file() and (
+        html / "_static/answer-worker.mjs"
+    ).is_file()
+
+
 def test_a_citation_names_this_book(html):
     words = re.sub(r"<[^>]+>", "", read(html, "book/pendulum.html"))
     assert "@incollection{sums-swings-pendulum," in words

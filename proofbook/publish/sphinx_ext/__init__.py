@@ -12,12 +12,14 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxRole
 
 from proofbook.publish.sphinx_ext import (
+    answers,
     assets,
     dependencies,
     dragging,
     formulas,
     freshness,
     html,
+    languages,
     lean,
     metadata,
     objects,
@@ -77,12 +79,14 @@ def setup(app: Sphinx) -> dict[str, Any]:
     freshness.connect(app)
     dependencies.connect(app)
     html.connect(app)
+    languages.connect(app)
     overview.connect(app)
     objects.connect(app)
     previews.connect(app)
     reading.connect(app)
     metadata.connect(app)
     dragging.connect(app)
+    answers.connect(app)
     search.connect(app)
     reference.connect(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

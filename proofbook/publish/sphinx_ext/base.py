@@ -61,6 +61,11 @@ class BookDirective(SphinxDirective):
         """The book that is being built."""
         return book_of(self.env.app)
 
+    @property
+    def chapter(self) -> str:
+        """The page that is being read, or the one that it is a translation of."""
+        return self.book.original(self.env.docname)
+
     def depend(self, docname: str | None = None) -> None:
         """Build this page again when a chapter changes, or (None) any of them, or a file of data."""
         depend(self.env, self.book, docname)

@@ -7,16 +7,18 @@ from docutils import nodes
 from proofbook.publish.notebooks import parse_card
 from proofbook.publish.sphinx_ext.base import BookDirective, badge, duration, shown_name
 from proofbook.publish.sphinx_ext.claims import counted, tally
+from proofbook.publish.translation import SKILLS
 
 
 class ChapterCard(BookDirective):
     """What the chapter is about, what its reader will be able to do, and how its claims came out."""
 
     def run(self) -> list[nodes.Node]:
-        self.depend(self.env.docname)
+        self.depend(self.chapter)
         settings = self.book.settings.sources
         card = parse_card("\n".join(self.content), self.env.docname, settings)
-        page = self.book.page(self.env.docname)
+        page = self.book.page(self.chapter)
+        translation = self.book.translations.get(self.env.docname)
         box = nodes.container(classes=["chapter-card"])
         if source := card.get(settings.one):
             named = nodes.Text(f"{settings.one.capitalize()} {source} · {card['date']} · ")
@@ -25,7 +27,8 @@ class ChapterCard(BookDirective):
             if settings.original:
                 box += nodes.paragraph("", card[settings.title], classes=["card-title"])
         box += self.paragraph(card["verdict"], "card-verdict")
-        box += nodes.paragraph("", "After this chapter you can", classes=["card-can"])
+        words = translation.text(SKILLS) if translation else SKILLS
+        box += nodes.paragraph("", words, classes=["card-can"])
         skills = [nodes.paragraph("", "", *self.inline(item)) for item in card["can"]]
         box += nodes.bullet_list("", *[nodes.list_item("", skill) for skill in skills])
         claims = page.claims if page else []
@@ -49,13 +52,13 @@ class ChapterCard(BookDirective):
 
     def run_time(self) -> str | None:
         """How long the chapter ran for this build, else, for stored outputs, in a run on record; or None."""
-        run = self.book.runs.get(self.env.docname)
+        run = self.book.runs.get(self.chapter)
         if run:
             shown = self.book.settings.outputs.show or ("python",)
             versions = [f"{shown_name(name)} {run['versions'].get(name, 'absent')}" for name in shown]
             seconds = duration(run["seconds"])
             return f"Every line below ran in {seconds} when this page was built, with {', '.join(versions)}."
-        name = self.env.docname.rsplit("/", 1)[-1]
+        name = self.chapter.rsplit("/", 1)[-1]
         for recorded in self.book.recorded:
             for chapter in recorded["chapters"]:
                 if chapter["chapter"] == name:

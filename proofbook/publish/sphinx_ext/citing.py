@@ -10,7 +10,7 @@ class CiteChapter(BookDirective):
     """BibTeX and plain text for the chapter it stands in; on a page that is no notebook, for the book."""
 
     def run(self) -> list[nodes.Node]:
-        page = self.book.page(self.env.docname)
+        page = self.book.page(self.chapter)
         edition, address = self.book.edition, self.book.address
         if page is None:
             bibtex, text = book_citation(edition, address)

@@ -168,7 +168,7 @@ def panel(shown: Shown, one: Object) -> str:
     book = shown.objects.book
     claim = one.kind == "claim"
     name = f"Claim {one.key}" if claim else f"{one.kind.capitalize()} {shown.name(one.key)}"
-    links = [("Permalink", f"#{one.anchor}")]
+    links = [("Permalink", shown.uri(one.key))]
     if not claim:
         words = "Certificate" if one.basis in ("proof", "both") else "Record"
         links.append((words, shown.file(f"{CERTIFICATES}/{one.key}.json")))
@@ -207,7 +207,8 @@ def panel(shown: Shown, one: Object) -> str:
 
 def _on(app: Any, docname: str) -> dict[str, Object]:
     """The claims and equations that a page shows, by their permanent names on it."""
-    return {one.anchor: one for one in objects_of(app).all.values() if one.page == docname}
+    page = book_of(app).original(docname)
+    return {one.anchor: one for one in objects_of(app).all.values() if one.page == page}
 
 
 def _attach(app: Any, doctree: nodes.document, docname: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 from proofbook.files import write_whole
+from proofbook.publish.sphinx_ext.base import book_of
 from proofbook.publish.sphinx_ext.objects import objects_of
 
 FOLDER = "_static/previews"
@@ -65,6 +66,8 @@ def _write(app: Any, exception: Exception | None) -> None:
     anchors: dict[str, list[str]] = {}
     for one in objects_of(app).all.values():
         anchors.setdefault(one.page, []).append(one.anchor)
+    book = book_of(app)
+    anchors |= {name: anchors.get(book.original(name), []) for name in book.translations}
     for docname, names in anchors.items():
         page = site / f"{docname}.html"
         if page.is_file():

@@ -45,7 +45,8 @@ def _name_in_sidebar(app: Any, doctree: nodes.document) -> None:
 
 def _make_readable(app: Any, doctree: nodes.document, docname: str) -> None:
     language = book_of(app).settings.sources.language
-    if language in _OWN_SCRIPT:
+    own = app.env.metadata[docname].get("lang", "").partition("-")[0]
+    if language in _OWN_SCRIPT and language != own:
         mark_language(doctree, language)
     name_folds(doctree)
     tell_apart(doctree)

@@ -39,13 +39,12 @@ def _write_index(app: Any, exception: Exception | None) -> None:
         return
     html, book = Path(app.outdir), book_of(app)
     titles, found = [], []
-    for path in book.paths:
-        docname = path.with_suffix("").as_posix()
+    for docname in [*(path.with_suffix("").as_posix() for path in book.paths), *book.translations]:
         url = app.builder.get_target_uri(docname)
         file = html / url
         if not file.is_file():  # a builder that writes other pages than these
             return
-        page = book.pages.get(path)
+        page = book.page(book.original(docname))
         card = (page.card if page else None) or {}
         sources = book.settings.sources
         words = " ".join(
@@ -55,6 +54,8 @@ def _write_index(app: Any, exception: Exception | None) -> None:
         found += [
             [one.kind, len(titles) - 1, one.url, one.title, one.names, one.text, one.code]
             for one in entries(file.read_text(encoding="utf-8"), url, {url: words})
+            # claims and equations are found once, on the original
+            if docname not in book.translations or one.kind in ("page", "section")
         ]
     index = json.dumps({"pages": titles, "entries": found}, ensure_ascii=False, separators=(",", ":"))
     static = html / "_static"
