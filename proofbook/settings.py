@@ -31,7 +31,8 @@
     languages = ["zh_CN"]       # what pages are translated into, as gettext names it
 
     [run-anywhere]
-    pip = "mylib @ git+{repository}"         # what a hosted notebook installs
+    cell = "%pip install mylib@git+{repository}@{branch}"   # what a hosted notebook runs first
+    here = "jupyter lab book"   # what opens the notebooks in the book's own folder
 """
 
 import re
@@ -110,9 +111,10 @@ class Translation:
 
 @dataclass(frozen=True)
 class RunAnywhere:
-    """The table ``[run-anywhere]``: how a hosted notebook gets what a chapter imports."""
+    """The table ``[run-anywhere]``: how a notebook gets what it imports, hosted and in the book's folder."""
 
-    pip: str = ""
+    cell: str = ""
+    here: str = "jupyter lab book"
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,13 @@ def test_without_a_file_everything_has_its_default(tmp_path):
 
 def test_what_is_set_is_read_and_the_rest_keeps_its_default(tmp_path):
     text = (
-        "[chapters]\nguides = ['a']\nsupplements = ['b']\n[run-anywhere]\npip = 'x'\n"
+        "[chapters]\nguides = ['a']\nsupplements = ['b']\n[run-anywhere]\ncell = 'x'\n"
         "[record]\npackages = ['lib']\nhooks = 'h'\n"
     )
     settings = read(tmp_path, text)
     assert settings.chapters.guides == ("a",) and settings.chapters.sections == Settings().chapters.sections
     assert settings.chapters.supplements == ("b",)
-    assert settings.run_anywhere.pip == "x" and settings.packages == ("lib",)
+    assert settings.run_anywhere.cell == "x" and settings.packages == ("lib",)
 
 
 @pytest.mark.parametrize(

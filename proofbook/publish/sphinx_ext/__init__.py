@@ -15,6 +15,7 @@ from proofbook.publish.sphinx_ext import (
     answers,
     assets,
     dependencies,
+    downloads,
     dragging,
     formulas,
     freshness,
@@ -87,6 +88,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     metadata.connect(app)
     dragging.connect(app)
     answers.connect(app)
+    downloads.connect(app)
     search.connect(app)
     reference.connect(app)
     return {"version": "1", "parallel_read_safe": False, "parallel_write_safe": True}

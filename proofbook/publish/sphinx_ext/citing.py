@@ -3,6 +3,7 @@
 from docutils import nodes
 
 from proofbook.publish.citation import book_citation, chapter_citation
+from proofbook.publish.downloads import hosted_cell
 from proofbook.publish.sphinx_ext.base import BookDirective, duration, shown_name
 
 
@@ -26,17 +27,15 @@ class RunAnywhere(BookDirective):
     """How to run a chapter without setting anything up, where the book has an address to fetch it from."""
 
     def run(self) -> list[nodes.Node]:
-        repository = self.book.address.repository
-        if not repository:
+        if not self.book.address.repository:
             return []
         words = "The rocket above each chapter opens it on Binder or Colab."
-        pip = self.book.settings.run_anywhere.pip.replace("{repository}", repository)
-        if not pip:
+        code = hosted_cell(self.book)
+        if not code:
             return [nodes.paragraph("", words)]
-        line = f'%pip install "{pip}"'
         return [
             nodes.paragraph("", f"{words} On Colab, run this in a cell of its own first:"),
-            nodes.literal_block(line, line, language="none"),
+            nodes.literal_block(code, code, language="none"),
         ]
 
 

@@ -201,6 +201,23 @@ def test_notebooks_can_be_downloaded_from_the_site_itself(html):
     assert (html / "_sources/book/8823-attention-scale.ipynb").is_file()
 
 
+def downloaded(site):
+    return json.loads(read(site, "_sources/book/8823-attention-scale.ipynb"))["cells"]
+
+
+def test_a_downloaded_notebook_begins_with_how_to_install(html, addressed):
+    first, second = downloaded(html)[:2]
+    assert first["source"].startswith("**To run this notebook.**") and "`make lab`" in first["source"]
+    assert "next cell" not in first["source"] and "chapter-card" in second["source"]
+    first, install, third = downloaded(addressed)[:3]
+    assert "run the next cell first" in first["source"] and "chapter-card" in third["source"]
+    assert f"git clone --quiet --depth 1 --branch main {REPOSITORY} the-book" in install["source"]
+    assert install["cell_type"] == "code" and "{" not in install["source"]
+    for built in (html, addressed):
+        assert "To run this notebook" not in read(built, CHAPTER)
+        assert len({cell["id"] for cell in downloaded(built)}) == len(downloaded(built))
+
+
 def pages_of(html: Path) -> list[Path]:
     return [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
 
@@ -366,7 +383,7 @@ def test_with_an_address_buttons_canonical_link_and_citation_point_to_it(address
     assert "mybinder.org/v2/gh/nobody/attention/main" in page
     assert f'<link rel="canonical" href="{SITE}/{CHAPTER}"' in page
     assert f"{SITE}/{CHAPTER}" in re.sub(r"<[^>]+>", "", page)
-    assert f"git+{REPOSITORY}" in read(addressed, "book/how-to-read.html")
+    assert f"{REPOSITORY} the-book" in read(addressed, "book/how-to-read.html")
 
 
 def test_search_is_offered_once(html):
