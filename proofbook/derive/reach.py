@@ -50,7 +50,7 @@ def reach(domain: Domain, sides: Iterable[sp.Expr]) -> str:
             said.append(f"every {''.join(_bounds(str(key), kind))}")
     for vectors, what in ((domain.nonzero, "zero"), (domain.distinct, "equal")):
         said += [f"{base} not all {what}" for base in vectors if base in spoken]
-    said += [f"where {relation}" for relation in _conditions(domain, spoken)]
+    said += [f"where {_in_words(relation)}" for relation in _conditions(domain, spoken)]
     return ", ".join(said)
 
 
@@ -73,6 +73,11 @@ def _spoken_of(domain: Domain, sides: Iterable[sp.Expr]) -> set[Any]:
 
 def _conditions(domain: Domain, spoken: set[Any]) -> list[Any]:
     return [relation for relation in domain.where if relation.free_symbols & spoken]
+
+
+def _in_words(relation: Any) -> str:
+    """A condition as a reader would write it."""
+    return f"{relation.lhs} != {relation.rhs}" if isinstance(relation, sp.Ne) else str(relation)
 
 
 def _bounds(name: str, kind: Any) -> tuple[str, str]:

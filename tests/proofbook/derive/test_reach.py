@@ -53,6 +53,12 @@ SAID = {
         "on its whole domain",
         "every real x, every real y, every real z, where y > z, where x > y",
     ),
+    "but for a point": (
+        Domain({x: LINE, y: LINE}, where=(sp.Ne(x, 1), sp.Ne(y, 1))),
+        x + y,
+        "on its whole domain",
+        "every real x, every real y, where x != 1, where y != 1",
+    ),
     "tied apart": (
         Domain({x: LINE, y: LINE, z: LINE}, where=(y > z,)),
         x,
