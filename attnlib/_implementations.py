@@ -20,6 +20,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 Impl: TypeAlias = Literal["fused", "blockwise", "reference"]
 """Statistics of the rows of softmax attention, and what rests on them."""
+RowImpl: TypeAlias = Literal["fused", "triton", "blockwise", "reference"]
+"""The same of rows that are whole, which a kernel of this package knows too."""
 OutputImpl: TypeAlias = Literal["fused", "reference"]
 """Softmax attention's output alone, which a fused kernel always returns."""
 WrittenImpl: TypeAlias = Literal["blockwise", "reference"]
@@ -30,6 +32,7 @@ DecayImpl: TypeAlias = Literal["chunked", "reference"]
 """Fixed decay."""
 
 IMPLS: tuple[str, ...] = get_args(Impl)
+ROW_IMPLS: tuple[str, ...] = get_args(RowImpl)
 OUTPUT_IMPLS: tuple[str, ...] = get_args(OutputImpl)
 WRITTEN_IMPLS: tuple[str, ...] = get_args(WrittenImpl)
 LINEAR_IMPLS: tuple[str, ...] = get_args(LinearImpl)

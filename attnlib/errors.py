@@ -29,6 +29,10 @@ def _unreachable(message: str, lower: float, upper: float) -> UnreachableEntropy
     return UnreachableEntropy(message, lower=lower, upper=upper)
 
 
+class EngineNotAvailable(RuntimeError):
+    """What ``impl`` asks for cannot run here: a package or a device is missing."""
+
+
 class NothingRecorded(RuntimeError):
     """A model was not called, or nothing of its attention could be recorded."""
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
-from attnlib._implementations import Impl, exact_under_autocast
+from attnlib._implementations import ROW_IMPLS, RowImpl, exact_under_autocast
 from attnlib._rows.engine import evaluate, resolve_for
 from attnlib._rows.layout import present
 from attnlib._types import Scale, SegmentIds, Window
@@ -153,7 +153,7 @@ def row_entropy(
     sink: Tensor | None = None,
     window: Window = None,
     segment_ids: SegmentIds = None,
-    impl: Impl = "fused",
+    impl: RowImpl = "fused",
 ) -> RowEntropy:
     """Log-sum-exp and Shannon entropy of every row of softmax(scale * q k^T), without the matrix.
 
@@ -185,8 +185,10 @@ def row_entropy(
         segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
             documents; a pair of tensors gives those of the queries and those of the keys.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below, never yet run on such a machine); ``"triton"`` is a kernel
+            of this library for CUDA (experimental: tested by Triton's interpreter, never yet run on such a
+            machine); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the
+            whole matrix in float64.
 
     Returns:
         ``RowEntropy(lse, entropy)``, in nats, in the dtype and on the device of q.
@@ -195,6 +197,7 @@ def row_entropy(
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``impl``,
             or logits beyond the range of the dtype that they are computed in.
+        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device.
 
     Shapes: both results (..., heads, n).
 
@@ -210,6 +213,7 @@ def row_entropy(
         q,
         k,
         None,
+        allowed=ROW_IMPLS,
         attn_mask=attn_mask,
         is_causal=is_causal,
         scale=scale,
@@ -237,7 +241,7 @@ def row_statistics(
     window: Window = None,
     segment_ids: SegmentIds = None,
     orders: Iterable[float] = (2.0,),
-    impl: Impl = "fused",
+    impl: RowImpl = "fused",
 ) -> RowStatistics:
     """Entropies, sparsity and varentropy of every row of softmax(scale * q k^T), without the matrix.
 
@@ -276,8 +280,10 @@ def row_statistics(
             documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below, never yet run on such a machine); ``"triton"`` is a kernel
+            of this library for CUDA (experimental: tested by Triton's interpreter, never yet run on such a
+            machine); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the
+            whole matrix in float64.
 
     Returns:
         :class:`RowStatistics` in the dtype and on the device of q; entropies in nats.
@@ -286,6 +292,7 @@ def row_statistics(
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
             or logits beyond the range of the dtype that they are computed in.
+        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device.
 
     Shapes: each result (..., heads, n).
 
@@ -305,6 +312,7 @@ def row_statistics(
         q,
         k,
         None,
+        allowed=ROW_IMPLS,
         attn_mask=attn_mask,
         is_causal=is_causal,
         scale=scale,
@@ -333,7 +341,7 @@ def softmax_attention_with_statistics(
     window: Window = None,
     segment_ids: SegmentIds = None,
     orders: Iterable[float] = (2.0,),
-    impl: Impl = "fused",
+    impl: RowImpl = "fused",
 ) -> AttentionWithStatistics:
     """Softmax attention and the statistics of its rows, in the memory of a fused kernel.
 
@@ -367,8 +375,10 @@ def softmax_attention_with_statistics(
             documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below, never yet run on such a machine); ``"triton"`` is a kernel
+            of this library for CUDA (experimental: tested by Triton's interpreter, never yet run on such a
+            machine); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the
+            whole matrix in float64.
 
     Returns:
         ``AttentionWithStatistics(output, statistics)`` in the dtype and on the device of q; entropies in
@@ -378,6 +388,7 @@ def softmax_attention_with_statistics(
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
             or logits beyond the range of the dtype that they are computed in.
+        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device.
 
     Shapes: output (..., heads, n, dv), each statistic (..., heads, n).
 
@@ -396,6 +407,7 @@ def softmax_attention_with_statistics(
         q,
         k,
         v,
+        allowed=ROW_IMPLS,
         attn_mask=attn_mask,
         is_causal=is_causal,
         scale=scale,

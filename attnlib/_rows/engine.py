@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import logsigmoid, pad, scaled_dot_product_attention
 
-from attnlib._implementations import at_least_float32, check_impl, computing_dtype
+from attnlib._implementations import IMPLS, at_least_float32, check_impl, computing_dtype
 from attnlib._rows.blockwise import blockwise
 from attnlib._rows.cuda import rows_by_kernels
 from attnlib._rows.dense import NEAR_ONE, as_limit, output, statistics
@@ -23,7 +23,7 @@ from attnlib._transforms import forward_mode, found, readable, transformed
 from attnlib._validate import floating_tensor
 from attnlib.errors import InvalidArgument
 
-Engine: TypeAlias = Literal["tiles", "kernels", "blockwise", "reference"]
+Engine: TypeAlias = Literal["tiles", "kernels", "triton", "blockwise", "reference"]
 
 _FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
 
@@ -39,6 +39,8 @@ def engine_for(
         return "reference"
     if impl == "blockwise":
         return "blockwise"
+    if impl == "triton":
+        return "triton"
     if device.type != "cuda":
         return "tiles"
     # Kernels know no float64, and return sum p k, not sum p bias: other rows are written out.
@@ -48,6 +50,10 @@ def engine_for(
 def _engine(impl: str, tensors: Tensors, geometry: Geometry) -> Engine:
     engine = engine_for(impl, tensors.q.device, _only_hides(tensors, geometry), tensors.q.dtype)
     if engine == "reference":
+        return engine
+    if engine == "triton":
+        if forward_mode(*tensors):
+            raise InvalidArgument("impl='triton' has no forward-mode derivatives: take another impl for them")
         return engine
     # No operator of ours carries forward-mode derivatives along, and no other knows of weights.
     return "blockwise" if tensors.weight is not None or forward_mode(*tensors) else engine
@@ -65,11 +71,21 @@ def _suits_kernels(tensors: Tensors, pattern: Pattern) -> bool:
 
 
 def resolve_for(
-    impl: str, q: Tensor, k: Tensor, v: Tensor | None, **arguments: Any
+    impl: str,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor | None,
+    *,
+    allowed: tuple[str, ...] = IMPLS,
+    **arguments: Any,
 ) -> tuple[Tensors, Geometry]:
     """Check the arguments and bring them into the layout and the dtype that ``impl`` computes in."""
-    check_impl(impl)
+    check_impl(impl, allowed)
     dtype = computing_dtype(impl, floating_tensor("q", q).dtype)
+    if impl == "triton":
+        from attnlib._rows.by_triton import require
+
+        require(q.device)
     return resolve(q, k, v, dtype=dtype, **arguments)
 
 
@@ -95,6 +111,22 @@ def _by_tiles(tensors: Tensors, pattern: Pattern, with_moments: bool, with_large
     renyi = {} if found.renyi is None else {2.0: found.renyi}
     return Rows(
         None, found.lse, found.entropy, found.varentropy, renyi, found.largest, log_total=found.log_total
+    )
+
+
+def _by_triton(tensors: Tensors, pattern: Pattern, with_moments: bool, with_largest: bool) -> Rows:
+    from attnlib._rows.by_triton import rows_by_triton
+
+    found = rows_by_triton(tensors, pattern, with_moments)
+    renyi = {} if found.renyi is None else {2.0: found.renyi}
+    return Rows(
+        found.output,
+        found.lse,
+        found.entropy,
+        found.varentropy,
+        renyi,
+        found.largest,
+        log_total=found.log_total,
     )
 
 
@@ -171,6 +203,8 @@ def evaluate(
     engine = _engine(impl, tensors, geometry)
     if engine == "tiles":
         rows = _fused(tensors, geometry, orders, with_varentropy, _by_tiles)
+    elif engine == "triton":
+        rows = _fused(tensors, geometry, orders, with_varentropy, _by_triton)
     elif engine == "kernels":
         rows = _fused(tensors, geometry, orders, with_varentropy, _by_kernels)
     elif engine == "blockwise":

@@ -226,7 +226,7 @@ class _TiledRows:
         else:
             mean = results[3]
         bits = entropy / _LN2
-        terms = _coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi)
+        terms = coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi)
         # p = share w, where w = 2^x is at most n since no p exceeds 1. What multiplies a whole row is left to
         # the rows of q and dq, so that of the entropy's dS = share b w x the tiles form w x alone.
         share = (-bits).exp2()
@@ -330,7 +330,7 @@ def _by_row(x: Tensor) -> Tensor:
     return x.flatten(0, 1)[..., None]
 
 
-class _Coefficients(NamedTuple):
+class Coefficients(NamedTuple):
     """a, b, c, e of dS = p (a + b x + c x^2 + e p), x in bits; None where nothing asks for the term."""
 
     constant: Tensor | None
@@ -339,9 +339,9 @@ class _Coefficients(NamedTuple):
     own: Tensor | None
 
 
-def _coefficients(
+def coefficients(
     grads: Sequence[Tensor | None], varentropy: Tensor | None, renyi: Tensor | None
-) -> _Coefficients:
+) -> Coefficients:
     """From the gradients of lse, entropy, varentropy and Renyi entropy, and the values of the last two."""
 
     def total(*terms: tuple[float | Tensor, Tensor | None]) -> Tensor | None:
@@ -355,7 +355,7 @@ def _coefficients(
     if of_renyi is not None and renyi is not None:
         own = -2 * renyi.exp() * of_renyi
     linear = total((-_LN2, of_entropy), (2 * _LN2, of_varentropy))
-    return _Coefficients(constant, linear, total((_LN2**2, of_varentropy)), own)
+    return Coefficients(constant, linear, total((_LN2**2, of_varentropy)), own)
 
 
 PASSES["tiles"] = _TiledRows()

@@ -1,0 +1,256 @@
+"""What ``impl='triton'`` runs: output and every statistic from one pass over the keys, by kernels of its own.
+
+Experimental: their arithmetic is tested by Triton's interpreter on a CPU; on a GPU they have never run.
+Products are formed in the computing dtype, not in a narrower one of the tensor cores. The gradients rest on
+the identities of :mod:`attnlib._rows.tiles`, with dS = p (dO v^T - sum dO * out) for the output besides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from attnlib._rows.layout import Pattern, Tensors
+from attnlib._rows.passes import PASSES, run
+from attnlib._rows.tiles import coefficients
+from attnlib.errors import EngineNotAvailable
+
+_LN2 = math.log(2)
+# Rows by keys of a program, by the bytes of a row of q, k or v: the compiler then asks for at most 64 kB of
+# shared memory at 512 bytes (d = 128 in float32), as small cards have, and for 96 kB at 1024.
+_SIDES = {256: (32, 32), 512: (32, 16)}
+_LEAST = (16, 16)
+# More stages would hold more blocks of keys at once. Triton warns where fusing is not asked for by name.
+_OPTIONS = {"num_stages": 1, "enable_fp_fusion": True}
+
+
+def _kernels() -> Any:
+    """The module of Triton's kernels, imported where they run and nowhere else."""
+    try:
+        from attnlib._rows import triton_kernels
+    except ImportError as error:
+        raise EngineNotAvailable(
+            f"impl='triton' needs the package triton ({error}): install it, or take impl='fused'"
+        ) from error
+    return triton_kernels
+
+
+def require(device: torch.device) -> None:
+    """Raise unless Triton's kernels can run on tensors of this device."""
+    interpreted = type(_kernels().forward).__name__ == "InterpretedFunction"
+    if device.type != "cuda" and not (interpreted and device.type == "cpu"):
+        raise EngineNotAvailable(
+            f"impl='triton' needs tensors on a CUDA device, got {device}: move them, or take impl='fused'"
+        )
+
+
+def _strides(x: Tensor | None, shape: tuple[int, ...], stand_in: Tensor) -> list[Any]:
+    """What a kernel reads of a tensor that broadcasts to ``shape``; of one that is not there, nothing."""
+    if x is None:
+        return [stand_in, *(0 for _ in shape)]
+    wide = x.expand(shape)
+    return [wide, *wide.stride()]
+
+
+class _Launch:
+    """The arguments that all kernels have in common, and a grid for a block of rows or of keys each."""
+
+    def __init__(self, tensors: Tensors, pattern: Pattern):
+        q = tensors.q
+        batch, heads, n_q, n_k = tensors.shape
+        width = q.shape[-1]
+        value_width = 1 if tensors.v is None else tensors.v.shape[-1]
+        columns, value_columns = (max(16, 1 << (n - 1).bit_length()) for n in (width, value_width))
+        longest = max(columns, value_columns) * q.element_size()
+        rows, keys = next((sides for limit, sides in _SIDES.items() if longest <= limit), _LEAST)
+        cap = pattern.softcap
+        settings = (pattern.scale / (_LN2 if cap is None else cap), (cap or 0) / _LN2, pattern.scale)
+        lowest = torch.finfo(q.dtype).min
+        segmented = tensors.row_segments is not None
+        self.read: list[Any] = [
+            *_strides(q, (batch, heads, n_q, width), q),
+            *_strides(tensors.k, (batch, heads, n_k, width), q),
+            *_strides(tensors.v, (batch, heads, n_k, value_width), q),
+            *_strides(tensors.bias, tensors.shape, q),
+            *_strides(tensors.row_segments, (batch, heads, n_q), q),
+            *_strides(tensors.key_segments, (batch, heads, n_k), q),
+            torch.cat([q.new_full((1,), x) for x in (*settings, lowest)]),
+        ]
+        low, high = pattern.low, pattern.high
+        self.sizes = [batch * heads * n_q, heads, n_q, n_k, width, value_width, low or 0, high or 0]
+        self.flags: dict[str, Any] = {
+            "CAPPED": cap is not None,
+            "BIASED": tensors.bias is not None,
+            "IN_SEGMENTS": segmented,
+            "FROM_LOW": low is not None,
+            "TO_HIGH": high is not None,
+            "ROWS": rows,
+            "KEYS": keys,
+            "COLUMNS": columns,
+            "VALUE_COLUMNS": value_columns,
+            **_OPTIONS,
+        }
+        self.by_rows = (batch * heads * -(-n_q // rows),)
+        self.by_keys = (batch * heads * -(-n_k // keys),)
+
+
+class _TritonRows:
+    """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
+
+    All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, and the same of
+    the output. Without gradient are the mean logit in bits, the key of the largest logit, the Renyi entropy
+    before it is clamped, and last lse minus the largest logit.
+    """
+
+    def differentiable(self, numbers: Sequence[float]) -> int:
+        return 3 + 2 * int(numbers[0]) + int(numbers[1])
+
+    def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        q = tensors.q
+        moments = int(numbers[0])
+        results = [q.new_empty(q.shape[:3]) for _ in range(3 + 2 * moments)]
+        if numbers[1] == 1:
+            results.append(q.new_empty((*q.shape[:3], tensors.values.shape[-1])))
+        kept = [q.new_empty(q.shape[:3]) for _ in range(2 + moments)]
+        kept.insert(1, q.new_empty(q.shape[:3], dtype=torch.int64))
+        return [*results, *kept]
+
+    def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
+        with_moments, with_output = (x == 1 for x in numbers)
+        q, shape = tensors.q, tensors.q.shape[:3]
+        sums = q.new_zeros((5 if with_moments else 3, *shape))
+        best = q.new_zeros(shape, dtype=torch.int64)
+        output = q.new_zeros((*shape, tensors.values.shape[-1] if with_output else 0))
+        if q.numel():
+            launch = _Launch(tensors, pattern)
+            with torch.cuda.device_of(q):
+                _kernels().forward[launch.by_rows](
+                    *launch.read,
+                    sums,
+                    best,
+                    output,
+                    *launch.sizes,
+                    WITH_MOMENTS=with_moments,
+                    WITH_OUTPUT=with_output,
+                    **launch.flags,
+                )
+        top, total, mean, *moments = sums
+        log_total = total.clamp(min=1).log()
+        results = [
+            tensors.hide_empty(_LN2 * top + log_total, 0),
+            log_total - _LN2 * mean,
+            tensors.hide_empty(_LN2 * top, 0),
+        ]
+        kept = [top + mean, best, log_total]
+        if with_moments:
+            renyi = 2 * log_total - moments[1].clamp(min=1).log()
+            results += [_LN2**2 * moments[0], renyi.clamp(min=0)]
+            kept.insert(2, renyi)
+        return [*results, *([output] if with_output else []), *kept]
+
+    def backward(
+        self,
+        tensors: Tensors,
+        pattern: Pattern,
+        numbers: Sequence[float],
+        results: list[Tensor],
+        grads: list[Tensor | None],
+        with_bias: bool,
+    ) -> Tensors:
+        q, k, shape = tensors.q, tensors.k, tensors.q.shape[:3]
+        entropy, of_lse, of_entropy, of_largest = results[1], *grads[:3]
+        varentropy = renyi = of_varentropy = of_renyi = None
+        if numbers[0] == 1:
+            varentropy, renyi = results[3], results[-2]
+            of_varentropy, of_renyi = grads[3:5]
+        mean, best = results[self.differentiable(numbers) :][:2]
+        terms = coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi)
+        of_output = output = None
+        if numbers[1] == 1:
+            place = self.differentiable(numbers) - 1
+            of_output, output = grads[place], results[place]
+        constant = terms.constant
+        if of_output is not None and output is not None:
+            of_output = of_output.contiguous()
+            both = (of_output * output).sum(dim=-1)
+            constant = -both if constant is None else constant - both
+        factors = [q.new_zeros(shape) if x is None else x for x in terms._replace(constant=constant)]
+        stacked = torch.stack([mean, (-entropy).exp(), *factors])
+        grad_q, grad_k = q.new_zeros(q.shape), k.new_zeros(k.shape)
+        grad_v = None if of_output is None else q.new_zeros(tensors.values.shape)
+        grad_bias = torch.zeros_like(tensors.bias) if with_bias and tensors.bias is not None else None
+        if q.numel():
+            launch = _Launch(tensors, pattern)
+            given = [*launch.read, stacked, q if of_output is None else of_output]
+            flags = {**launch.flags, "WITH_OUTPUT": of_output is not None}
+            with torch.cuda.device_of(q):
+                _kernels().backward_of_rows[launch.by_rows](
+                    *given,
+                    grad_q,
+                    *_strides(grad_bias, tensors.shape, q),
+                    *launch.sizes,
+                    WITH_GRAD_BIAS=grad_bias is not None,
+                    **flags,
+                )
+                _kernels().backward_of_keys[launch.by_keys](
+                    *given, grad_k, q if grad_v is None else grad_v, *launch.sizes, **flags
+                )
+            if of_largest is not None:
+                of_largest = tensors.hide_empty(of_largest, 0)
+                _add_largest(tensors, pattern, best, of_largest, grad_q, grad_k, grad_bias)
+        return Tensors(grad_q, grad_k, grad_v, bias=grad_bias)
+
+
+def _add_largest(
+    tensors: Tensors,
+    pattern: Pattern,
+    best: Tensor,
+    grad: Tensor,
+    grad_q: Tensor,
+    grad_k: Tensor,
+    grad_bias: Tensor | None,
+) -> None:
+    """Add the gradient of each row's largest logit, which belongs to one key: the first where several tie."""
+    at = best[..., None].expand(tensors.q.shape)
+    keys = tensors.k.gather(2, at)
+    of_product = pattern.scale * grad[..., None]
+    if pattern.softcap is not None:
+        bent = torch.tanh(pattern.scale / pattern.softcap * (tensors.q * keys).sum(dim=-1, keepdim=True))
+        of_product = of_product * (1 - bent.square())
+    grad_q += of_product * keys
+    grad_k.scatter_add_(2, at, of_product * tensors.q)
+    if grad_bias is not None:
+        sizes = zip(grad_bias.shape[:3], grad.shape)
+        own = [torch.arange(n if m > 1 else 1, device=grad.device) for m, n in sizes]
+        places = [x.expand(grad.shape) for x in torch.meshgrid(*own, indexing="ij")]
+        key = best if grad_bias.shape[-1] > 1 else torch.zeros_like(best)
+        grad_bias.index_put_((*places, key), grad, accumulate=True)
+
+
+PASSES["triton"] = _TritonRows()
+
+
+class Found(NamedTuple):
+    """Results for every row, None for what was not asked for; ``log_total`` has no gradient."""
+
+    output: Tensor | None
+    lse: Tensor
+    entropy: Tensor
+    largest: Tensor
+    varentropy: Tensor | None
+    renyi: Tensor | None
+    log_total: Tensor
+
+
+def rows_by_triton(tensors: Tensors, pattern: Pattern, with_moments: bool) -> Found:
+    """lse, entropy, largest logit, the output of calls that have values, and the moments if wanted."""
+    with_output = tensors.v is not None
+    lse, entropy, largest, *rest = run("triton", tensors, pattern, (float(with_moments), float(with_output)))
+    varentropy = renyi = None
+    if with_moments:
+        varentropy, renyi, *rest = rest
+    return Found(rest[0] if with_output else None, lse, entropy, largest, varentropy, renyi, rest[-1])

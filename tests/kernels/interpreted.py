@@ -1,0 +1,319 @@
+"""The kernels of ``impl='triton'`` against the float64 reference; test_triton.py runs this file.
+
+On a CPU by Triton's interpreter (TRITON_INTERPRET=1), on a GPU if ATTNLIB_TEST_DEVICE=cuda.
+"""
+
+import importlib.util
+import math
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+import attnlib as al
+from attnlib._rows import by_triton
+from attnlib.errors import InvalidArgument
+
+DEVICE = os.environ.get("ATTNLIB_TEST_DEVICE", "cpu")
+INF = math.inf
+N_Q, N_K = 23, 37
+ORDERS = (0.5, 1.1, 2.0, INF)
+
+
+def draw(*shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(*shape, generator=generator, dtype=torch.float64).to(DEVICE, dtype)
+
+
+def inputs(n_q=N_Q, n_k=N_K, d=7, dv=5, heads=3, key_heads=None, batch=2, dtype=torch.float64):
+    return (
+        draw(batch, heads, n_q, d, seed=1, dtype=dtype),
+        draw(batch, key_heads or heads, n_k, d, seed=2, dtype=dtype),
+        draw(batch, key_heads or heads, n_k, dv, seed=3, dtype=dtype),
+    )
+
+
+def segments(n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 3, (2, n), generator=generator).sort(dim=-1).values.to(DEVICE)
+
+
+def fields(found):
+    """Output and every statistic by name."""
+    statistics = found.statistics._asdict()
+    renyi = {f"renyi {order}": x for order, x in statistics.pop("renyi").items()}
+    return {"output": found.output, **statistics, **renyi}
+
+
+def loss(found):
+    """A number that every field of every row enters with a weight of its own."""
+    return sum(
+        (draw(*x.shape, seed=i, dtype=x.dtype) * x.masked_fill(x == -INF, 0)).sum()
+        for i, (_, x) in enumerate(sorted(fields(found).items()))
+    )
+
+
+def compare(q, k, v, tolerance=1e-11, **options):
+    """All fields, and the gradients of every tensor that may have one, with those of the reference."""
+    learned = {
+        name: x for name, x in options.items() if isinstance(x, torch.Tensor) and x.is_floating_point()
+    }
+    leaves = [x.detach().requires_grad_() for x in (q, k, v, *learned.values())]
+    given = {**options, **dict(zip(learned, leaves[3:]))}
+    got, want = (
+        al.softmax_attention_with_statistics(*leaves[:3], orders=ORDERS, impl=impl, **given)
+        for impl in ("triton", "reference")
+    )
+    for name, x in fields(got).items():
+        close(x, fields(want)[name], tolerance, name)
+    gradients = (torch.autograd.grad(loss(x), leaves, allow_unused=True) for x in (got, want))
+    for name, x, y in zip(("q", "k", "v", *learned), *gradients):
+        assert (x is None) == (y is None), name
+        if x is not None:
+            close(x, y, 10 * tolerance, f"gradient of {name}")
+
+
+def close(x, y, tolerance, name):
+    torch.testing.assert_close(
+        x.double(), y.double(), rtol=tolerance, atol=tolerance, msg=lambda m: f"{name}: {m}"
+    )
+
+
+OPTIONS = {
+    "plain": {},
+    "causal": {"is_causal": True},
+    "mask": {"attn_mask": draw(2, 1, N_Q, N_K, seed=4) > 0.5},
+    "padding": {"attn_mask": (torch.arange(N_K) < torch.tensor([5, N_K])[:, None])[:, None, None].to(DEVICE)},
+    "column": {"attn_mask": (torch.arange(N_Q) % 3 > 0)[:, None].to(DEVICE)},
+    "bias": {"attn_mask": draw(3, N_Q, N_K, seed=5)},
+    "bias for all rows": {"attn_mask": draw(2, 1, 1, N_K, seed=5)},
+    "bias and mask": {"attn_mask": draw(N_Q, N_K, seed=6).masked_fill(draw(N_Q, N_K, seed=7) > 1, -INF)},
+    "cap": {"softcap": 1.5},
+    "wide cap": {"softcap": 50.0},
+    "window": {"window": 3},
+    "sides": {"window": (18, 2)},
+    "ahead": {"window": (0, 20)},
+    "sliding": {"window": (6, 0), "is_causal": True},
+    "sink": {"sink": draw(3, seed=8)},
+    "documents": {"segment_ids": (segments(N_Q, 1), segments(N_K, 2))},
+    "scale": {"scale": 1.7},
+    "scale a row": {"scale": draw(3, N_Q, seed=9)},
+    "negative scale": {"scale": -0.4},
+    "rule": {"scale": lambda n, d: (n + 1).log() / d**0.5, "is_causal": True},
+    "all": {
+        "softcap": 2.0,
+        "window": (9, 4),
+        "is_causal": True,
+        "sink": draw(3, seed=8),
+        "segment_ids": (segments(N_Q, 1), segments(N_K, 2)),
+        "attn_mask": draw(2, 1, N_Q, N_K, seed=7).masked_fill(draw(N_Q, N_K, seed=9) > 1, -INF),
+        "scale": 1.3,
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options(name):
+    compare(*inputs(), **OPTIONS[name])
+
+
+@pytest.mark.parametrize("rows, keys", [(16, 64), (64, 16)])
+@pytest.mark.parametrize("name", ["causal", "sides", "ahead", "all"])
+def test_blocks_of_other_sides(monkeypatch, name, rows, keys):
+    monkeypatch.setattr(by_triton, "_SIDES", {1 << 20: (rows, keys)})
+    compare(*inputs(), **OPTIONS[name])
+
+
+@pytest.mark.parametrize("n_q, n_k", [(1, 1), (1, 50), (50, 1), (16, 16), (33, 63), (63, 33)])
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_lengths(n_q, n_k, is_causal):
+    compare(*inputs(n_q, n_k, heads=1), is_causal=is_causal)
+
+
+@pytest.mark.parametrize("d, dv", [(1, 1), (16, 33), (40, 3), (130, 70)])
+def test_head_sizes(d, dv):
+    compare(*inputs(9, 20, d, dv, heads=1))
+
+
+def test_grouped_queries():
+    compare(*inputs(heads=6, key_heads=2), enable_gqa=True, is_causal=True)
+
+
+def test_dimensions_that_broadcast_or_lie_otherwise():
+    q, k, v = inputs()
+    compare(q, k[:1], v[:, :1])
+    compare(q[0], k[0], v[0])
+    compare(*(x.mT.contiguous().mT for x in (q, k, v)))
+    compare(*(x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)), **OPTIONS["bias"])
+
+
+def test_rows_that_see_nothing():
+    q, k, v = (x.requires_grad_() for x in inputs())
+    mask = torch.ones(N_Q, N_K, dtype=torch.bool, device=DEVICE)
+    mask[::2] = False
+    mask[5, 1:] = False
+    found = al.softmax_attention_with_statistics(q, k, v, attn_mask=mask, impl="triton")
+    rows = found.statistics
+    assert (found.output[..., ::2, :] == 0).all() and (rows.lse[..., ::2] == -INF).all()
+    assert (rows.max_logit[..., ::2] == -INF).all() and (rows.entropy[..., ::2] == 0).all()
+    assert (rows.effective_tokens[..., ::2] == 1).all() and (rows.varentropy[..., ::2] == 0).all()
+    gradients = torch.autograd.grad(loss(found), (q, k, v))
+    assert (gradients[0][..., ::2, :] == 0).all() and all(x.isfinite().all() for x in gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", ["plain", "cap", "sliding"])
+def test_narrow_dtypes_err_no_more_than_rows_written_out(dtype, name):
+    """Twice the error of ``blockwise`` in the same dtype, or a few units in the last place of float32."""
+    q, k, v = inputs(dtype=dtype)
+    errors = {}
+    for impl in ("triton", "blockwise"):
+        leaves = [x.detach().requires_grad_() for x in (q, k, v)]
+        wide = [x.detach().double().requires_grad_() for x in (q, k, v)]
+        got = al.softmax_attention_with_statistics(*leaves, impl=impl, **OPTIONS[name])
+        want = al.softmax_attention_with_statistics(*wide, impl="reference", **OPTIONS[name])
+        assert all(x.dtype == dtype for x in fields(got).values())
+        pairs = {field: (x, fields(want)[field]) for field, x in fields(got).items()}
+        for of, x, y in zip(
+            "qkv",
+            torch.autograd.grad(got.statistics.entropy.sum() + got.output.sum(), leaves),
+            torch.autograd.grad(want.statistics.entropy.sum() + want.output.sum(), wide),
+        ):
+            pairs[f"gradient of {of}"] = (x, y)
+        errors[impl] = {key: (x.double() - y).abs().max().item() for key, (x, y) in pairs.items()}
+        sizes = {key: y.abs().max().item() for key, (_, y) in pairs.items()}
+    for key, error in errors["triton"].items():
+        slack = 8 * torch.finfo(torch.float32).eps * max(1, sizes[key])
+        assert error <= 2 * errors["blockwise"][key] + slack, (key, error, errors["blockwise"][key])
+
+
+def test_long_rows_do_not_cost_digits():
+    q, k, v = inputs(2, 5000, d=8, heads=1, batch=1, dtype=torch.float32)
+    q = 4 * q
+    got = al.softmax_attention_with_statistics(q, k, v, impl="triton")
+    want = al.softmax_attention_with_statistics(q.double(), k.double(), v.double(), impl="reference")
+    # The rounding of the logits, and nothing that grows with the number of keys.
+    budget = (
+        4 * torch.finfo(torch.float32).eps * (q.norm(dim=-1).max() * k.norm(dim=-1).max() / 8**0.5).item()
+    )
+    for name, x in fields(got).items():
+        close(x, fields(want)[name], budget, name)
+
+
+def test_keys_with_a_large_common_part():
+    q, k, v = inputs(dtype=torch.float32)
+    shift = 300 * draw(7, seed=4, dtype=torch.float32)
+    got = al.row_statistics(q, k + shift, impl="triton")
+    want = al.row_statistics(q.double(), (k + shift).double(), impl="reference")
+    close(got.entropy, want.entropy, 1e-3, "entropy")
+    close(got.varentropy, want.varentropy, 1e-3, "varentropy")
+
+
+@pytest.mark.filterwarnings("ignore:.* encountered in:RuntimeWarning")  # NumPy's, which interprets
+def test_rows_of_huge_logits():
+    q, k, v = (x.float() for x in inputs())
+    rows = al.row_statistics(1e15 * q, 1e15 * k, impl="triton")
+    assert (rows.entropy == 0).all() and (rows.varentropy == 0).all() and (rows.effective_tokens == 1).all()
+    with pytest.raises(InvalidArgument, match="beyond the range"):
+        al.row_statistics(1e20 * q, 1e20 * k, impl="triton")
+
+
+def test_the_largest_logit_belongs_to_the_first_of_equal_keys():
+    q = torch.ones(1, 1, 1, 2, dtype=torch.float64, device=DEVICE)
+    k = torch.zeros(1, 1, 40, 2, dtype=torch.float64, device=DEVICE)
+    k[..., [7, 20, 35], :] = 1
+    k.requires_grad_()
+    (gradient,) = torch.autograd.grad(al.row_statistics(q, k, impl="triton").max_logit.sum(), k)
+    assert gradient[0, 0, :, 0].nonzero().flatten().tolist() == [7]
+
+
+@pytest.mark.parametrize("field", ["lse", "entropy", "varentropy", "effective_tokens", "max_logit"])
+def test_each_gradient_alone(field):
+    q, k, _ = (x[:1, :1, :3] for x in inputs(d=2))
+    function = lambda q, k: getattr(al.row_statistics(q, k, impl="triton"), field)  # noqa: E731
+    assert torch.autograd.gradcheck(function, (q.detach().requires_grad_(), k.detach().requires_grad_()))
+
+
+def test_entropy_alone_and_nothing():
+    q, k, v = inputs()
+    got, want = (al.row_entropy(q, k, impl=impl) for impl in ("triton", "reference"))
+    close(got.entropy, want.entropy, 1e-12, "entropy")
+    none = al.softmax_attention_with_statistics(q[:0], k[:0], v[:0], impl="triton")
+    assert none.output.shape == (0, 3, N_Q, 5) and none.statistics.lse.shape == (0, 3, N_Q)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # PyTorch's own, at its first jvp
+def test_transforms():
+    q, k, _ = inputs()
+    many = torch.func.vmap(lambda q, k: al.row_statistics(q, k, impl="triton").entropy)(q, k)
+    close(many, al.row_statistics(q, k, impl="reference").entropy, 1e-12, "entropy")
+    with pytest.raises(InvalidArgument, match="impl='triton' has no forward-mode"):
+        torch.func.jvp(lambda q: al.row_entropy(q, k, impl="triton").entropy, (q,), (q,))
+    q.requires_grad_()
+    (gradient,) = torch.autograd.grad(al.row_entropy(q, k, impl="triton").entropy.sum(), q, create_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        gradient.sum().backward()
+
+
+def test_shapes_are_promised():
+    from attnlib._rows.layout import resolve
+
+    q, k, v = inputs()
+    rest = dict(attn_mask=None, is_causal=True, scale=None, enable_gqa=False, dtype=None)
+    for moments, values in ((0, None), (0, v), (1, None), (1, v)):
+        tensors, geometry = resolve(q, k, values, **rest)
+        numbers = (float(moments), float(values is not None))
+        found, promised = (
+            getattr(by_triton.PASSES["triton"], name)(tensors, geometry.pattern, numbers)
+            for name in ("forward", "shapes")
+        )
+        assert [(x.shape, x.dtype) for x in found] == [(x.shape, x.dtype) for x in promised]
+
+
+# Every one is an error that was easy to make, and that the comparison has to see.
+MUTANTS = {
+    "no weight of the block before": ("squares * kept * kept", "squares * kept"),
+    "no fall of the mean": ("of_old * (fall + mean)", "of_old * mean"),
+    "means apart forgotten": (" + of_old * of_found * apart * apart", ""),
+    "output not rescaled": ("weighted * kept[:, None] + product", "weighted + product"),
+    "band one too wide": ("key[None, :] - row[:, None] <= high", "key[None, :] - row[:, None] <= high + 1"),
+    "band one too narrow": ("key[None, :] - row[:, None] >= low", "key[None, :] - row[:, None] > low"),
+    "last keys of a band left out": ("tl.minimum(start + ROWS + high, n_k)", "tl.minimum(start + high, n_k)"),
+    "last rows of a band left out": ("tl.minimum(start + KEYS - low, n_q)", "tl.minimum(start - low, n_q)"),
+    "slope of the cap": ("1.0 - bent * bent", "1.0 - bent"),
+    "bias in nats": (" * 1.4426950408889634", ""),
+    "segments": ("own[:, None] == other[None, :]", "own[:, None] <= other[None, :]"),
+    "linear term": ("+ x * _term(terms, 4,", "+ _term(terms, 4,"),
+    "own term": ("factor += p * _term", "factor -= p * _term"),
+    "weights of values": ("tl.trans(p), of_output", "tl.trans(gradient), of_output"),
+}
+
+
+def mutated(monkeypatch, path, old, new):
+    """The kernels with one place of their source changed, wherever it stands."""
+    text = Path(by_triton.__file__).with_name("triton_kernels.py").read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(by_triton, "_kernels", lambda: module)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_error_is_seen(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(by_triton, "_SIDES", {1 << 20: (16, 16)})
+    bias = draw(2, 1, 1, N_K, seed=7)
+    some = (
+        {"softcap": 2.0, "window": (9, 4), "attn_mask": bias},
+        {"segment_ids": OPTIONS["documents"]["segment_ids"]},
+    )
+    if name == next(iter(MUTANTS)):
+        for options in some:
+            compare(*inputs(heads=1), **options)
+    mutated(monkeypatch, tmp_path / "mutant.py", *MUTANTS[name])
+    # Some make results that no logits give, which the library refuses by itself.
+    with pytest.raises((AssertionError, InvalidArgument)):
+        for options in some:
+            compare(*inputs(heads=1), **options)
