@@ -43,6 +43,8 @@ FOLDER = "locale"
 
 SKILLS = "After this chapter you can"
 """What a chapter's card has before the list of what a reader will be able to do."""
+UNTRANSLATED = "untranslated"
+"""The class of what stands on a translated page in the original's language."""
 NOTE = (
     "This page is a translation of {doc}`%s`. Claims, the words in figures and what cells print are not "
     "translated; every formula is the one of the original."
@@ -173,8 +175,10 @@ def has_prose(block: str) -> bool:
     return any(letter.isalpha() for letter in text)
 
 
-def _with_texts(text: str, text_of: Callable[[str], str], sources: Sources) -> str:
-    """Markdown with each of its texts replaced by what `text_of` gives for it."""
+def _with_texts(
+    text: str, sources: Sources, text_of: Callable[[str], str], block_of: Callable[[str], str]
+) -> str:
+    """Markdown with its texts replaced: a block by what `block_of` gives, one of a card by `text_of`."""
     found = []
     for block in blocks(text):
         body = block.strip("\n")
@@ -187,7 +191,7 @@ def _with_texts(text: str, text_of: Callable[[str], str], sources: Sources) -> s
             lines = yaml.safe_dump(said, allow_unicode=True, sort_keys=False, width=100_000)
             found.append(block.replace(card["body"], lines))
         elif has_prose(body):
-            found.append(block.replace(body, text_of(body)))
+            found.append(block.replace(body, block_of(body)))
         else:
             found.append(block)
     return "".join(found)
@@ -206,11 +210,11 @@ def messages(page: Notebook | str, path: Path, sources: Sources) -> Iterator[tup
 
     note("under the title")(NOTE % path.stem)
     if isinstance(page, str):
-        _with_texts(_parted(page)[1], note("text"), sources)
+        _with_texts(_parted(page)[1], sources, note("text"), note("text"))
     else:
         for holder, key in shown_texts(page):
             if key == "source":
-                _with_texts(holder[key], note("text"), sources)
+                _with_texts(holder[key], sources, note("text"), note("text"))
             else:
                 note(key)(holder[key])
     return iter(dict.fromkeys(found))
@@ -222,16 +226,18 @@ def translated(page: Notebook | str, translation: TranslatedPage, sources: Sourc
 
     named: set[str] = set()
 
-    def text_of(original: str) -> str:
+    def block_of(original: str) -> str:
         text = translation.text(original)
         name = heading_name(original)
-        if not name or name in named:
+        if name and name not in named:
+            named.add(name)
+            return f"({name})=\n{text}"  # a link to the section works on both pages
+        if original in translation.texts or name or FENCE.match(original):
             return text
-        named.add(name)
-        return f"({name})=\n{text}"  # a link to the section works on both pages
+        return f"``````{{container}} {UNTRANSLATED}\n{text}\n``````"
 
     def text_in_place(text: str) -> str:
-        return _moved(_with_texts(text, text_of, sources), translation)
+        return _moved(_with_texts(text, sources, translation.text, block_of), translation)
 
     front = {"lang": translation.language, "orphan": True}
     if isinstance(page, str):

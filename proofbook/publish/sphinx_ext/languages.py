@@ -15,7 +15,7 @@ from sphinx.application import Sphinx
 from proofbook.publish.book import Book
 from proofbook.publish.sphinx_ext.base import book_of
 from proofbook.publish.sphinx_ext.html import HtmlOnly
-from proofbook.publish.translation import TranslatedPage, name_of, tag
+from proofbook.publish.translation import UNTRANSLATED, TranslatedPage, name_of, tag
 
 KEPT = ("claim-", "equation-", "fig-", "ex-", "sol-")
 """How the names begin that every translation of a page has, however far it has come."""
@@ -125,10 +125,10 @@ def _say_languages(app: Any, doctree: nodes.document, docname: str) -> None:
 
 
 def _mark_untranslated(doctree: nodes.document, language: str, page: TranslatedPage) -> None:
-    for cell in doctree.findall(nodes.container):
-        if "cell" in cell["classes"]:
-            cell["classes"].append(f"language-{language}")
-            for caption in cell.findall(nodes.caption):
+    for box in doctree.findall(nodes.container):
+        if {"cell", UNTRANSLATED} & set(box["classes"]):
+            box["classes"].append(f"language-{language}")
+            for caption in box.findall(nodes.caption):
                 caption["classes"].append(f"language-{page.language}")
 
 
