@@ -68,13 +68,19 @@ STOPS = """() => [
   .filter((one) => one.checkVisibility({ visibilityProperty: true })).length"""
 
 
-def grave(page):
-    """What axe finds on a page that is serious or critical."""
+COLOURS = ("color-contrast", "link-in-text-block")
+
+
+def grave(page, rules=()):
+    """What axe finds on a page that is serious or critical, by all its rules or by these."""
     name = "axe_playwright_python.sync_playwright"
     axe = pytest.importorskip(name, reason="axe-playwright-python is missing")
+    options = {"resultTypes": ["violations"]}
+    if rules:
+        options["runOnly"] = {"type": "rule", "values": list(rules)}
     return [
         f"{one['impact']} {one['id']}: {node['html'][:100]}"
-        for one in axe.Axe().run(page).response["violations"]
+        for one in axe.Axe().run(page, options=options).response["violations"]
         if one["impact"] in ("serious", "critical")
         for node in one["nodes"][:3]
     ]

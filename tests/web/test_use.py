@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from page_checks import grave
 from site_in_browser import SITE, pages
 
 CLIPBOARD = ["clipboard-read", "clipboard-write"]
@@ -35,7 +36,7 @@ def first_hit(page):
         ("entropy normalization", r"book/8829-entropy-normalization\.html"),
         ("8823-C10", r"book/8823-attention-scale\.html#claim-8823-c10"),
         ("eq-9034-bound", r"book/9034-quick-derivation\.html#equation-eq-9034-bound"),
-        ("熵", r"book/(8823|8829|9034|9588|9889)-[a-z-]+\.html"),
+        ("熵", r"book/(zh-CN/)?(8823|8829|9034|9588|9889)-[a-z-]+\.html"),
         ("log-sum-exp", r"book/[a-z0-9-]+\.html.*"),
     ],
 )
@@ -70,14 +71,10 @@ def test_ctrl_k_leads_to_a_search_that_can_be_changed(reading, home):
 
 
 def test_the_search_can_be_used_by_everyone(reading):
-    axe = pytest.importorskip(
-        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing"
-    )
     for theme in ("light", "dark"):
         page = reading(theme, 390).open("search.html?q=entropy")
         first_hit(page)
-        found = axe.Axe().run(page).response["violations"]
-        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        assert grave(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
@@ -179,7 +176,8 @@ def test_a_chapter_is_printed_with_all_its_formulas(reading):
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")  # opens what is folded
     assert page.locator("div.math .eqno:visible").count() == shown > 30
-    assert pdf.startswith(b"%PDF") and len(pdf) < 8_000_000
+    assert pdf.startswith(b"%PDF") and len(pdf) < 2_000_000
+    assert b"/DCTDecode" not in pdf  # a printer's pictures of shadows; the figures are no JPEG
 
 
 def test_the_index_of_the_search_is_whole():
