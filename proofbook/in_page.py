@@ -1,4 +1,4 @@
-"""Runs the cell of an exercise for a page of the site, in the reader's browser, and says what it shows.
+"""Runs a cell for a page of the site, in the reader's browser, and says what it shows.
 
 A page has SymPy, mpmath and this, but neither python-flint nor z3: what a proof wanted of them is said in the
 answer (see ``proofbook.derive.engines``).
@@ -43,7 +43,7 @@ def answered(before: str, cell: str) -> str:
         answers.extend(one for one in results if isinstance(one, Answer))
         for one in results:
             if one is not None:
-                print(one)
+                print(_as_text(one))
 
     try:
         if before not in _prepared:
@@ -63,6 +63,12 @@ def answered(before: str, cell: str) -> str:
     else:
         verdict = _verdict(answers)
     return json.dumps({"text": said.getvalue().rstrip("\n"), "verdict": verdict})
+
+
+def _as_text(result: Any) -> str:
+    """What a notebook without formulas would show."""
+    shown = getattr(result, "_repr_mimebundle_", None)
+    return str(shown().get("text/plain", result)) if shown else str(result)
 
 
 def _verdict(answers: list[Answer]) -> str:

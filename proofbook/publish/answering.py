@@ -21,20 +21,24 @@ IN_A_PAGE = ("mpmath", "proofbook.derive", "sympy")
 SHOW = ("proofbook.ledger", "show")
 """What shows several results in a notebook: in a page another function of that name does."""
 
+CHANGE = "change-something"
+"""The tag of a cell that a reader may change in the page, to see what holds then."""
+
 USUAL = "from sympy import Abs, Rational, Sum, cosh, exp, log, oo, pi, sinh, sqrt, tanh"
 """What every answer can use; what the notebook calls by one of these names comes after it."""
 
 
 @dataclass(frozen=True)
 class Answerable:
-    """An exercise as a page runs it.
+    """An exercise, or a cell to change, as a page runs it.
 
     Args:
-        label: The exercise.
+        label: The exercise, or the ID of the cell.
         cell: The number of its cell in the notebook.
         code: What a reader sees of that cell, three dots and all.
         before: The code that makes the names in it, and those that the book's own answer has.
         lacks: The modules that it needs and a page does not have.
+        asks: Whether it is an exercise.
     """
 
     label: str
@@ -42,10 +46,11 @@ class Answerable:
     code: str
     before: str
     lacks: tuple[str, ...]
+    asks: bool = True
 
 
 def answerable(notebook: Notebook) -> Iterator[Answerable]:
-    """The exercises of a notebook whose cells check an answer: those with a ``.check(...)``, dots and all."""
+    """The exercises whose cells check an answer, by ``.check(...)`` with its dots, and the cells to change."""
     earlier: list[ast.stmt] = []
     asked = ""  # the exercise that waits for its cell
     for number, cell in enumerate(notebook["cells"]):
@@ -62,6 +67,8 @@ def answerable(notebook: Notebook) -> Iterator[Answerable]:
             if asked and any(map(_checks, here)):
                 yield _cut(asked, number, text, here, earlier, _solved(notebook["cells"][number + 1 :]))
                 asked = ""
+            elif CHANGE in cell.get("metadata", {}).get("tags", []):
+                yield _to_change(cell["id"], number, text, here, earlier)
             earlier += _singly(here)
 
 
@@ -112,6 +119,14 @@ def _cut(
         before="\n".join([USUAL, *map(ast.unparse, before)]),
         lacks=_lacking([*before, *kept]),
     )
+
+
+def _to_change(
+    label: str, number: int, text: str, here: list[ast.stmt], earlier: list[ast.stmt]
+) -> Answerable:
+    before = _needed(here, earlier)
+    code = "\n".join([USUAL, *map(ast.unparse, before)])
+    return Answerable(label, number, text, code, _lacking([*before, *here]), asks=False)
 
 
 def _needed(wanting: Sequence[ast.stmt], earlier: Sequence[ast.stmt]) -> list[ast.stmt]:

@@ -83,6 +83,22 @@ def test_a_proof_that_wants_what_a_page_has_not_is_called_none(reading):
     assert min(page.evaluate(CONTRAST, "#answer-ex-minilm-2")) >= 4.5
 
 
+def test_a_proof_is_changed_in_its_page_and_refuted(reading):
+    page = reading().open(PAGE)
+    button = page.get_by_role("button", name="Change something: A proof")
+    place = page.locator(".answer", has=button)
+    name = place.get_attribute("id")
+    button.focus()
+    page.keyboard.press("Enter")
+    place = page.locator(f"#{name}")
+    page.keyboard.press("Control+Home")
+    for _ in range(len("third = ")):
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Delete")  # the minus
+    verdict, said = answer(page, place, "")
+    assert verdict == "error" and "Refuted: eq-8829-bend, step 1 (differentiate the slope): " in said
+
+
 def test_what_never_ends_is_stopped(reading):
     page = reading().open(PAGE)
     place = opened(page)

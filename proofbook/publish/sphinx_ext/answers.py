@@ -56,7 +56,7 @@ def _attach(app: Any, doctree: nodes.document, docname: str) -> None:
     for one in exercises.values():
         cell = cells.get(one.cell)
         if cell is not None:
-            place = HtmlOnly(html=placed(one, titles.get(one.label, one.label)))
+            place = HtmlOnly(html=placed(one, titles.get(one.label, "A proof")))
             cell.parent.insert(cell.parent.index(cell) + 1, place)
 
 
@@ -65,7 +65,11 @@ def placed(one: Answerable, title: str) -> str:
     if one.lacks:
         names = ", ".join(f"<code>{escape(name)}</code>" for name in one.lacks)
         return f'<p class="answer-elsewhere">This one needs {names}: answer it in the notebook.</p>\n'
-    data = json.dumps({"title": title, "before": one.before, "code": one.code}, ensure_ascii=False)
+    if one.asks:
+        words = {"open": "Answer in this page", "asks": "put your formula in place of the three dots"}
+    else:
+        words = {"open": "Change something", "asks": "change a number, a sign or a step, and see what holds"}
+    data = json.dumps({"title": title, **words, "before": one.before, "code": one.code}, ensure_ascii=False)
     return (
         f'<div class="answer" id="answer-{escape(one.label)}">'
         f'<script type="application/json">{data.replace("<", chr(92) + "u003c")}</script></div>\n'

@@ -49,12 +49,12 @@
       " and open ", element("code", {}, "http://localhost:8000"), "."));
   };
 
-  const editor = (place, { before, code }, title) => {
+  const editor = (place, { title, asks, before, code }) => {
     const name = place.id;
     const rows = code.split("\n").length;
     const cell = element("textarea", { id: `${name}-cell`, value: code, rows, spellcheck: false });
     for (const off of ["autocapitalize", "autocomplete", "autocorrect"]) cell.setAttribute(off, "off");
-    const label = element("label", { htmlFor: cell.id }, `${title}: put your formula in place of the three dots`);
+    const label = element("label", { htmlFor: cell.id }, `${title}: ${asks}`);
     const check = element("button", { type: "button" }, "Check");
     const stop = element("button", { type: "button", disabled: true }, "Stop");
     const again = element("button", { type: "button" }, "Start over");
@@ -108,14 +108,14 @@
 
   const begin = (place) => {
     const data = JSON.parse(place.querySelector('script[type="application/json"]').textContent);
-    const open = element("button", { type: "button", className: "answer-open" }, "Answer in this page");
-    open.setAttribute("aria-label", `Answer in this page: ${data.title}`);
+    const open = element("button", { type: "button", className: "answer-open" }, data.open);
+    open.setAttribute("aria-label", `${data.open}: ${data.title}`);
     open.addEventListener("click", () => {
       open.remove();
       if (location.protocol === "file:") served(place);
       else {
         load();
-        editor(place, data, data.title);
+        editor(place, data);
       }
     });
     place.append(open);

@@ -94,6 +94,18 @@ def test_a_cell_that_checks_nothing_is_none_to_answer(cell):
     assert not list(answerable(notebook(IMPORTS, ASKED, cell)))
 
 
+def test_a_cell_to_change_is_whole_and_comes_with_what_it_needs():
+    book = notebook(IMPORTS, "x = Symbol('x')", "fill_in(n=3)\nlog(x)")
+    book["cells"][2] |= {"id": "cell-3", "metadata": {"tags": ["change-something"]}}
+    (found,) = answerable(book)
+    assert found.lacks == ("proofbook.ledger",)
+    book["cells"][2]["source"] = "log(x)  # of x"
+    (found,) = answerable(book)
+    assert (found.label, found.code, found.asks) == ("cell-3", "log(x)  # of x", False)
+    assert "Change something" in placed(found, "A proof") and not found.lacks
+    assert json.loads(answered(found.before, found.code)) == {"text": "log(x)", "verdict": "none"}
+
+
 def test_after_its_solution_an_exercise_waits_no_more():
     assert not list(answerable(notebook(IMPORTS, ASKED, SOLVED, CELL)))
 
