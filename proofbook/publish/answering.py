@@ -50,7 +50,7 @@ class Answerable:
 
 
 def answerable(notebook: Notebook) -> Iterator[Answerable]:
-    """The exercises whose cells check an answer, by ``.check(...)`` with its dots, and the cells to change."""
+    """The exercises whose cells check an answer, by ``.check(...)`` with dots, and the cells to change."""
     earlier: list[ast.stmt] = []
     asked = ""  # the exercise that waits for its cell
     for number, cell in enumerate(notebook["cells"]):
