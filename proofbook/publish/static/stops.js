@@ -8,7 +8,7 @@
     ["a.headerlink", "permalinks"],
     [".copybtn", "copy buttons"],
     ["details.hide > summary", "folds over code"],
-    [".card-claims a", "claims of the chapter"],
+    ['.chapter-card a[href^="#claim-"]', "claims of the chapter"],
     ["div.claim > ul a", "links of the claims"],
   ];
   const STEPS = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
