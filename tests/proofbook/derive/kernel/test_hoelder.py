@@ -12,10 +12,12 @@ n = size()
 (i,) = indices("i,")
 f, g, p, s = (*(vector(name, positive=True) for name in "fgp"), vector("s"))
 t, alpha, beta = sp.symbols("t alpha beta", positive=True)
+x, y = sp.symbols("x y", real=True)
 
 POSITIVE = reals(above=0, attack=(Rational(1, 5), 4))
 ABOVE, BELOW = reals(above=1, attack=(1, 5)), reals(above=0, below=1)
 ANY = reals(attack=(-3, 3))
+FROM_ZERO = reals(at_least=0, attack=(0, 3))
 
 
 def total(term, high=n):
@@ -67,6 +69,31 @@ FALSE = {
     "shares that do not add up to 1": (log(total(f[i] ** t * g[i] ** t)), "<=", APART, two()),
     "shares exchanged": (log(total(f[i] ** (1 - t) * g[i] ** t)), "<=", APART, two()),
     "three orders, other shares": (2 * SECOND, "<=", log(total(f[i])) + FOURTH, POWERS),
+    "a share that may be below 0": (
+        log(total(f[i] ** x * g[i] ** (1 - x))),
+        "<=",
+        x * log(total(f[i])) + (1 - x) * log(total(g[i])),
+        Domain({f: POSITIVE, g: POSITIVE, x: reals(at_least=-1, at_most=1), n: ladder(2, 3)}),
+    ),
+    "exponents that are not conjugate": (
+        log(total(f[i] * g[i])),
+        "<=",
+        SECOND / 2 + log(total(g[i] ** 3)) / 3,
+        two(),
+    ),
+    "a factor summed over less": (
+        log(total(f[i] * g[i])),
+        "<=",
+        SECOND / 2 + log(Sum(g[i] ** 2, (i, 2, n))) / 2,
+        Domain({f: POSITIVE, g: POSITIVE, n: ladder(3, 4, least=3)}),
+    ),
+    "divided by an order that may be 0": (
+        log(total(g[i] * f[i] ** x)),
+        "<=",
+        x / y * log(total(g[i] * f[i] ** y)) + (1 - x / y) * log(total(g[i])),
+        Domain({f: POSITIVE, g: POSITIVE, x: FROM_ZERO, y: FROM_ZERO, n: ladder(2, 3)}, where=(x <= y,)),
+    ),
+    "strict at one entry": (entropy(2), ">", entropy(3), Domain({p: simplex(), n: ladder(1, 2)})),
     "an order outside": (3 * FOURTH, "<=", 2 * log(total(f[i])) + SECOND, POWERS),
     "a longer sum": (
         log(total(f[i] ** 2, n + 1)),
