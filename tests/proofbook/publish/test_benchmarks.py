@@ -11,8 +11,9 @@ import pytest
 import torch
 from built_site import lay_out, read, text
 
+import attnlib
 from benchmarks import __main__ as command
-from benchmarks import import_time, normalization_suite
+from benchmarks import attention_peers, import_time, normalization_suite
 from benchmarks.harness import bar
 from experiments.sources import code_digest
 from proofbook.publish.benchmarks import place, rows, shown, validate
@@ -165,6 +166,22 @@ def test_the_normalisation_suite_measures_every_method():
     assert 1 <= measured["attnlib"]["iterations, most"] <= 20
     assert measured["bisection"]["ratio to bisection"] == 1
     assert len(list(rows(measured))) == 3
+
+
+def test_attention_and_its_peers_are_right_before_they_are_timed(monkeypatch):
+    rates = {torch.float32: attention_peers.matrix_rate("cpu", torch.float32, 64, rounds=1)}
+    measured = attention_peers.measure(65, "cpu", torch.float32, rates, heads=2, rounds=1)
+    assert list(measured) == [PEER, "lse + entropy", "all statistics", "output + all statistics"]
+    needed = 4 * 2 * 65 * 65 * 64 / (1e-3 * measured[PEER]["ms"])
+    share = measured[PEER]["share of the matrix rate"]
+    assert share == pytest.approx(needed / rates[torch.float32])
+    assert len(list(rows({"65": {"float32": measured}}))) == 4
+    entropy = attnlib.row_entropy
+    monkeypatch.setattr(
+        attnlib, "row_entropy", lambda q, k: entropy(q, k)._replace(entropy=entropy(q, k).lse)
+    )
+    with pytest.raises(AssertionError, match="lse \\+ entropy"):
+        attention_peers.measure(65, "cpu", torch.float32, rates, heads=2, rounds=1)
 
 
 def test_every_benchmark_can_be_named():
