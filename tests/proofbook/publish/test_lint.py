@@ -33,7 +33,7 @@ def root(tmp_path):
     shutil.copytree(FIXTURE, tmp_path, dirs_exist_ok=True)
     for name in FRONT:
         shutil.copy(ROOT / f"book/{name}.md", tmp_path / "book")
-    for name in ("articles.yml", "proofbook.toml"):
+    for name in ("articles.yml", "proofbook.toml", "typed-numbers.yml"):
         shutil.copy(ROOT / "book" / name, tmp_path / "book")
     return tmp_path
 

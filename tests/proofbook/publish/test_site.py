@@ -180,7 +180,7 @@ def test_a_claim_of_ours_with_the_number_of_a_source_is_no_erratum(tmp_path):
 def test_the_card_shows_the_article_the_skills_and_the_claims(html):
     page = read(html, CHAPTER)
     assert "从熵不变性看Attention的Scale操作" in page and "https://kexue.fm/archives/8823" in page
-    assert "say where 0.24 comes from and where it fails." in page
+    assert "say where the constant comes from and where it fails." in page
     assert "1 needs correction" in page and 'href="#claim-8823-c4"' in page
 
 
