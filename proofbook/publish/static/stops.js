@@ -37,7 +37,8 @@
     const led = new Set();
     const parts = new Map();
     for (const link of document.querySelectorAll("article a[href]")) {
-      if (kindOf(link) || !seen(link)) continue; // what a fold hides leads nowhere yet
+      // What a fold hides leads nowhere yet; the map has stops of its own.
+      if (kindOf(link) || link.closest("svg") || !seen(link)) continue;
       const work = link.hash && link.href === location.href.split("#")[0] + link.hash
         && document.getElementById(decodeURIComponent(link.hash.slice(1)))?.matches(".citation");
       const place = work ? "references" : part(link);
