@@ -41,6 +41,8 @@ def proofbook(root: Path, *arguments: str, **options) -> subprocess.Popen:
     """The command, as a process of its own, which nobody measures: a full disk is full for coverage, too."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     environment["PYTHONPATH"] = str(ROOT)
+    # Bytecode that a full disk tears would stay in the environment, for every test after this one.
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     command = [sys.executable, "-m", "proofbook", "--root", str(root), *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options
