@@ -7,7 +7,7 @@ import torch
 from torch import distributed as dist
 
 from attnlib.distributed import _Found, _Largest, sharded_row_statistics
-from attnlib.rows import row_statistics
+from attnlib.rows import RowStatistics, row_statistics
 
 ORDERS = (0.5, 0.9, 2.0, math.inf)
 
@@ -23,7 +23,8 @@ def check_gradients(q, k, mask, mine):
     """The gradient of one loss, taken on every process, against that of all keys in one place."""
     how = {"enable_gqa": True, "orders": ORDERS}
     generator = torch.Generator().manual_seed(1)
-    weights = torch.randn(5 + len(ORDERS), *q.shape[:-1], generator=generator, dtype=torch.float64)
+    count = len(RowStatistics._fields) - 1 + len(ORDERS)  # each entropy of an order stands for itself
+    weights = torch.randn(count, *q.shape[:-1], generator=generator, dtype=torch.float64)
     whole = [x.clone().requires_grad_() for x in (q, k)]
     loss(row_statistics(*whole, attn_mask=mask, impl="reference", **how), weights).backward()
     parts = [x.clone().requires_grad_() for x in (q, k[:, :, mine])]
