@@ -64,7 +64,7 @@ DOCUMENTED = {name: thing for name, thing in PUBLIC.items() if name not in ERROR
 def test_every_submodule_of_the_root_is_looked_at():
     offered = {getattr(attnlib, name) for name in attnlib.__all__ if inspect.ismodule(getattr(attnlib, name))}
     assert offered <= {*MODULES, attnlib.theory}
-    assert len(PUBLIC) > 80 and len(ERRORS) == 5
+    assert len(PUBLIC) > 80 and len(ERRORS) == 6
 
 
 def complaints(name: str, thing) -> list[str]:
