@@ -32,7 +32,7 @@ setup: $(READY) ## make .venv with every pinned requirement
 book: $(READY) ## execute every notebook that is out of date, check the book, build it to _build/html
 	@$(PY) -m proofbook book
 
-test: test-lint test-code test-notebooks test-site test-web ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build, the site in a browser
+test: test-lint test-code test-notebooks test-site ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build
 
 test-lint: $(READY) ## format, lints, types and layers alone, in seconds
 	$(PY) -m ruff format --check .

@@ -4,7 +4,7 @@ import http.server
 import os
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 SITE = Path(os.environ.get("PROOFBOOK_SITE", ROOT / "_build/strict/_build/html"))
