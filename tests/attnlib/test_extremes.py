@@ -5,7 +5,6 @@ import math
 import mpmath
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import attnlib as al
 from attnlib.errors import InvalidArgument
@@ -329,21 +328,6 @@ def test_half_precision_gradients_of_other_shapes(shape):
         assert (got - want).abs().mean() <= 2**-9 * want.abs().mean() * 1.5
 
 
-class LargestTensor(TorchDispatchMode):
-    """Remembers the size of the largest tensor any operation returned, in the backward pass too."""
-
-    def __init__(self):
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for x in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(x, torch.Tensor) and 0 not in x.stride():
-                self.numel = max(self.numel, x.untyped_storage().nbytes() // x.element_size())
-        return out
-
-
 LENGTH = 2048
 PADDED = {"attn_mask": torch.arange(LENGTH) > 3, "is_causal": True}
 COLUMN = {"attn_mask": (torch.arange(LENGTH) > 3)[:, None], "is_causal": True}
@@ -385,16 +369,16 @@ for case, options in {"padded": PADDED, "rows": COLUMN, "bias": ROW_BIAS, "every
 
 
 @pytest.mark.parametrize("name", LONG)
-def test_no_public_function_forms_a_matrix(name):
+def test_no_public_function_forms_a_matrix(name, largest_tensor):
     q, k, v = (draw(1, 1, LENGTH, 4, seed=i, dtype=torch.float32).requires_grad_() for i in range(3))
-    with LargestTensor() as seen:
+    with largest_tensor as seen:
         LONG[name](q, k, v).sum().backward()
     assert LENGTH <= seen.numel <= LENGTH**2 / 8, seen.numel
 
 
-def test_a_matrix_would_be_noticed():
+def test_a_matrix_would_be_noticed(largest_tensor):
     q = draw(1, 1, LENGTH, 4, dtype=torch.float32)
-    with LargestTensor() as seen:
+    with largest_tensor as seen:
         al.softmax_attention(q, q, q, impl="reference")
     assert seen.numel >= LENGTH**2
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from attnlib._rows import engine, tiles
 from attnlib._rows.engine import engine_for
@@ -371,30 +370,15 @@ def test_common_part_of_the_keys_does_not_cost_digits(hidden):
         ).abs().max()
 
 
-class LargestTensor(TorchDispatchMode):
-    """Remembers the size of the largest tensor any operation returned, in the backward pass too."""
-
-    def __init__(self):
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for x in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(x, torch.Tensor) and 0 not in x.stride():
-                self.numel = max(self.numel, x.numel())
-        return out
-
-
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_never_n_by_n(is_causal):
+def test_never_n_by_n(is_causal, largest_tensor):
     n, d = 2000, 4
     q, k = inputs(n, n, d=d, heads=1, batch=1, dtype=torch.float32)
     v = draw(1, 1, n, d, seed=2, dtype=torch.float32)
     padding = torch.arange(n) > 3
     for x in (q, k, v):
         x.requires_grad_()
-    with LargestTensor() as seen:
+    with largest_tensor as seen:
         output, rows = softmax_attention_with_statistics(
             q, k, v, attn_mask=padding, is_causal=is_causal, scale=lambda n, d: n.log(), orders=(2.0, INF)
         )

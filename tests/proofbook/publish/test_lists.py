@@ -5,32 +5,15 @@ import re
 import types
 from html import unescape
 
-import pytest
-from built_site import ROOT, build_here, lay_out, read, text
+from built_site import ROOT, read, text
 
 from proofbook.names import VERDICTS
 from proofbook.publish import drawing, graph
 from proofbook.publish.book import Book
-from proofbook.publish.objects import Objects
 from proofbook.publish.sphinx_ext import Errata, overview
 from proofbook.publish.sphinx_ext.objects import place
 
 CHAPTER = "book/8823-attention-scale.html"
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return lay_out(tmp_path_factory.mktemp("lists"))
-
-
-@pytest.fixture(scope="module")
-def html(root):
-    return build_here(root, strict=True)
-
-
-@pytest.fixture(scope="module")
-def objects(root):
-    return Objects(Book(root))
 
 
 def rows(page: str) -> dict[str, str]:
@@ -39,16 +22,19 @@ def rows(page: str) -> dict[str, str]:
     return {name: classes for classes, name in found}
 
 
-def test_each_row_of_the_ledger_has_a_name_and_says_what_a_filter_asks(html):
-    found = rows(read(html, "book/ledger.html"))
+def test_each_row_of_the_ledger_has_a_name_and_says_what_a_filter_asks(small_site):
+    page = read(small_site, "book/ledger.html")
+    found = rows(page)
     assert list(found) == [f"ledger-8823-c{number}" for number in range(1, 7)]
     assert {"verdict-false", "basis-both", "source-8823"} <= set(found["ledger-8823-c5"].split())
     assert "source" in found["ledger-8823-c6"].split()  # of the book itself
-    assert "filter.js" in read(html, "book/ledger.html") and "filter.js" not in read(html, CHAPTER)
+    assert "filter.js" in read(small_site, "book/ledger.html") and "filter.js" not in read(
+        small_site, CHAPTER
+    )
 
 
-def test_the_errata_begin_with_what_is_false(html):
-    page = read(html, "book/errata.html")
+def test_the_errata_begin_with_what_is_false(small_site):
+    page = read(small_site, "book/errata.html")
     assert list(rows(page)) == [f"errata-8823-c{number}" for number in (5, 4, 2, 3)]
     headings = re.findall(r"<h2>(.*?)<", page)
     assert headings[-4:] == ["False", "Needs correction", "Holds under", "Approximate"]
@@ -66,22 +52,22 @@ def test_the_errata_of_the_book_have_the_same_order():
     assert verdicts[0] == "false" and len(verdicts) > 50
 
 
-def test_the_lists_have_headings_that_lead_to_them(html):
-    page = read(html, "book/ledger.html")
+def test_the_lists_have_headings_that_lead_to_them(small_site):
+    page = read(small_site, "book/ledger.html")
     assert '<section id="ledger-' in page and re.search(
         r'<a class="reference internal nav-link" href="#ledger-', page
     )
 
 
-def test_a_claim_leads_to_its_rows(html):
-    page = read(html, CHAPTER)
+def test_a_claim_leads_to_its_rows(small_site):
+    page = read(small_site, CHAPTER)
     assert 'href="ledger.html#ledger-8823-c5">In the ledger</a>' in page
     assert 'href="errata.html#errata-8823-c5">In the errata</a>' in page
     assert "errata-8823-c1" not in page and "errata-8823-c6" not in page
 
 
-def test_everything_is_on_the_map_and_in_its_lists_once(html, objects):
-    page = read(html, "book/map.html")
+def test_everything_is_on_the_map_and_in_its_lists_once(small_site, objects):
+    page = read(small_site, "book/map.html")
     keys = [node["id"] for node in objects.graph["nodes"]]
     assert len(keys) > 8
     for key in keys:
@@ -100,8 +86,8 @@ def test_names_on_the_map_of_the_book_are_all_different():
     assert len({place("map", key) for key in keys}) == len(keys) > 500
 
 
-def test_the_map_says_in_words_and_signs_what_its_colours_say(html):
-    page = unescape(read(html, "book/map.html"))
+def test_the_map_says_in_words_and_signs_what_its_colours_say(small_site):
+    page = unescape(read(small_site, "book/map.html"))
     shown = re.search(r'<a class="([^"]*)" href="#map-8823-c5"[^>]*aria-label="([^"]*)".*?</a>', page, re.S)
     assert "verdict-false" in shown[1] and shown[2] == "claim 8823-C5, false, proof and evidence"
     assert overview.SIGNS["false"] in shown[0]
@@ -116,8 +102,8 @@ def test_signs_are_those_of_the_pages():
         assert overview.SIGNS[verdict] == sign
 
 
-def test_the_keyboard_stops_at_lists_and_once_at_the_map(html):
-    page = read(html, "book/map.html")
+def test_the_keyboard_stops_at_lists_and_once_at_the_map(small_site):
+    page = read(small_site, "book/map.html")
     drawn = re.search(r'<div class="map-scroll">.*?</svg></div>', page, re.S)[0]
     assert drawn.count("<a ") == drawn.count('tabindex="-1"') > 8  # map.js makes one of them a stop
 
@@ -141,6 +127,6 @@ def test_a_page_without_things_is_a_band_without_things():
     assert drawing.height(found) > found[1].y > found[0].y and drawing.height([]) == 0
 
 
-def test_the_graph_lies_beside_the_map(html, objects):
-    data = json.loads(read(html, "proof-graph.json"))
+def test_the_graph_lies_beside_the_map(small_site, objects):
+    data = json.loads(read(small_site, "proof-graph.json"))
     assert data == json.loads(json.dumps(objects.graph))

@@ -23,29 +23,14 @@ CHAPTER = "book/8823-attention-scale.html"
 REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/attention"
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return lay_out(tmp_path_factory.mktemp("objects"))
-
-
-@pytest.fixture(scope="module")
-def html(root):
-    return build_here(root, strict=True)
-
-
-@pytest.fixture(scope="module")
-def objects(root):
-    return Objects(Book(root))
-
-
 def panel(page: str, anchor: str) -> str:
     found = re.search(rf'<div class="object-panel" data-anchor="{anchor}".*?</div>', page, re.S)
     assert found, anchor
     return found[0]
 
 
-def test_every_claim_and_equation_has_its_panel_once_and_a_permalink(html, objects):
-    page = read(html, CHAPTER)
+def test_every_claim_and_equation_has_its_panel_once_and_a_permalink(small_site, objects):
+    page = read(small_site, CHAPTER)
     assert len(objects.all) > 7
     for one in objects.all.values():
         assert page.count(f'data-anchor="{one.anchor}"') == 1
@@ -57,46 +42,46 @@ def test_every_claim_and_equation_has_its_panel_once_and_a_permalink(html, objec
         assert one.tex in unescape(inside)
 
 
-def test_what_something_rests_on_and_what_rests_on_it_are_links(html):
-    page = read(html, CHAPTER)
+def test_what_something_rests_on_and_what_rests_on_it_are_links(small_site):
+    page = read(small_site, CHAPTER)
     claim, equation = panel(page, "claim-8823-c1"), panel(page, "equation-eq-entropy")
     assert re.search(r'<b>Rests on</b> <a href="#equation-eq-entropy">\(1\.1\)</a>', claim)
     assert 'href="../certificates/eq-entropy.json">(1.1)</a>' in claim
     assert re.search(
         r'<b>What rests on it:</b> .*<a class="verdict-mark verdict-holds" href="#claim-8823-c1">', equation
     )
-    assert (html / "certificates/eq-entropy.json").is_file()
+    assert (small_site / "certificates/eq-entropy.json").is_file()
 
 
-def test_nobody_has_to_tab_through_what_is_closed(html):
-    css = (html / "_static/objects.css").read_text(encoding="utf-8")
+def test_nobody_has_to_tab_through_what_is_closed(small_site):
+    css = (small_site / "_static/objects.css").read_text(encoding="utf-8")
     assert ".object-panel { display: none; }" in css
     assert "tabindex" not in "".join(
-        re.findall(r'<div class="object-panel".*?</div>', read(html, CHAPTER), re.S)
+        re.findall(r'<div class="object-panel".*?</div>', read(small_site, CHAPTER), re.S)
     )
 
 
-def test_no_search_finds_what_is_attached(html):
-    index = read(html, "_static/search-data.js").partition("=")[2].strip().rstrip(";")
+def test_no_search_finds_what_is_attached(small_site):
+    index = read(small_site, "_static/search-data.js").partition("=")[2].strip().rstrip(";")
     claims = [text for kind, _, _, _, _, text, _ in json.loads(index)["entries"] if kind == "claim"]
     assert any("entropy" in text for text in claims)
     assert not any("@incollection" in text or "permalink" in text.lower() for text in claims)
 
 
-def test_claims_and_equations_are_data_with_a_schema(html, objects):
+def test_claims_and_equations_are_data_with_a_schema(small_site, objects):
     for name, entries, key in (("claims", 6, "id"), ("equations", len(objects.all) - 6, "label")):
-        data = json.loads(read(html, f"{name}.json"))
-        published = read(html, f"{name}.schema.json")
+        data = json.loads(read(small_site, f"{name}.json"))
+        published = read(small_site, f"{name}.schema.json")
         schema.check(data, published, name)
         assert json.loads(published) == json.loads(schema.read(name, "proofbook.publish"))
         keys = [entry[key] for entry in data[name]]
         assert len(keys) == len(set(keys)) == entries
         for entry in data[name]:
             page, _, anchor = entry["link"].partition("#")
-            assert f'id="{anchor}"' in read(html, page)
+            assert f'id="{anchor}"' in read(small_site, page)
     equation = next(e for e in data["equations"] if e["label"] == "eq-entropy")
     assert equation["number"] == "1.1" and equation["basis"] == "proof" and equation["url"] is None
-    assert (html / equation["certificate"]).is_file()
+    assert (small_site / equation["certificate"]).is_file()
 
 
 @pytest.mark.parametrize(
@@ -123,22 +108,22 @@ def test_the_schemas_refuse_what_does_not_fit(objects, name, change, complaint):
     "kinds, basis",
     [(["proof", "remainder"], "proof"), (["measured"], "evidence"), (["proof", "digits"], "both")],
 )
-def test_a_basis_says_what_is_proved(root, kinds, basis):
-    book = Book(root)
+def test_a_basis_says_what_is_proved(small_book, kinds, basis):
+    book = Book(small_book)
     book.claims[0]["evidence"] = [{"kind": kind, "text": "something"} for kind in kinds]
     assert Objects(book).all[book.claims[0]["id"]].basis == basis
 
 
-def test_an_equation_is_proved_where_all_its_steps_are(root):
-    book = Book(root)
+def test_an_equation_is_proved_where_all_its_steps_are(small_book):
+    book = Book(small_book)
     equation = next(iter(book.pages.values())).equations[0]
     assert Objects(book).all[equation["label"]].state == "proved"
     equation["steps"][0] |= {"strategy": "bound", "evidence": "none was found"}
     assert Objects(book).all[equation["label"]].state == "evidence"
 
 
-def test_pages_rest_on_what_their_prose_names(root):
-    found = graph.graph(Book(root))
+def test_pages_rest_on_what_their_prose_names(small_book):
+    found = graph.graph(Book(small_book))
     pages = {node["id"] for node in found["nodes"] if node["kind"] == "page"}
     assert "book/8823-attention-scale" in pages
     named = {(edge["from"], edge["to"]) for edge in found["edges"] if edge["from"] in pages}
@@ -157,10 +142,10 @@ def test_a_report_is_an_issue_that_is_filled_in(objects):
     assert other.path == "/nobody/attention/-/issues/new" and "issue[title]" in parse_qs(other.query)
 
 
-def test_without_a_repository_the_page_that_says_how_to_report_is_linked(html):
-    page = read(html, CHAPTER)
+def test_without_a_repository_the_page_that_says_how_to_report_is_linked(small_site):
+    page = read(small_site, CHAPTER)
     assert 'href="how-to-read.html#report-an-error">Report an error</a>' in panel(page, "claim-8823-c1")
-    assert 'id="report-an-error"' in read(html, "book/how-to-read.html")
+    assert 'id="report-an-error"' in read(small_site, "book/how-to-read.html")
 
 
 def test_a_citation_of_a_claim_names_it_and_its_address(objects):
@@ -173,8 +158,8 @@ def test_a_citation_of_a_claim_names_it_and_its_address(objects):
     assert "Claim 8823-C4 of “" in words and words.endswith(f"{SITE}/{CHAPTER}#claim-8823-c4")
 
 
-def test_what_comes_from_data_is_no_markup_in_a_panel(root):
-    book = Book(root)
+def test_what_comes_from_data_is_no_markup_in_a_panel(small_book):
+    book = Book(small_book)
     hostile = "</pre><script>alert(1)</script>"
     book.claims[0]["statement"] = hostile
     next(iter(book.pages.values())).title = hostile
@@ -188,8 +173,8 @@ def test_what_comes_from_data_is_no_markup_in_a_panel(root):
     assert "<script" not in made and made.count("</pre>") == 2 and "&lt;script&gt;" in made
 
 
-def test_previews_are_scripts_that_hold_what_links_lead_to(html, objects):
-    script = read(html, "_static/previews/book/8823-attention-scale.js")
+def test_previews_are_scripts_that_hold_what_links_lead_to(small_site, objects):
+    script = read(small_site, "_static/previews/book/8823-attention-scale.js")
     name, pieces = re.fullmatch(r'proofbookPreviews\("([^"]+)",(.*)\);\n', script, re.S).groups()
     pieces = json.loads(pieces.replace("<\\/", "</"))
     assert name == "book/8823-attention-scale"
