@@ -25,6 +25,11 @@ __all__ = ["Bars", "Curve", "Dot", "Draggable", "Iterates", "Line", "Panel", "Re
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 440, 300, 46, 12, 12, 40
 SAMPLES = 160
+FRAME = {
+    **{"width": WIDTH, "height": HEIGHT, "samples": SAMPLES},
+    **{"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
+}
+"""Where a panel's axes lie in its picture, and how many pieces a curve has; the script is told both."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +134,7 @@ class _Formulas:
     given: Mapping[Any, Any]
     free: list[sp.Symbol]
     names: dict[sp.Symbol, str] = field(default_factory=dict)
+    _known: dict[sp.Expr, sp.Expr] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.names = {symbol: f"x{k}" for k, symbol in enumerate(self.free)}
@@ -139,7 +145,12 @@ class _Formulas:
         Raises:
             FormulaRefused: no derivation holds it, or it speaks of something that has no value.
         """
-        found = sp.sympify(formula)
+        asked = sp.sympify(formula)
+        if asked not in self._known:
+            self._known[asked] = self._concrete(asked)
+        return self._known[asked]
+
+    def _concrete(self, found: sp.Expr) -> sp.Expr:
         plain = found.is_number or isinstance(found, sp.Symbol)
         if not (plain or stands_in(found, self.derivations) or is_defined_in(found, self.derivations)):
             raise FormulaRefused(f"{found} stands in no derivation that the figure rests on")
@@ -226,6 +237,7 @@ def draggable(
     for symbol in free:
         values.setdefault(symbol, 0.0)
     data = {
+        "frame": FRAME,
         "sliders": [
             {
                 **{"name": formulas.names[one.symbol], "label": one.label, "start": one.start},

@@ -153,13 +153,16 @@ def declare(env: Any, kind: str) -> None:
     env.metadata[env.docname][f"proofbook-{kind}"] = "here"
 
 
-SCRIPTS = {"ledger": "filter.js", "errata": "filter.js", "map": "map.js"}
-"""The scripts that pages of a kind have beside those of every page."""
+FORM = "filter-form.js"
+SCRIPTS = {"ledger": (FORM, "filter.js"), "errata": (FORM, "filter.js"), "map": (FORM, "map.js")}
+"""The scripts that pages of a kind have beside those of every page, in the order in which they run."""
 
 
 def _add_scripts(app: Any, docname: str, template: str, context: Any, doctree: Any) -> None:
     said = app.env.metadata.get(docname, {})
-    for script in sorted({name for kind, name in SCRIPTS.items() if f"proofbook-{kind}" in said}):
+    for script in dict.fromkeys(
+        name for kind, names in SCRIPTS.items() for name in names if f"proofbook-{kind}" in said
+    ):
         app.add_js_file(script, loading_method="defer")
 
 

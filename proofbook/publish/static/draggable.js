@@ -2,32 +2,37 @@
 // them as JavaScript and drew the picture that stands here before (proofbook/ledger/draggable.py).
 (() => {
   "use strict";
-  const WIDTH = 440, HEIGHT = 300, LEFT = 46, RIGHT = 12, TOP = 12, BOTTOM = 40, SAMPLES = 160;
 
-  const place = ({ x: ends, y: [low, high], log }, x, y) => {
-    const up = Math.min(Math.max((y - low) / (high - low), -5), 6);
-    const [left, right, at] = [...ends, x].map((one) => (log ? Math.log(one) : one));
-    return [
-      LEFT + ((at - left) / (right - left)) * (WIDTH - LEFT - RIGHT),
-      HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM),
-    ].map((one) => one.toFixed(1));
+  // Where points of a panel are in its picture: Python says the frame it drew the first one in.
+  const drawnIn = ({ width, height, left: west, right: east, top: north, bottom: south }) => {
+    const place = ({ x: ends, y: [low, high], log }, x, y) => {
+      const up = Math.min(Math.max((y - low) / (high - low), -5), 6);
+      const [first, last, at] = [...ends, x].map((one) => (log ? Math.log(one) : one));
+      return [
+        west + ((at - first) / (last - first)) * (width - west - east),
+        height - south - up * (height - north - south),
+      ].map((one) => one.toFixed(1));
+    };
+    const path = (panel, points) => {
+      let pen = "M", d = "";
+      for (const [x, y] of points) {
+        if (!Number.isFinite(x) || !Number.isFinite(y)) { pen = "M"; continue; }
+        d += pen + place(panel, x, y).join(" ");
+        pen = "L";
+      }
+      return d;
+    };
+    const dots = (panel, points) =>
+      points
+        .filter((point) => point.every(Number.isFinite))
+        .map(([x, y]) => `M${place(panel, x, y).join(" ")}h0`)
+        .join("");
+    return { place, path, dots };
   };
-  const path = (panel, points) => {
-    let pen = "M", d = "";
-    for (const [x, y] of points) {
-      if (!Number.isFinite(x) || !Number.isFinite(y)) { pen = "M"; continue; }
-      d += pen + place(panel, x, y).join(" ");
-      pen = "L";
-    }
-    return d;
-  };
-  const dots = (panel, points) =>
-    points
-      .filter((point) => point.every(Number.isFinite))
-      .map(([x, y]) => `M${place(panel, x, y).join(" ")}h0`)
-      .join("");
 
   const prepared = (data) => {
+    const { place, path, dots } = drawnIn(data.frame);
+    const { samples } = data.frame;
     const made = (js) => new Function(...data.names, `return ${js};`);
     const call = (f, values) => f(...data.names.map((name) => values[name]));
     const draw = {
@@ -35,7 +40,7 @@
         const f = made(mark.js);
         const [low, high] = panel.x;
         const along = (k) => (panel.log ? low * (high / low) ** k : low + (high - low) * k);
-        const over = Array.from({ length: SAMPLES + 1 }, (_, k) => along(k / SAMPLES));
+        const over = Array.from({ length: samples + 1 }, (_, k) => along(k / samples));
         return (values) => path(panel, over.map((x) => [x, call(f, { ...values, [mark.over]: x })]));
       },
       line: (mark, panel) => {
@@ -106,11 +111,6 @@
       value.textContent = slider.start.toFixed(digits);
       controls.append(label);
     }
-    // For who tests the formulas: what each is at some values.
-    figure.proofbookValues = (given) =>
-      data.panels.map((panel) =>
-        panel.marks.filter((mark) => mark.kind === "curve").map((mark) =>
-          new Function(...data.names, `return ${mark.js};`)(...data.names.map((name) => given[name]))));
   };
 
   document.addEventListener("DOMContentLoaded", () => document.querySelectorAll("figure.draggable").forEach(begin));

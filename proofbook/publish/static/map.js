@@ -33,61 +33,32 @@
     };
 
     // --- what is asked for ---
-    const form = document.createElement("form");
-    form.className = "filter-form";
-    form.setAttribute("role", "search");
-    form.setAttribute("aria-label", "Filter the map");
-    const field = (label, element) => {
-      const box = document.createElement("label");
-      box.append(label, element);
-      form.append(box);
-      return element;
-    };
-    const choice = (label, every, options) => {
-      const select = document.createElement("select");
-      select.append(new Option(every, ""));
-      for (const [value, text] of options) select.append(new Option(text, value));
-      return field(label, select);
-    };
     const entries = [...document.querySelectorAll(".map-list > li")];
-    const present = (prefix) => [...new Set(entries.flatMap((entry) =>
-      [...entry.classList].filter((name) => name.startsWith(prefix))))];
-    const named = (names, cut) => names.map((name) => [name, name.slice(cut).replaceAll("-", " ")]);
-    const kind = choice("What", "everything", named(present("kind-"), 5));
-    const verdict = choice("Verdict", "any", named(present("verdict-"), 8));
-    const bases = { "basis-proof": "proof alone", "basis-both": "proof and evidence", "basis-evidence": "evidence alone" };
-    const basis = choice("Rests on", "anything", Object.entries(bases).filter(([name]) => present("basis-").includes(name)));
-    const words = document.createElement("input");
-    words.type = "search";
-    field("Name", words);
-    const reset = document.createElement("button");
-    reset.type = "reset";
-    reset.textContent = "Show all";
-    const count = document.createElement("output");
-    count.setAttribute("aria-live", "polite");
-    form.append(reset, count);
-    tools.append(form);
-
-    const names = new Map(entries.map((entry) => [entry.id, (things.get(entry.id)?.getAttribute("aria-label") ?? "").toLowerCase()]));
-    const apply = () => {
-      const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let shown = 0;
-      for (const entry of entries) {
-        const fits = [kind, verdict, basis].every((select) => !select.value || entry.classList.contains(select.value))
-          && wanted.every((word) => names.get(entry.id).includes(word));
+    const { form, apply } = window.proofbookFilter({
+      place: tools,
+      label: "Filter the map",
+      items: entries,
+      noun: "things",
+      choices: [
+        { name: "kind", label: "What", every: "everything" },
+        { name: "verdict", label: "Verdict", every: "any" },
+        { name: "basis", label: "Rests on", every: "anything", names: window.proofbookFilter.BASES },
+      ],
+      words: { label: "Name", of: (entry) => things.get(entry.id)?.getAttribute("aria-label") ?? "" },
+      show: (entry, fits) => {
         entry.hidden = !fits;
         things.get(entry.id)?.classList.toggle("out", !fits);
-        shown += fits;
-      }
+      },
+    });
+    const filter = () => {
+      apply();
       for (const list of document.querySelectorAll(".map-list")) {
         list.closest("section").hidden = [...list.children].every((entry) => entry.hidden);
       }
-      count.textContent = shown === entries.length ? `${shown} things` : `${shown} of ${entries.length} things`;
     };
-    form.addEventListener("input", apply);
-    form.addEventListener("reset", () => setTimeout(apply));
-    form.addEventListener("submit", (event) => event.preventDefault());
-    apply();
+    form.addEventListener("input", filter);
+    form.addEventListener("reset", () => setTimeout(filter));
+    filter();
 
     // --- what is chosen ---
     const about = document.createElement("div");

@@ -37,6 +37,7 @@ def test_the_formulas_go_along_as_javascript():
         re.search(r'<script type="application/json">(.*?)</script>', html)[1].replace("<\\/", "</")
     )
     assert data["panels"][0]["marks"][0]["js"].startswith("Math.log(")
+    assert f'viewBox="0 0 {data["frame"]["width"]} {data["frame"]["height"]}"' in html
     assert data["sliders"][0] == {
         "name": "x0",
         "label": "λ",
