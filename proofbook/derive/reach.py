@@ -20,7 +20,7 @@ _NAMED = 3  # symbols that a mark can name and stay short
 
 def reach_in_short(domain: Domain, sides: Iterable[sp.Expr]) -> str:
     """What a mark says: ``for every $n$``, ``for every real $x$``; empty where nothing runs free."""
-    spoken = _spoken_of(domain, sides)
+    spoken = spoken_of(domain, sides)
     if domain.size in spoken and domain.sizes != (0,):
         least = rf"\ge{domain.least}" if domain.least > 1 else ""
         return f"for every ${latex(domain.size)}{least}$"
@@ -38,7 +38,7 @@ def reach_in_short(domain: Domain, sides: Iterable[sp.Expr]) -> str:
 
 def reach(domain: Domain, sides: Iterable[sp.Expr]) -> str:
     """All values for which it is claimed: ``every n >= 2, every real s``; empty if nothing is free."""
-    spoken = _spoken_of(domain, sides)
+    spoken = spoken_of(domain, sides)
     said = []
     if domain.size in spoken and domain.sizes != (0,):
         said.append(f"every {domain.size} >= {domain.least}" if domain.least > 1 else f"every {domain.size}")
@@ -54,7 +54,7 @@ def reach(domain: Domain, sides: Iterable[sp.Expr]) -> str:
     return ", ".join(said)
 
 
-def _spoken_of(domain: Domain, sides: Iterable[sp.Expr]) -> set[Any]:
+def spoken_of(domain: Domain, sides: Iterable[sp.Expr]) -> set[Any]:
     """Symbols and vectors that stand free in the sides, and what the domain's conditions tie to these."""
     free: set[Any] = set()
     for side in sides:

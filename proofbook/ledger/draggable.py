@@ -6,6 +6,7 @@ along as JavaScript (SymPy's printer writes it), and static/draggable.js draws t
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -20,6 +21,7 @@ import sympy as sp
 from proofbook.derive import Derivation, Domain
 from proofbook.derive.instantiate import at_size
 from proofbook.ledger.formulas import FormulaRefused, is_defined_in, stands_in
+from proofbook.ledger.moving import Proofs, Span
 
 __all__ = ["Bars", "Curve", "Dot", "Draggable", "Iterates", "Line", "Panel", "Reading", "Slider", "draggable"]
 
@@ -30,6 +32,9 @@ FRAME = {
     **{"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
 }
 """Where a panel's axes lie in its picture, and how many pieces a curve has; the script is told both."""
+
+FOLLOWED = 7
+"""From how many values of each slider the points of a step are followed when a figure is made."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +169,10 @@ class _Formulas:
             raise FormulaRefused(f"{found} speaks of {sorted(map(str, strangers))}, which nothing moves")
         return found
 
+    def proofs(self, formula: Any) -> Proofs:
+        """Where the formula is proved."""
+        return Proofs(formula, self.derivations, self.given)
+
     def javascript(self, formula: Any) -> str:
         """The formula as an expression of JavaScript."""
         plain = self.concrete(formula).subs({symbol: sp.Symbol(name) for symbol, name in self.names.items()})
@@ -222,7 +231,8 @@ def draggable(
         readings: Numbers that are shown beside it.
 
     Raises:
-        FormulaRefused: a formula that no derivation holds.
+        FormulaRefused: a formula that no derivation holds, or not wherever the sliders lead; a quantity by
+            itself is what its definition says, wherever it is drawn.
         ValueError: a name of another form.
     """
     if not re.fullmatch(r"drag-[a-z0-9-]+", name):
@@ -252,6 +262,7 @@ def draggable(
             for one in readings
         ],
     }
+    _check_held(panels, sliders, readings, formulas)
     drawn = "".join(_svg(panel, formulas, values) for panel in panels)
     numbers = ""
     for one in readings:
@@ -267,6 +278,60 @@ def draggable(
         f'<script type="application/json">{script}</script></figure>'
     )
     return Draggable(name, html, data, caption)
+
+
+def _check_held(
+    panels: Sequence[Panel], sliders: Sequence[Slider], readings: Sequence[Reading], formulas: _Formulas
+) -> None:
+    """Raise `FormulaRefused` unless each formula is proved wherever the sliders and the axes take it."""
+    moved = {one.symbol: Span(one.low, one.high, one.step) for one in sliders}
+    for reading in readings:
+        formulas.proofs(reading.formula).check(moved)
+    for panel in panels:
+        for mark in panel.marks:
+            spans = {**moved, mark.over: Span(*panel.x)} if isinstance(mark, Curve) else moved
+            for formula in _fixed(mark):
+                formulas.proofs(formula).check(spans)
+            if isinstance(mark, Iterates):
+                _check_followed(mark, moved, formulas)
+
+
+def _fixed(mark: Mark) -> list[Any]:
+    """The formulas of a mark, but for those that are followed from point to point."""
+    if isinstance(mark, Curve):
+        return [mark.formula]
+    if isinstance(mark, Line):
+        return [one for point in mark.points for one in point]
+    if isinstance(mark, Bars):
+        return list(mark.heights)
+    return [mark.x, mark.y] if isinstance(mark, Dot) else [mark.start]
+
+
+def _check_followed(mark: Iterates, moved: Mapping[sp.Symbol, Span], formulas: _Formulas) -> None:
+    """Raise `FormulaRefused` if the points lead out of a domain, from some of the sliders' values."""
+    proofs = [formulas.proofs(mark.step), formulas.proofs(mark.height)]
+    reached = _follow(mark, formulas)
+    for chosen in itertools.product(*(span.values(FOLLOWED) for span in moved.values())):
+        values = dict.fromkeys(formulas.free, 0.0) | dict(zip(moved, map(float, chosen)))
+        spans = {symbol: Span.at(value) for symbol, value in zip(moved, chosen)}
+        for at in reached(values):
+            for one in proofs:
+                one.check({**spans, mark.symbol: Span.at(at)})
+
+
+def _follow(mark: Iterates, formulas: _Formulas) -> Callable[[dict[sp.Symbol, float]], list[float]]:
+    """The points that a step leads to, as long as it leads somewhere, as a function of what is free."""
+    start, step = formulas.value(mark.start), formulas.value(mark.step)
+
+    def reached(values: dict[sp.Symbol, float]) -> list[float]:
+        found: list[float] = []
+        at = start(values)
+        while len(found) < mark.count and math.isfinite(at):
+            found.append(at)
+            at = step({**values, mark.symbol: at})
+        return found
+
+    return reached
 
 
 def _panel_data(panel: Panel, formulas: _Formulas) -> dict[str, Any]:
@@ -333,11 +398,8 @@ def _drawn(mark: Mark, panel: Panel, formulas: _Formulas, values: dict[sp.Symbol
     if isinstance(mark, Dot):
         dots = [(formulas.value(mark.x)(values), formulas.value(mark.y)(values))]
     else:
-        at, dots = formulas.value(mark.start)(values), []
-        step, height = formulas.value(mark.step), formulas.value(mark.height)
-        for _ in range(mark.count):
-            dots.append((at, height({**values, mark.symbol: at})))
-            at = step({**values, mark.symbol: at})
+        height = formulas.value(mark.height)
+        dots = [(at, height({**values, mark.symbol: at})) for at in _follow(mark, formulas)(values)]
     return f'<path class="draggable-dots c{mark.colour}" d="{_dots(panel, dots)}">{_title(mark.label)}</path>'
 
 

@@ -139,28 +139,33 @@ def _printed(name: str, value: Any, derivations: Sequence[Derivation]) -> str:
 
 def stands_in(formula: sp.Expr, derivations: Sequence[Derivation]) -> bool:
     """Whether a formula is part of a line of the derivations, or of what a quantity in them is."""
-    return any(formula == part for line in _lines(derivations) for part in sp.preorder_traversal(line))
+    bodies = [one.body for one in _definitions(derivations)]
+    return bool(holders(formula, derivations)) or any(_is_part(formula, body) for body in bodies)
 
 
 def is_defined_in(formula: sp.Expr, derivations: Sequence[Derivation]) -> bool:
-    """Whether a formula is a quantity that the derivations speak of, at any arguments."""
-    return isinstance(formula.func, Definition) and formula.func in _definitions(derivations)
+    """Whether a formula is a quantity that the derivations speak of, at any arguments, or part of one."""
+    definitions = _definitions(derivations)
+    return formula.func in definitions or any(_is_part(formula, one.body) for one in definitions)
 
 
-def _lines(derivations: Sequence[Derivation]) -> Iterator[sp.Expr]:
-    """Every line of the derivations, and what the quantities in them are."""
-    for derivation in derivations:
-        yield derivation.start
-        for step in derivation.steps:
-            yield step.expression
-    for definition in _definitions(derivations):
-        yield definition.body
+def holders(formula: sp.Expr, derivations: Sequence[Derivation]) -> list[Derivation]:
+    """The derivations with a line that a formula is part of."""
+    return [one for one in derivations if any(_is_part(formula, line) for line in _lines(one))]
+
+
+def _is_part(formula: sp.Expr, whole: sp.Expr) -> bool:
+    return any(formula == part for part in sp.preorder_traversal(whole))
+
+
+def _lines(derivation: Derivation) -> list[sp.Expr]:
+    return [derivation.start, *(step.expression for step in derivation.steps)]
 
 
 def _definitions(derivations: Sequence[Derivation]) -> list[Definition]:
     """The quantities that derivations speak of, and those that these are made of."""
     found: list[Definition] = []
-    waiting = [line for one in derivations for line in (one.start, *(step.expression for step in one.steps))]
+    waiting = [line for one in derivations for line in _lines(one)]
     while waiting:
         for part in sp.preorder_traversal(waiting.pop()):
             kind = getattr(part, "func", None)
@@ -201,7 +206,7 @@ def _states(derivation: Derivation, relation: Relational, mark: str) -> bool:
     """Whether a derivation shows a relation between two of its lines, or its domain is where it holds."""
     if relation in derivation.domain.where or relation in set(_ends(derivation.domain)):
         return True
-    lines = [derivation.start, *(step.expression for step in derivation.steps)]
+    lines = _lines(derivation)
     turned = {"<=": ">=", ">=": "<=", "<": ">", ">": "<"}
     for i in range(len(lines)):
         for j in range(i + 1, len(lines)):

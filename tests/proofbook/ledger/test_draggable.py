@@ -5,10 +5,22 @@ import re
 
 import pytest
 import sympy as sp
-from draggable_example import FACTOR, SCORES, figure, rows, tangent
-from sympy import log
+from draggable_example import FACTOR, INDEX, SCORES, F, N, figure, rows, tangent
+from sympy import Sum, exp, log
 
-from proofbook.ledger.draggable import Bars, Curve, Dot, Iterates, Panel, Slider, _ticks, draggable
+from proofbook.derive import Derivation, Domain, eq, integers, ladder, reals
+from proofbook.ledger.draggable import (
+    Bars,
+    Curve,
+    Dot,
+    Iterates,
+    Line,
+    Panel,
+    Reading,
+    Slider,
+    _ticks,
+    draggable,
+)
 from proofbook.ledger.formulas import FormulaRefused
 
 t = sp.Symbol("t", real=True)
@@ -97,3 +109,145 @@ def test_text_that_could_end_the_script_does_not():
 def test_ticks_are_few_round_and_inside(ends):
     ticks = _ticks(*ends)
     assert 3 <= len(ticks) <= 9 and all(ends[0] <= tick <= ends[1] for tick in ticks)
+
+
+x, y = sp.symbols("x y", positive=True)
+
+
+def square(**domain):
+    """A figure may draw x + x**2 / y wherever this proves it."""
+    kinds = {x: reals(above=0, attack=(1, 2)), y: reals(above=0, at_most=9)}
+    where = domain.pop("where", ())
+    return Derivation(
+        "eq-square", x * (1 + x / y), eq(x + x**2 / y, "expand"), domain=Domain(kinds | domain, where=where)
+    )
+
+
+def moved(derivation, *marks, low=0.1, high=2, axis=(0.5, 3), readings=()):
+    return draggable(
+        "drag-a",
+        Panel(axis, (0, 9), marks),
+        sliders=[Slider(y, low, high, 1, "y")],
+        caption="c",
+        alt="a",
+        rests_on=[derivation],
+        domain=derivation.domain,
+        readings=readings,
+    )
+
+
+def test_a_figure_whose_sliders_and_axes_stay_where_its_formula_is_proved_is_made():
+    proof = square()
+    assert moved(proof, Curve(proof.last, x), high=9)
+    assert moved(proof, Dot(y, y), low=-5, high=5)  # a place is nobody's formula
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"low": 0}, "y = 0 to 2"),
+        ({"high": 9.5}, "y = 0.1 to 9.5"),
+        ({"axis": (0, 3)}, "x = 0 to 3"),
+    ],
+    ids=["an end that is left out", "beyond the range", "an axis"],
+)
+def test_what_leaves_the_domain_is_refused(change, said):
+    proof = square()
+    with pytest.raises(FormulaRefused, match=f"eq-square has it for every x > 0, .*the figure for {said}"):
+        moved(proof, Curve(proof.last, x), **change)
+
+
+@pytest.mark.parametrize(
+    "mark", [lambda law: Dot(1, law), lambda law: Bars([law]), lambda law: Line([(0, 0), (1, law)])]
+)
+def test_every_mark_is_held_to_the_domain(mark):
+    law = y**2
+    proof = Derivation(
+        "eq-sum", (1 + y) ** 2, eq(1 + 2 * y + law, "expand"), domain=Domain({y: reals(above=1, below=4)})
+    )
+    assert moved(proof, mark(law), low=1.5, high=3.5)
+    with pytest.raises(
+        FormulaRefused, match="eq-sum has it for every 1 < y < 4, and the figure for y = 1.5 to 4"
+    ):
+        moved(proof, mark(law), low=1.5, high=4)
+    with pytest.raises(FormulaRefused, match="y = 0.5 to 2"):
+        moved(proof, readings=[Reading("law", law)], low=0.5)
+
+
+def test_a_condition_on_several_symbols_is_kept():
+    proof = square(where=(x > y,))
+    assert moved(proof, Curve(proof.last, x), axis=(2.5, 3))
+    with pytest.raises(FormulaRefused, match=r"the figure for x = 1/2, y = 57/100"):
+        moved(proof, Curve(proof.last, x))
+
+
+def test_a_range_without_zero_is_not_crossed():
+    real = sp.Symbol("r", real=True)
+    proof = Derivation(
+        "eq-odd",
+        real + 1 / real,
+        eq((real**2 + 1) / real, "sum"),
+        domain=Domain({real: reals(nonzero=True, attack=(1, 2))}),
+    )
+    assert moved(proof, Curve(proof.last, real), axis=(-3, -1))
+    with pytest.raises(FormulaRefused, match="every real r != 0, and the figure for r = -1 to 1"):
+        moved(proof, Curve(proof.last, real), axis=(-1, 1))
+
+
+def test_a_whole_number_moves_by_whole_steps():
+    count = sp.Symbol("k", integer=True)
+    proof = Derivation(
+        "eq-k",
+        (count + 1) ** 2,
+        eq(count**2 + 2 * count + 1, "expand"),
+        domain=Domain({count: integers(0, 5)}),
+    )
+
+    def stepped(**ends):
+        slider = Slider(count, start=1, label="k", **ends)
+        dot = Panel((0, 1), (0, 9), [Dot(1, proof.last)])
+        return draggable(
+            "drag-a", dot, sliders=[slider], caption="c", alt="a", rests_on=[proof], domain=proof.domain
+        )
+
+    assert stepped(low=0, high=5, step=1)
+    for ends in (
+        {"low": 0, "high": 5, "step": 0.5},
+        {"low": 0, "high": 6, "step": 1},
+        {"low": -1, "high": 5, "step": 1},
+    ):
+        with pytest.raises(FormulaRefused, match="eq-k has it for every whole 0 <= k <= 5"):
+            stepped(**ends)
+
+
+def test_given_rows_are_rows_of_the_domain():
+    tied = Domain(
+        {SCORES: reals(attack=(-2, 2)), FACTOR: reals(attack=(-3, 3)), N: ladder(2, 3, least=2)},
+        distinct=(SCORES,),
+    )
+    proof = Derivation(
+        "eq-twice",
+        2 * F(FACTOR),
+        eq(log(Sum(exp(FACTOR * SCORES[INDEX]), (INDEX, 1, N)) ** 2), "twice"),
+        domain=tied,
+    )
+    assert drawn(Curve(2 * F(FACTOR), FACTOR), rests_on=[proof], domain=tied)
+    with pytest.raises(FormulaRefused, match=r"the figure for s = \(1, 1\)"):
+        drawn(Curve(2 * F(FACTOR), FACTOR), rests_on=[proof], domain=tied, given={SCORES: (1, 1)})
+
+
+def newton(**gamma):
+    """Newton's step for the square root of y, proved where it is told."""
+    proof = Derivation(
+        "eq-newton",
+        x - (x**2 - y) / (2 * x),
+        eq((x + y / x) / 2, "Newton's step"),
+        domain=Domain({x: reals(**gamma), y: reals(above=0, attack=(1, 2))}),
+    )
+    return moved(proof, Iterates(x, 1, proof.last, x, 4), low=0.1, high=8)
+
+
+def test_where_a_step_leads_it_is_proved():
+    assert newton(above=0, attack=(1, 2))
+    with pytest.raises(FormulaRefused, match="eq-newton has it for every 0 < x < 4, .* x = 4.5"):
+        newton(above=0, below=4)
