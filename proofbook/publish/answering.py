@@ -1,19 +1,16 @@
 """What of a notebook an exercise needs, so that a page can run it: the lines that its names come from."""
 
 import ast
-import re
 import symtable
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from proofbook.publish.exercises import beginnings
 from proofbook.publish.notebooks import Notebook
 
-__all__ = ["EXERCISE", "SOLUTION", "Answerable", "answerable", "awaits_answer"]
-
-EXERCISE = re.compile(r"^[`:]{3,}\{exercise(?:-start)?\}[^\n]*\n(?:\s*\n)*:label: *(\S+)", re.M)
-SOLUTION = re.compile(r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)", re.M)
+__all__ = ["Answerable", "answerable", "awaits_answer"]
 
 IN_A_PAGE = ("mpmath", "proofbook.derive", "sympy")
 """What a page can import, beside Python's own library."""
@@ -56,9 +53,8 @@ def answerable(notebook: Notebook) -> Iterator[Answerable]:
     for number, cell in enumerate(notebook["cells"]):
         text = cell["source"]
         if cell["cell_type"] == "markdown":
-            events = [(match.start(), match[1]) for match in EXERCISE.finditer(text)]
-            events += [(match.start(), "") for match in SOLUTION.finditer(text)]
-            asked = max(events, default=(0, asked))[1]
+            for kind, label in beginnings(text):
+                asked = label if kind == "exercise" else ""
         elif cell["cell_type"] == "code":
             try:
                 here = ast.parse(text).body
@@ -197,10 +193,6 @@ def _in_a_page(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names or any(
         f"{module}.".startswith(f"{known}.") for known in IN_A_PAGE
     )
-
-
-def _name(alias: ast.alias) -> str:
-    return alias.asname or alias.name.partition(".")[0]
 
 
 def _without(text: str, dropped: Sequence[ast.stmt]) -> str:

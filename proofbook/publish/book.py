@@ -13,7 +13,15 @@ from proofbook.files import read_json
 from proofbook.publish import benchmarks, runs
 from proofbook.publish.address import Address, read_address
 from proofbook.publish.citation import Edition, read_edition
-from proofbook.publish.notebooks import BookError, Notebook, Page, first_heading, load, read_page
+from proofbook.publish.notebooks import (
+    BookError,
+    Notebook,
+    Page,
+    first_heading,
+    load,
+    read_page,
+    shown_texts,
+)
 from proofbook.publish.translation import TranslatedPage, name_of
 from proofbook.settings import BadSettings, Settings
 
@@ -149,14 +157,31 @@ class Book:
     def _claim_lists(self) -> tuple[dict[str, str], frozenset[str]]:
         listed: dict[str, str] = {}
         own: set[str] = set()
+        for content in self._claim_tables.values():
+            listed |= dict.fromkeys(content["claims"], content["chapter"])
+            own.update(content.get("own", []))
+        return listed, frozenset(own)
+
+    @cached_property
+    def claim_statements(self) -> dict[Path, dict[str, str]]:
+        """By list, relative to the root, the statement of each claim as it is typed there."""
+        return {
+            file.relative_to(self.root): {claim: str(text) for claim, text in content["claims"].items()}
+            for file, content in self._claim_tables.items()
+        }
+
+    @cached_property
+    def _claim_tables(self) -> dict[Path, dict[str, Any]]:
+        found = {}
         for file in self.claim_files:
             try:
-                content = tomllib.loads(file.read_text(encoding="utf-8"))
-                listed |= {claim: str(content["chapter"]) for claim in content["claims"]}
-                own.update(content.get("own", []))
-            except (OSError, ValueError, KeyError, TypeError) as error:
+                content = tomllib.loads(self.text(file))
+                if not isinstance(content["chapter"], str) or not isinstance(content["claims"], dict):
+                    raise ValueError("it needs the name of a chapter and a table of claims")
+            except (ValueError, KeyError) as error:
                 raise BookError(f"{file} is no list of claims: {error}") from error
-        return listed, frozenset(own)
+            found[file] = content
+        return found
 
     @property
     def claim_files(self) -> list[Path]:
@@ -213,6 +238,21 @@ class Book:
         """Every file in the folders of data that the settings name."""
         folders = [self.folder / name for name in self.settings.outputs.data]
         return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+
+    def source(self, path: Path) -> Notebook | str:
+        """A page as it is written: a notebook with the outputs that are to be shown, or Markdown."""
+        return self.notebooks[path] if path in self.notebooks else self.prose(path)
+
+    def texts(self, path: Path) -> Iterator[tuple[str, str]]:
+        """Every text of a page that was typed for readers: what it is, ``caption`` say, and the text.
+
+        A piece of Markdown is called ``source``.
+        """
+        if path not in self.notebooks:
+            yield "source", self.prose(path)
+            return
+        for holder, key in shown_texts(self.notebooks[path]):
+            yield key, holder[key]
 
     def prose(self, path: Path) -> str:
         """All hand-written Markdown of a page, code included."""

@@ -125,8 +125,7 @@ def translate(*, root: Path, only: list[str]) -> int:
         return 1
     for language in book.languages:
         for path in paths:
-            page = book.notebooks[path] if path in book.notebooks else book.prose(path)
-            found = translation.update(book.folder, language, path, page, book.settings.sources)
+            found = translation.update(book.folder, language, path, book.source(path), book.settings.sources)
             name = found.file.relative_to(root)
             print(f"{name}: {found.texts} texts, {found.missing} to translate, {found.to_check} to check")
     wrong = list(linting.translations(Book(root)))

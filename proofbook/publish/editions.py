@@ -3,25 +3,23 @@
 Each is made by one command, ``python -m proofbook edition KIND``, into ``_build/editions``.
 """
 
-import copy
 import os
 import re
 import shutil
 import subprocess
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.publish import site
 from proofbook.publish.book import Book
+from proofbook.publish.exercises import Asked, exercises_of, without_solutions
 from proofbook.publish.notebooks import BookError, Notebook, parse
 from proofbook.publish.translation import FOLDER
 
-__all__ = ["BROWSERS", "exercises_of", "offline", "one_page", "pdf", "slug", "student", "without_solutions"]
+__all__ = ["BROWSERS", "offline", "one_page", "pdf", "slug", "student"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 """Programs that can print a page to PDF, as systems call them; the variable CHROMIUM names another."""
@@ -73,84 +71,6 @@ def _zipped(target: Path, files: dict[str, bytes]) -> Path:
 
 
 # --- without solutions --------------------------------------------------------------------------------------
-
-_EXERCISE = re.compile(
-    r"^(?P<fence>[`:]{3,})\{exercise\}[ \t]*(?P<title>[^\n]*)\n(?:\s*\n)*:label: *(?P<label>\S+)[^\n]*\n"
-    r"(?P<asks>.*?)^(?P=fence)[ \t]*$",
-    re.M | re.S,
-)
-_START = re.compile(r"^[`:]{3,}\{solution-start\} *(\S+)", re.M)
-_END = re.compile(r"^[`:]{3,}\{solution-end\}[^\n]*(?:\n[`:]{3,}[ \t]*$)?\n?", re.M)
-_SOLUTION = re.compile(
-    r"^(?P<fence>[`:]{3,})\{solution\} *(?P<label>\S+)[^\n]*\n(?P<body>.*?)^(?P=fence)[ \t]*\n?", re.M | re.S
-)
-_OPTIONS = re.compile(r"\A(?:\s*:\w+:[^\n]*\n)*", re.M)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """An exercise: its label, title and question, and its solution as Markdown."""
-
-    label: str
-    title: str
-    asks: str
-    solution: str
-
-
-def without_solutions(notebook: Notebook) -> Notebook:
-    """A copy of a notebook without its solutions and the cells that check them.
-
-    Raises:
-        BookError: a solution begins and does not end.
-    """
-    kept: list[dict[str, Any]] = []
-    open_at: str | None = None
-    for cell in copy.deepcopy(notebook["cells"]):
-        text = cell["source"]
-        if cell["cell_type"] == "markdown":
-            if start := _START.search(text):
-                open_at = start[1]
-            if end := _END.search(text):
-                open_at = None
-                cell["source"] = text[end.end() :].lstrip("\n")
-            elif open_at is None:
-                cell["source"] = _SOLUTION.sub("", text)
-        if open_at is None and (cell["source"].strip() or not text.strip()):
-            kept.append(cell)
-    if open_at is not None:
-        raise BookError(f"the solution of {open_at} begins and does not end")
-    return {**notebook, "cells": kept}
-
-
-def exercises_of(notebook: Notebook) -> Iterator[Asked]:
-    """The exercises of a notebook, each with its solution, code included."""
-    asked: dict[str, re.Match[str]] = {}
-    solved: dict[str, list[str]] = {}
-    open_at: str | None = None
-    for cell in notebook["cells"]:
-        text = cell["source"]
-        if cell["cell_type"] == "code":
-            if open_at is not None:
-                solved[open_at].append(f"```python\n{text}\n```")
-            continue
-        for match in _EXERCISE.finditer(text):
-            asked[match["label"]] = match
-        for match in _SOLUTION.finditer(text):
-            solved[match["label"]] = [_OPTIONS.sub("", match["body"]).strip()]
-        if start := _START.search(text):
-            open_at = start[1]
-            solved[open_at] = []
-            text = re.sub(
-                r"\A(?:\s*:\w+:[^\n]*\n)*[`:]{3,}[ \t]*\n?", "", text[text.find("\n", start.start()) + 1 :]
-            )
-        if open_at is not None:
-            end = _END.search(text)
-            if words := (text[: end.start()] if end else text).strip():
-                solved[open_at].append(words)
-            if end:
-                open_at = None
-    for label, match in asked.items():
-        yield Asked(label, match["title"].strip(), match["asks"].strip(), "\n\n".join(solved.get(label, [])))
 
 
 def student(book: Book) -> tuple[Path, Path, int]:

@@ -12,8 +12,9 @@ from typing import Any
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
 from proofbook.publish import checking, definitions, execute, followed, proofs, translation, typed
-from proofbook.publish.answering import EXERCISE, SOLUTION, awaits_answer
+from proofbook.publish.answering import awaits_answer
 from proofbook.publish.book import Book
+from proofbook.publish.exercises import EXERCISE, SOLUTION, beginnings
 from proofbook.publish.notebooks import BookError, jupyter_format, load
 from proofbook.publish.prose import display_formulas, uniform, without_code
 
@@ -96,9 +97,7 @@ def chapter_parts(book: Book) -> Iterator[str]:
         if "{cite-chapter}" not in prose:
             yield f"{path}: the chapter does not say how to cite it: it needs the directive {{cite-chapter}}"
         exercises = EXERCISE.findall(prose)
-        solutions = re.findall(
-            r"^[`:]{3,}\{solution(?:-start)?\} *(\S+)\s*\n((?:\s*:\w+:[^\n]*\n)*)", prose, re.M
-        )
+        solutions = SOLUTION.findall(prose)
         for label in sorted(set(exercises) - {label for label, _ in solutions}):
             yield f"{path}: exercise {label} has no solution"
         for label, options in solutions:
@@ -126,7 +125,6 @@ _TAKEAWAYS = re.compile(r"^## +Takeaways[ \t]*\n(?P<body>.*?)(?=^#{1,2} |\Z)", r
 _NAMED = re.compile(r"\{(?P<role>claim|eq)\}`(?P<name>[^`]+)`")
 _NOT_TYPED = re.compile(r"\{[\w:-]+\}`[^`]*`|\$\$.+?\$\$|\$.+?\$")
 _NUMBER = re.compile(r"\d(?:[\d.,]*\d)?")
-_COUNTED = 12  # a whole number up to this one counts something; a larger one was measured or computed
 
 
 def takeaways(book: Book) -> Iterator[str]:
@@ -149,7 +147,7 @@ def takeaways(book: Book) -> Iterator[str]:
                     if name not in known[role]:
                         yield f"{where} names {name}, which the book does not have"
                 for number in _NUMBER.findall(_NOT_TYPED.sub(" ", text)):
-                    if "." in number or int(number.replace(",", "")) > _COUNTED:
+                    if typed.is_large(number):
                         yield f"{where} has {number} typed; the claim that it names has the number"
 
 
@@ -165,9 +163,7 @@ def exercises(book: Book) -> Iterator[str]:
                 elif asked is None:
                     solved = None
                 continue
-            events = [(match.start(), "exercise", match[1]) for match in EXERCISE.finditer(cell["source"])]
-            events += [(match.start(), "solution", match[1]) for match in SOLUTION.finditer(cell["source"])]
-            for _, kind, label in sorted(events):
+            for kind, label in beginnings(cell["source"]):
                 if solved is not None:
                     yield f"{path}: the solution of {solved} has no cell that checks it"
                     solved = None

@@ -83,9 +83,8 @@ def with_numbers_filled_in(book: Book, path: Path) -> bytes | None:
     Raises:
         BookError: no cell fills in a number that is named.
     """
-    page = book.notebooks[path] if path in book.notebooks else book.prose(path)
-    texts = [page] if isinstance(page, str) else [holder[key] for holder, key in shown_texts(page)]
-    return _filled_in(book, path, page) if any(map(numbers_named, texts)) else None
+    named = any(numbers_named(text) for _, text in book.texts(path))
+    return _filled_in(book, path, book.source(path)) if named else None
 
 
 def in_translation(book: Book, translation: TranslatedPage) -> bytes:
@@ -97,8 +96,8 @@ def in_translation(book: Book, translation: TranslatedPage) -> bytes:
     if wrong := list(translation_problems(translation)):
         raise BookError(wrong[0])
     path = translation.original
-    page = book.notebooks[path] if path in book.notebooks else book.prose(path)
-    return _filled_in(book, path, translated(page, translation, book.settings.sources))
+    page = translated(book.source(path), translation, book.settings.sources)
+    return _filled_in(book, path, page)
 
 
 def _filled_in(book: Book, path: Path, page: Notebook | str) -> bytes:

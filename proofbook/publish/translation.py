@@ -248,21 +248,21 @@ def translated(page: Notebook | str, translation: TranslatedPage, sources: Sourc
     page = copy.deepcopy(page)
     page["metadata"] |= front
     noted = False
+    for holder, key in shown_texts(page):
+        if key == "source":
+            holder[key] = text_in_place(holder[key])
+            if not noted and _TITLE.search(holder[key]):
+                holder[key], noted = _noted(holder[key], note, translation), True
+        else:
+            holder[key] = _moved(translation.text(holder[key]), translation)
     for cell in page["cells"]:
-        if cell["cell_type"] == "markdown":
-            cell["source"] = text_in_place(cell["source"])
-            if not noted and _TITLE.search(cell["source"]):
-                cell["source"], noted = _noted(cell["source"], note, translation), True
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/markdown" in data:
                 data["text/markdown"] = _moved(data["text/markdown"], translation)
-        shown = cell.get("metadata", {}).get("mystnb", {})
-        for part, key in (("figure", "caption"), ("image", "alt")):
-            if key in shown.get(part, {}):
-                shown[part][key] = _moved(translation.text(shown[part][key]), translation)
-        if "name" in shown.get("figure", {}):
-            shown["figure"]["name"] += translation.suffix
+        figure = cell.get("metadata", {}).get("mystnb", {}).get("figure", {})
+        if "name" in figure:
+            figure["name"] += translation.suffix
     return page
 
 

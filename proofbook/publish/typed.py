@@ -8,13 +8,10 @@ is listed, with the reason, in ``typed-numbers.yml``.
 
 import ast
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from proofbook.publish.book import Book
-from proofbook.publish.notebooks import shown_texts
 from proofbook.publish.prose import numbers_named, uniform, without_code
 
 __all__ = ["COUNTED", "formulas", "numbers", "numbers_filled_in"]
@@ -26,7 +23,8 @@ LIST = "typed-numbers.yml"
 
 # --- numbers ------------------------------------------------------------------------------------------------
 
-_NUMBER = re.compile(r"(?<![\w.#-])\d(?:[\d.,]*\d)?(?![\w#])")
+# A number within a word of Latin letters is part of a name; Chinese words stand next to numbers.
+_NUMBER = re.compile(r"(?a:(?<![\w.#-])\d(?:[\d.,]*\d)?(?![\w#]))")
 _YEAR = r"(?:19\d\d|20[0-4]\d)"
 _NOT_TYPED = re.compile(
     r"\{\{[^{}]*\}\}"  # a number that is filled in
@@ -35,11 +33,12 @@ _NOT_TYPED = re.compile(
     rf"|\b{_YEAR}-\d\d(?:-\d\d)?\b|\b\d{{1,2}} [A-Z][a-z]+ {_YEAR}\b"  # a date
     rf"|\b(?i:between|in|since|of|until|by|before|after|from|and|to) {_YEAR}\b(?!\s+\w+s\b)"
     rf"|[(,] ?{_YEAR}(?=[;,).])"
+    rf"|{_YEAR} ?年(?: ?\d{{1,2}} ?月(?: ?\d{{1,2}} ?日)?)?"
 )
 _OPTION = re.compile(
     r"^:[\w-]+:.*$|^[`:~]{3,}.*$|^\([\w-]+\)=\s*$|^(?:article|date|link|title_\w+): .*$", re.M
 )
-_SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n\s*\n|^\s*[-*+] ", re.M)
+_SENTENCE = re.compile(r"(?<=[.!?:])\s+|(?<=[。！？：])|\n\s*\n|^\s*[-*+] ", re.M)
 
 
 def typed_numbers(text: str) -> Iterator[str]:
@@ -94,21 +93,22 @@ def numbers(book: Book) -> Iterator[str]:
 
 
 def _sentences(book: Book) -> Iterator[tuple[Path, str, str]]:
-    """Every text that is typed for readers: its file, where in it, and the text."""
+    """Every text that is typed for readers: its file, where in it, and the text.
+
+    A translation is of its original's file, whose typed numbers it may have.
+    """
     for path in book.paths:
-        if path not in book.notebooks:
-            yield path, "", book.prose(path)
-            continue
-        notebook = book.notebooks[path]
-        for holder, key in shown_texts(notebook):
-            kind = "" if key == "source" else f", {key}"
-            yield path, kind, holder[key]
+        for kind, text in book.texts(path):
+            yield path, "" if kind == "source" else f", {kind}", text
+    for one in book.translations.values():
+        for text in one.texts.values():
+            yield one.original, f", {one.language}", text
     for path, index, cell in book.code_cells():
         for name, text in _words_in_code(cell["source"]):
             yield path, f", cell {index}, {name}(...)", text
-    for file in book.claim_files:
-        for claim, statement in tomllib.loads(book.text(file)).get("claims", {}).items():
-            yield file.relative_to(book.root), f", {claim}", statement
+    for file, statements in book.claim_statements.items():
+        for claim, statement in statements.items():
+            yield file, f", {claim}", statement
 
 
 _EVIDENCE = {
@@ -123,6 +123,7 @@ _EVIDENCE = {
 }
 _WORDS = _EVIDENCE | {"claim", "say", "table"}
 _DRAWING = {"annotate", "legend", "set", "set_title", "set_xlabel", "set_ylabel", "suptitle", "text", "title"}
+_DRAWING |= {"Bars", "Curve", "Dot", "Iterates", "Line", "Panel", "Reading", "Slider", "draggable"}
 _LABELS = {"label", "title", "xlabel", "ylabel"}
 
 
@@ -170,10 +171,7 @@ def numbers_filled_in(book: Book) -> Iterator[str]:
     """Every number that prose names is filled in from what a cell computed, and every such one is named."""
     named: set[tuple[str, str]] = set()
     for path in book.paths:
-        texts = [book.prose(path)]
-        if path in book.notebooks:
-            texts = [holder[key] for holder, key in shown_texts(book.notebooks[path])]
-        for of, name in (one for text in texts for one in numbers_named(text)):
+        for of, name in (one for _, text in book.texts(path) for one in numbers_named(text)):
             book.number(path, of, name)
             named.add((of or path.stem, name))
     for path, page in book.pages.items():
@@ -233,10 +231,8 @@ def typed_formulas(text: str) -> Iterator[str]:
 def formulas(book: Book) -> Iterator[str]:
     """The words of a claim type no formula: they name objects that were checked."""
     said: list[tuple[str, str]] = []
-    for file in book.claim_files:
-        content: dict[str, Any] = tomllib.loads(book.text(file))
-        where = file.relative_to(book.root).as_posix()
-        said += [(f"{where}, {claim}", text) for claim, text in content.get("claims", {}).items()]
+    for file, statements in book.claim_statements.items():
+        said += [(f"{file.as_posix()}, {claim}", text) for claim, text in statements.items()]
     for path, index, cell in book.code_cells():
         for call in _calls(cell["source"]):
             if _name(call) == "claim":

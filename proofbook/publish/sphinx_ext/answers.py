@@ -9,7 +9,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from proofbook.publish.answering import Answerable, answerable
-from proofbook.publish.editions import exercises_of
+from proofbook.publish.exercises import exercises_of
+from proofbook.publish.notebooks import Notebook
 from proofbook.publish.python_for_pages import bring
 from proofbook.publish.sphinx_ext.base import book_of
 from proofbook.publish.sphinx_ext.html import HtmlOnly
@@ -28,11 +29,14 @@ def _exercises_on(app: Any, docname: str) -> dict[str, Answerable]:
         app.proofbook_answers = {}
     found: dict[str, dict[str, Answerable]] = app.proofbook_answers
     if docname not in found:
-        book = book_of(app)
-        path = Path(f"{book.original(docname)}.ipynb")
-        notebook = book.notebooks.get(path)
-        found[docname] = {} if notebook is None else {one.label: one for one in answerable(notebook)}
+        found[docname] = {one.label: one for one in answerable(_notebook_of(app, docname))}
     return found[docname]
+
+
+def _notebook_of(app: Any, docname: str) -> Notebook:
+    """The notebook that a page shows, or translates; one without cells where it is none."""
+    book = book_of(app)
+    return book.notebooks.get(Path(f"{book.original(docname)}.ipynb"), {"cells": []})
 
 
 def _add_scripts(app: Any, pagename: str, templatename: str, context: Any, doctree: Any) -> None:
@@ -50,9 +54,7 @@ def _attach(app: Any, doctree: nodes.document, docname: str) -> None:
         for node in doctree.findall(nodes.container)
         if node.get("nb_element") == "cell_code"
     }
-    titles = {
-        one.label: one.title for notebook in book_of(app).notebooks.values() for one in exercises_of(notebook)
-    }
+    titles = {one.label: one.title for one in exercises_of(_notebook_of(app, docname))}
     for one in exercises.values():
         cell = cells.get(one.cell)
         if cell is not None:

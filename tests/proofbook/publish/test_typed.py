@@ -82,6 +82,11 @@ def new(check, root, *cells):
         (code("claim('8823-C1', 'holds', condition='for $n$ up to 512')"), "512"),
         (code("measured('attnlib against the formula, 200 rows', 0.0, below=1)"), "200"),
         (code("say(f'It is 0.5 for {n}.')"), "0.5"),
+        (words("长度512的序列。"), "512"),
+        (words("In the formula 0.24λd"), "0.24"),
+        (code("draggable('drag-a', panel, sliders=[s], caption='Of 512 keys.', alt='a')"), "512"),
+        (code("Panel((0, 3), (0, 1), [Curve(F(t), t, 'slope 0.24')], 'λ', 'nats')"), "0.24"),
+        (code("Slider(lam, 0.1, 3, 1.5, 'λ up to 16')"), "16"),
     ],
 )
 def test_a_typed_number_is_named(root, cell, number):
@@ -96,6 +101,10 @@ def test_a_typed_number_is_named(root, cell, number):
         words("See [it](https://a.b/512) and `n = 512`."),
         words("```python\nn = 512\n```"),
         words("The article finds 8.33 {cite}`su2021scale`."),
+        words(
+            "在2021年12月21日，2022 年，见 {eq}`eq-8823-32`。长度为 {{n}} 。文章写 8.33 {cite}`su2021scale`。"
+        ),
+        code("Panel((0, 512), (0, 1), [Line([(0.25, 16)], 'a tangent')], 'λ', 'nats')"),
         words("By {claim}`8823-C10` and {eq}`eq-8823-32`; article 8823 says so."),
         figure(caption="**Rows of {{n}} keys.**", alt="A line that falls to {{low}}."),
         code("n = 512\nax.plot(x[:512], label=f'{n} keys')"),
@@ -104,6 +113,19 @@ def test_a_typed_number_is_named(root, cell, number):
 )
 def test_what_is_filled_in_quoted_or_code_is_not(root, cell):
     assert new(typed.numbers, root, cell) == []
+
+
+def test_a_number_that_only_a_translation_types_is_named(root):
+    with_cells(root, words("Long rows.\n\nA taxi, 1729."))
+    file = root / "book/locale/zh_CN/LC_MESSAGES/8823-attention-scale.po"
+    file.parent.mkdir(parents=True)
+    texts = {"# Scale": "# 尺度", "Long rows.": "长度为4096的行。", "A taxi, 1729.": "1729 号。"}
+    entries = "".join(f'msgid "{one}"\nmsgstr "{other}"\n\n' for one, other in texts.items())
+    file.write_text(f'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n{entries}', "utf-8")
+    listing = f"- {{page: {CHAPTER.with_suffix('')}, number: 1729, why: the number of a taxi}}\n"
+    (root / "book" / typed.LIST).write_text(listing)
+    now = found(typed.numbers, Book(root))
+    assert f"{CHAPTER}, zh-CN: 4096 is typed" in "\n".join(now) and not any("1729" in line for line in now)
 
 
 def test_a_number_that_must_be_typed_is_listed_with_its_reason(root):
