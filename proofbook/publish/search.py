@@ -36,11 +36,27 @@ _HEADINGS = {"h1", "h2", "h3", "h4", "h5", "h6"}
 
 
 @dataclass
+class _Found:
+    """An entry while its page is read: each of its texts in the pieces that were read."""
+
+    kind: str
+    url: str
+    names: str = ""
+    title: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    code: list[str] = field(default_factory=list)
+
+    def whole(self) -> Entry:
+        title, text, code = (_tidy("".join(pieces)) for pieces in (self.title, self.text, self.code))
+        return Entry(self.kind, self.url, title, text, code, self.names)
+
+
+@dataclass
 class _Open:
-    """An element that is not closed yet, what it begins, and where its text does if it may need brackets."""
+    """An element that is not closed yet, what it begins, and with which piece if it may need brackets."""
 
     tag: str
-    entry: Entry | None = None
+    entry: _Found | None = None
     skips: bool = False
     code: bool = False
     title: bool = False
@@ -53,7 +69,7 @@ class _Reader(HTMLParser):
     """Reads the article of a page into entries."""
 
     url: str
-    found: list[Entry] = field(default_factory=list)
+    found: list[_Found] = field(default_factory=list)
     open: list[_Open] = field(default_factory=list)
     inside: bool = False
 
@@ -68,19 +84,22 @@ class _Reader(HTMLParser):
         if not self.inside or tag in _VOID:
             self._read(" ")
             return
+        if self._skips():
+            self.open.append(_Open(tag, skips=True))
+            return
         self._join(tag)
         one = _Open(tag)
         if tag == "msqrt" or self.open and self.open[-1].tag in _BETWEEN:
-            one.part_from = len(self._text()[0])
+            one.part_from = len(self._pieces() or [])
         name = given.get("id", "")
         if tag == "section" and name and "exercise-content" not in name:
             first = not any(entry.kind in ("page", "section") for entry in self.found)
-            one.entry = Entry("page" if first else "section", self.url if first else f"{self.url}#{name}")
+            one.entry = _Found("page" if first else "section", self.url if first else f"{self.url}#{name}")
         elif "claim" in classes and name.startswith("claim-"):
-            one.entry = Entry("claim", f"{self.url}#{name}")
+            one.entry = _Found("claim", f"{self.url}#{name}")
         elif name.startswith("equation-"):
             label = name.removeprefix("equation-")
-            one.entry = Entry("equation", f"{self.url}#{name}", title=label, names=label)
+            one.entry = _Found("equation", f"{self.url}#{name}", names=label, title=[label])
         if one.entry:
             self.found.append(one.entry)
         one.skips = tag in _SKIPPED_TAGS or bool(classes & _SKIPPED)
@@ -94,8 +113,9 @@ class _Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if not self.inside or tag in _VOID or tag not in [one.tag for one in self.open]:
             return
-        self._read(" " if tag in _APART else "")
-        self._bracket()
+        if not self._skips():
+            self._read(" " if tag in _APART else "")
+            self._bracket()
         while self.open.pop().tag != tag:
             pass
         if tag == "article" and not self.open:
@@ -118,26 +138,28 @@ class _Reader(HTMLParser):
 
     def _bracket(self) -> None:
         """Put brackets around what stands under a root, in a fraction or at an index, if it has blanks."""
-        text, entry, name = self._text()
-        start = self.open[-1].part_from
-        if entry and start is not None and " " in (part := text[start:].strip(" ")):
-            setattr(entry, name, f"{text[:start]}({part})")
+        pieces, start = self._pieces(), self.open[-1].part_from
+        if pieces and start is not None and " " in (part := "".join(pieces[start:]).strip(" ")):
+            pieces[start:] = ["(", part, ")"]
 
     def _read(self, data: str) -> None:
-        text, entry, name = self._text()
-        if entry and not any(one.skips for one in self.open):
-            setattr(entry, name, text + data)
+        if not self._skips() and (pieces := self._pieces()) is not None:
+            pieces.append(data)
 
-    def _text(self) -> tuple[str, Entry | None, str]:
-        """Where what is read goes: what is there, the entry, and which of its texts it is."""
+    def _skips(self) -> bool:
+        """Whether nothing is read here; what an element skips, all within it does."""
+        return bool(self.open) and self.open[-1].skips
+
+    def _pieces(self) -> list[str] | None:
+        """Where what is read goes: the pieces of one of the texts of the entry that is open; None outside."""
         entry = next((one.entry for one in reversed(self.open) if one.entry), None)
         if entry is None:
-            return "", None, ""
-        code = any(one.code for one in self.open)
-        name = "code" if code else "title" if self._in_title(entry) else "text"
-        return getattr(entry, name), entry, name
+            return None
+        if any(one.code for one in self.open):
+            return entry.code
+        return entry.title if self._in_title(entry) else entry.text
 
-    def _in_title(self, entry: Entry) -> bool:
+    def _in_title(self, entry: _Found) -> bool:
         """Whether what is read is the title of the entry, not that of something within it."""
         for one in reversed(self.open):
             if one.title:
@@ -173,9 +195,9 @@ def entries(html: str, url: str, names: Mapping[str, str] | None = None) -> list
     reader = _Reader(url)
     reader.feed(html)
     reader.close()
-    for one in reader.found:
+    found = [one.whole() for one in reader.found]
+    for one in found:
         one.names = " ".join(filter(None, [one.names, (names or {}).get(one.url, "")]))
         if one.kind == "claim":
             one.names = " ".join(filter(None, [one.title.split(" ")[0], one.names]))
-        one.title, one.text, one.code = map(_tidy, (one.title, one.text, one.code))
-    return [one for one in reader.found if one.title or one.text]
+    return [one for one in found if one.title or one.text]

@@ -23,12 +23,16 @@ from babel.messages.pofile import PoFileError, read_po, write_po
 from docutils.nodes import make_id
 
 from proofbook.files import write_whole
+from proofbook.names import VERDICTS
 from proofbook.publish.notebooks import CARD, BookError, Notebook, parse_card, shown_texts
 from proofbook.publish.prose import FENCE, HOLDS_CODE, pieces, uniform
 from proofbook.settings import Sources
 
 __all__ = [
     "FOLDER",
+    "OURS",
+    "RAN",
+    "RECORDED",
     "SKILLS",
     "TranslatedPage",
     "file_of",
@@ -43,6 +47,11 @@ FOLDER = "locale"
 
 SKILLS = "After this chapter you can"
 """What a chapter's card has before the list of what a reader will be able to do."""
+OURS = "ours:"
+"""What a card has before the claims that are the book's own."""
+RAN = "Every line below ran in {{time}} when this page was built, with {{programs}}."
+RECORDED = "The checks of this page ran in {{time}} on {{device}}."
+"""What a card says of the run that the page shows, or of one on record."""
 UNTRANSLATED = "untranslated"
 """The class of what stands on a translated page in the original's language."""
 NOTE = (
@@ -148,6 +157,7 @@ def blocks(text: str) -> Iterator[str]:
         yield block
 
 
+_NAMES_CLAIMS = re.compile(r"\{claim\}`")
 _TARGET = re.compile(r"\((?P<name>[\w.:-]+)\)=[ \t]*\n?")
 _OPENING = re.compile(r"^[ \t]*[`~:]{3,}\{(?P<name>[\w-]+)\}[ \t]*(?P<argument>[^\n]*)$", re.M)
 _OPTION = re.compile(r"^[ \t]*:(?P<key>[\w-]+):[ \t]*(?P<value>[^\n]*)$", re.M)
@@ -185,7 +195,10 @@ def _with_texts(
         if card := CARD.fullmatch(body):
             said = parse_card(card["body"], "a translated page", sources)
             said["verdict"] = text_of(said["verdict"])
-            text_of(SKILLS)
+            if sources.one in said:
+                text_of(sources.one.capitalize())
+            for words in (SKILLS, OURS, RAN, RECORDED):
+                text_of(words)
             said["can"] = [text_of(item) for item in said["can"]]
             # a JSON text is one of YAML, too, on one line and with its quotes
             lines = yaml.safe_dump(said, allow_unicode=True, sort_keys=False, width=100_000)
@@ -217,6 +230,9 @@ def messages(page: Notebook | str, path: Path, sources: Sources) -> Iterator[tup
                 _with_texts(holder[key], sources, note("text"), note("text"))
             else:
                 note(key)(holder[key])
+    if any(_NAMES_CLAIMS.search(text) for _, text in found):
+        for verdict in VERDICTS:
+            note("a verdict")(verdict)
     return iter(dict.fromkeys(found))
 
 

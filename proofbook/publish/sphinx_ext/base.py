@@ -155,9 +155,17 @@ def as_blocks(content: Cell) -> list[nodes.Node]:
     return listed
 
 
-def badge(verdict: str, text: str | None = None) -> nodes.Node:
-    """A verdict as a coloured word, or a text in its colour."""
-    return nodes.inline("", text or verdict, classes=["verdict", verdict_class(verdict)])
+def worded(env: Any, words: str) -> str:
+    """What the machinery puts on the page that is being read, in the language of that page."""
+    page = book_of(env.app).translations.get(env.docname)
+    return page.text(words) if page else words
+
+
+def badge(env: Any, verdict: str, number: int | None = None) -> nodes.Node:
+    """A verdict as a coloured word, on the page that is being read, perhaps after how many claims have it."""
+    counted = f"{number} " if number is not None else ""
+    classes = ["verdict", verdict_class(verdict)]
+    return nodes.inline("", f"{counted}{worded(env, verdict)}", classes=classes)
 
 
 def shown_name(package: str) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 from docutils import nodes
 
 from proofbook.publish.notebooks import parse_card
-from proofbook.publish.sphinx_ext.base import BookDirective, badge, duration, shown_name
+from proofbook.publish.prose import with_numbers
+from proofbook.publish.sphinx_ext.base import BookDirective, badge, duration, shown_name, worded
 from proofbook.publish.sphinx_ext.claims import counted, tally
-from proofbook.publish.translation import SKILLS
+from proofbook.publish.translation import OURS, RAN, RECORDED, SKILLS
 
 
 class ChapterCard(BookDirective):
@@ -18,22 +19,22 @@ class ChapterCard(BookDirective):
         settings = self.book.settings.sources
         card = parse_card("\n".join(self.content), self.env.docname, settings)
         page = self.book.page(self.chapter)
-        translation = self.book.translations.get(self.env.docname)
         box = nodes.container(classes=["chapter-card"])
         if source := card.get(settings.one):
-            named = nodes.Text(f"{settings.one.capitalize()} {source} · {card['date']} · ")
+            kind = worded(self.env, settings.one.capitalize())
+            named = nodes.Text(f"{kind} {source} · {card['date']} · ")
             link = self.link_outside(card["link"], card[settings.original or settings.title])
             box += nodes.paragraph("", "", named, *link, classes=["card-source"])
             if settings.original:
                 box += nodes.paragraph("", card[settings.title], classes=["card-title"])
         box += self.paragraph(card["verdict"], "card-verdict")
-        words = translation.text(SKILLS) if translation else SKILLS
-        box += nodes.paragraph("", words, classes=["card-can"])
+        box += nodes.paragraph("", worded(self.env, SKILLS), classes=["card-can"])
         skills = [nodes.paragraph("", "", *self.inline(item)) for item in card["can"]]
         box += nodes.bullet_list("", *[nodes.list_item("", skill) for skill in skills])
         claims = page.claims if page else []
         box += self.verdicts([claim for claim in claims if claim["id"] not in self.book.own_claims])
-        box += self.verdicts([claim for claim in claims if claim["id"] in self.book.own_claims], "ours: ")
+        ours = [claim for claim in claims if claim["id"] in self.book.own_claims]
+        box += self.verdicts(ours, f"{worded(self.env, OURS)} ")
         if ran := self.run_time():
             box += nodes.paragraph("", ran, classes=["card-run"])
         return [box]
@@ -43,7 +44,7 @@ class ChapterCard(BookDirective):
         lines: list[nodes.Node] = []
         for verdict, number in counted(claims):
             line = nodes.paragraph(classes=["card-claims"])
-            line += [nodes.Text(whose), badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
+            line += [nodes.Text(whose), badge(self.env, verdict, number), nodes.Text(" ")]
             for claim in claims:
                 if claim["verdict"] == verdict:
                     line += [self.link_to_claim(claim, claim["id"].split("-")[-1]), nodes.Text(" ")]
@@ -57,14 +58,20 @@ class ChapterCard(BookDirective):
             shown = self.book.settings.outputs.show or ("python",)
             versions = [f"{shown_name(name)} {run['versions'].get(name, 'absent')}" for name in shown]
             seconds = duration(run["seconds"])
-            return f"Every line below ran in {seconds} when this page was built, with {', '.join(versions)}."
+            said = {"time": seconds, "programs": ", ".join(versions)}
+            return self.filled_in(RAN, said)
         name = self.chapter.rsplit("/", 1)[-1]
         for recorded in self.book.recorded:
             for chapter in recorded["chapters"]:
                 if chapter["chapter"] == name:
                     device = recorded["environment"]["device_name"]
-                    return f"The checks of this page ran in {duration(chapter['seconds'])} on {device}."
+                    said = {"time": duration(chapter["seconds"]), "device": device}
+                    return self.filled_in(RECORDED, said)
         return None
+
+    def filled_in(self, words: str, values: dict[str, str]) -> str:
+        """A sentence of the machinery in the page's language, with what it names put in."""
+        return with_numbers(worded(self.env, words), lambda _, name: values[name])
 
 
 class SourceList(BookDirective):
@@ -83,6 +90,6 @@ class SourceList(BookDirective):
             original = nodes.paragraph("", "", *link, nodes.Text(f", {source['date']}"))
             original["classes"].append("source-original")
             claims = [c for c in page.claims if self.book.source_of(c) == source["id"]] if page else []
-            counts = tally(claims) or nodes.inline("", "in preparation", classes=["in-preparation"])
+            counts = tally(self.env, claims) or nodes.inline("", "in preparation", classes=["in-preparation"])
             rows.append([source["id"], [nodes.paragraph("", "", name), original], counts])
         return [self.table([settings.one.capitalize(), "Chapter", "Its claims"], rows, "sources")]

@@ -22,11 +22,11 @@ def counted(claims: Iterable[dict[str, Any]]) -> list[tuple[str, int]]:
     return [(verdict, number[verdict]) for verdict in VERDICTS if number[verdict]]
 
 
-def tally(claims: Iterable[dict[str, Any]]) -> list[nodes.Node]:
+def tally(env: Any, claims: Iterable[dict[str, Any]]) -> list[nodes.Node]:
     """Verdicts that occur, each with its number, in one line."""
     line: list[nodes.Node] = []
     for verdict, number in counted(claims):
-        line += [badge(verdict, f"{number} {verdict}"), nodes.Text(" ")]
+        line += [badge(env, verdict, number), nodes.Text(" ")]
     return line
 
 
@@ -45,11 +45,11 @@ class ClaimCounts(BookDirective):
         taken = [claim for claim in claims if self.book.source_of(claim)]
         own = [claim for claim in claims if not self.book.source_of(claim)]
         if not (taken and own):
-            counts = tally(claims)
+            counts = tally(self.env, claims)
         else:
             one = self.book.settings.sources.one
-            counts = [nodes.Text(f"{len(taken)} from the {one}s: "), *tally(taken)]
-            counts += [nodes.Text(f"{len(own)} of our own: "), *tally(own)]
+            counts = [nodes.Text(f"{len(taken)} from the {one}s: "), *tally(self.env, taken)]
+            counts += [nodes.Text(f"{len(own)} of our own: "), *tally(self.env, own)]
         return [nodes.paragraph("", "", words, *counts, classes=["claim-counts"])]
 
 
@@ -115,7 +115,7 @@ class ClaimList(BookDirective):
         ours = [nodes.Text(" (ours)")] if claim["id"] in self.book.own_claims else []
         return [
             nodes.paragraph("", "", self.link_to_claim(claim), *ours),
-            nodes.paragraph("", "", badge(claim["verdict"])),
+            nodes.paragraph("", "", badge(self.env, claim["verdict"])),
         ]
 
     def evidence(self, claim: dict[str, Any]) -> nodes.Node:
@@ -194,5 +194,5 @@ class VerdictLegend(BookDirective):
     }
 
     def run(self) -> list[nodes.Node]:
-        rows: list[list[Cell]] = [[badge(verdict), self.meanings[verdict]] for verdict in VERDICTS]
+        rows: list[list[Cell]] = [[badge(self.env, verdict), self.meanings[verdict]] for verdict in VERDICTS]
         return [self.table(["Verdict", "Meaning"], rows, "legend")]

@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 from proofbook.publish.book import Book
 from proofbook.publish.sphinx_ext.base import book_of
 from proofbook.publish.sphinx_ext.html import HtmlOnly
+from proofbook.publish.sphinx_ext.naming import CLAIM_NOTE
 from proofbook.publish.translation import UNTRANSLATED, TranslatedPage, name_of, tag
 
 KEPT = ("claim-", "equation-", "fig-", "ex-", "sol-")
@@ -130,6 +131,9 @@ def _mark_untranslated(doctree: nodes.document, language: str, page: TranslatedP
             box["classes"].append(f"language-{language}")
             for caption in box.findall(nodes.caption):
                 caption["classes"].append(f"language-{page.language}")
+    for note in doctree.findall(nodes.inline):
+        if CLAIM_NOTE in note["classes"]:
+            note["classes"].append(f"language-{language}")
 
 
 def _others(app: Any, docname: str) -> list[tuple[str, str, str]]:

@@ -10,6 +10,9 @@ from proofbook.publish.sphinx_ext.base import badge, book_of, cross_reference, d
 
 logger = logging.getLogger(__name__)
 
+CLAIM_NOTE = "claim-note"
+"""The class of what a named claim needs: its condition or correction, in its own words."""
+
 
 class NamedClaim(SphinxRole):
     """The ID of a claim, which leads to its check, its verdict, and the condition or correction it needs.
@@ -31,7 +34,9 @@ class NamedClaim(SphinxRole):
         depend(self.env, book, page.docname)
         name = nodes.inline("", claim["id"], classes=["std", "std-ref"])
         link = cross_reference(self.env, "ref", claim["anchor"].lower(), name)
-        named = nodes.inline("", "", link, nodes.Text(" "), badge(claim["verdict"]), classes=["named-claim"])
+        named = nodes.inline(
+            "", "", link, nodes.Text(" "), badge(self.env, claim["verdict"]), classes=["named-claim"]
+        )
         for word in ("condition", "correction"):
             if claim.get(word):
                 named += self.note(f"{word.capitalize()}: {claim[word]}")
@@ -43,4 +48,4 @@ class NamedClaim(SphinxRole):
         memo = SimpleNamespace(document=read.document, reporter=read.reporter, language=read.language)
         parsed, _ = read.parse(" ".join(text.split()), self.lineno, memo, nodes.inline())
         words = [nodes.Text(" ("), *disarmed(parsed), nodes.Text(")")]
-        return nodes.inline("", "", *words, classes=["claim-note"])
+        return nodes.inline("", "", *words, classes=[CLAIM_NOTE])

@@ -12,6 +12,7 @@ from babel.messages.pofile import read_po, write_po
 from built_site import build_here, lay_out, read, text
 
 from proofbook.__main__ import main
+from proofbook.names import VERDICTS
 from proofbook.publish import editions, lint, site, translation
 from proofbook.publish.book import Book
 from proofbook.publish.notebooks import BookError, parse
@@ -51,6 +52,10 @@ def root(tmp_path):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     root = lay_out(tmp_path_factory.mktemp("translated"))
+    page = (root / PAGE).read_text(encoding="utf-8")
+    (root / PAGE).write_text(
+        page.replace("{claim}`8823-C1`", "{claim}`8823-C2`"), encoding="utf-8"
+    )  # has a condition
     assert main(["--root", str(root), "translate", "8823"]) == 0
     with_translations(root / PO, lambda text: "" if text.startswith(LEFT) else in_chinese(text))
     return root, build_here(root, strict=True)
@@ -65,7 +70,7 @@ def test_only_what_was_typed_for_readers_is_extracted(root):
     assert "# 8823: Attention's scale" in found
     assert any(original.startswith("Entropy against $n$") for original in found)  # a caption
     assert "Three broken lines that rise with k" in found  # a text for those who cannot see
-    assert translation.SKILLS in found
+    assert {translation.SKILLS, *VERDICTS} <= found
     notebook = parse((root / PAGE).read_bytes(), PAGE)
     code = [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
     shown = [
@@ -216,6 +221,23 @@ def test_the_translation_has_the_names_the_numbers_and_the_formulas_of_the_origi
     assert "8823: Attention’s scale译文" in text(shown)
     assert re.search(r'class="cell [^"]*" lang="en"', shown)  # what cells show is not translated
     assert re.search(r'<span class="caption-text" lang="zh-CN">', shown)
+
+
+def test_verdicts_and_the_words_of_a_card_are_in_the_language_of_the_page(built):
+    _, html = built
+    for page, translated in ((TRANSLATED, True), (ORIGINAL, False)):
+        shown = read(html, page)
+        verdicts = re.findall(r'<span class="verdict [^"]*">(?:\d+ )?([^<]*)</span>', shown)
+        assert {one.removesuffix("译文") for one in verdicts} <= set(VERDICTS)
+        assert [one for one in verdicts if one.endswith("译文") == translated] == verdicts != []
+        (source,) = re.findall(r'<p class="card-source">(\w+) 8823', shown)
+        assert source == ("Article译文" if translated else "Article")
+        said = re.search(r'<span class="claim-note"( lang="en")?>', shown)
+        assert bool(said[1]) == translated
+
+
+def test_the_words_of_a_card_keep_what_they_name():
+    assert translation.problems(translation.RAN, "{{time}}") == ["lacks {{programs}}"]
 
 
 def test_what_is_not_translated_yet_stands_there_in_its_own_language(built):
