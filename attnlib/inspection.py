@@ -18,19 +18,20 @@ from torch import Tensor
 
 from attnlib._implementations import IMPLS, Impl
 from attnlib._masks import causal_offset
-from attnlib._recording.place import Place, Whereabouts, alone
+from attnlib._recording.follow import Met, version
+from attnlib._recording.place import Place, Whereabouts, alone, is_compiled
 from attnlib._recording.reading import (
     bare,
     fold,
     hidden_everywhere,
     plain_mode,
     read_keys,
+    read_met,
     read_modified,
     read_scores,
-    read_written,
     received_from,
 )
-from attnlib._recording.watch import Watch, Written
+from attnlib._recording.watch import Watch
 from attnlib._validate import one_of
 from attnlib.errors import AttentionNotRecorded, AttentionWarning, InvalidArgument, NothingRecorded
 from attnlib.report import KEPT, AttentionReport, HeadStatistics
@@ -135,26 +136,20 @@ class _Recording:
             if "keys" in self.report.keep:
                 raise InvalidArgument("the weight that keys receive is not recorded of flex_attention")
 
-    def written(self, frame: FrameType | None, weights: Written, keys: int) -> None:
-        self._at(frame, lambda place: self._written(place, weights, keys))
+    def written(self, frame: FrameType | None, met: Met) -> None:
+        self._at(frame, lambda place: self._written(place, met))
 
-    def _written(self, place: Place, written: Written, keys: int) -> None:
-        weights, version, max_logit, lse, visible = written
-        if not weights.is_inference() and weights._version != version:
+    def _written(self, place: Place, met: Met) -> None:
+        weights, before, logits = met.written
+        if version(weights) != before:
             raise InvalidArgument("the model has changed its weights in place")
         with plain_mode(weights.device):
-            p, top, total, seen = map(bare, (weights, max_logit, lse, visible))
-            if p.isnan().any():
-                raise InvalidArgument(f"weights contain NaN ({int(p.isnan().sum())} of {p.numel()} entries)")
-            sinks = p.shape[-1] - keys
-            if sinks:  # a learned logit that is no key: the last column, which the model has cut off
-                top = total = top * torch.nan
-                seen = (seen - sinks).clamp(min=0)
-            p = p[..., :keys]
-            statistics = fold(read_written(p, top, seen, total), place.heads)
+            p, columns = bare(weights), met.columns
+            statistics = fold(read_met(p, logits and tuple(map(bare, logits)), columns), place.heads)
             real, received = self._real(place, statistics), None
             if "keys" in self.report.keep:
-                received = received_from(p.reshape(*statistics.lse.shape, keys), real)
+                p = p[..., columns]
+                received = received_from(p.reshape(*statistics.lse.shape, p.shape[-1]), real)
             self._file(place, statistics, real, received)
 
     def _real(self, place: Place, statistics: RowStatistics, hidden: Tensor | None = None) -> Tensor | None:
@@ -190,10 +185,8 @@ def _check(
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     for name, module in model.named_modules():
-        # torch.compile keeps the module it was given under this name; asking for its class loads a compiler.
-        compiled = hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
-        if compiled or isinstance(module, torch.jit.ScriptModule):
-            raise TypeError(f"{name or 'model'} is compiled or scripted: record the module it was made from")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(f"{name or 'model'} is scripted: record the module it was made from")
     if query_mask is not None:
         if not isinstance(query_mask, Tensor) or query_mask.is_floating_point():
             kind = query_mask.dtype if isinstance(query_mask, Tensor) else type(query_mask).__name__
@@ -211,6 +204,19 @@ def _check(
 
 
 @contextmanager
+def _uncompiled(model: torch.nn.Module) -> Iterator[None]:
+    """Run what torch.compile has made of a model as it was written: compiled code calls nothing to be
+    seen."""
+    if not any(map(is_compiled, model.modules())):
+        yield
+        return
+    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
+        # The recorder's hooks fire once more for what wraps a compiled module, which does no harm.
+        warnings.filterwarnings("ignore", "Using `torch.compile.module.` when there are global hooks")
+        yield
+
+
+@contextmanager
 def record_attention(
     model: torch.nn.Module,
     *,
@@ -224,23 +230,28 @@ def record_attention(
     Seen are, under any name: ``scaled_dot_product_attention`` with boolean, additive and ``CausalBias``
     masks, ``is_causal``, ``scale``, ``enable_gqa`` and nested tensors; ``torch.nn.MultiheadAttention``, hence
     ``torch.nn.Transformer`` and its layers; ``flex_attention``; and attention that a model writes out, as
-    "eager" implementations do: a softmax over the last dimension whose result is multiplied with values.
-    Nothing more is written out than the model does. An attention module that ran and was not seen is named
-    as a problem. Layers are named by the path of the innermost module that was running; a module that attends
-    more than once in one forward pass gives ``name``, ``name[1]`` and so on, one that changes its number of
-    heads ``name (8 heads)``. Repeated calls of a layer are averaged together. Backward passes are not
-    seen, so that what a checkpoint computes again in one does not count twice.
+    "eager" implementations do: a softmax over the last dimension whose result is multiplied with values. What
+    a model makes of it before, such as a mixture, counts where it is still a set of shares, and else is a
+    problem. Nothing more is written out than the model does. An attention module that ran and was not seen is
+    named as a problem. Layers are named by the path of the innermost module that was running; a module that
+    attends more than once in one forward pass gives ``name``, ``name[1]`` and so on, one that changes its
+    number of heads ``name (8 heads)``. Repeated calls of a layer are averaged together. Backward passes are
+    not seen, so that what a checkpoint computes again in one does not count twice.
 
     Rows of padding do not count: those that ``query_mask`` leaves out, or else those that the 2-d mask of the
     nearest module around the call leaves out (``attention_mask`` of transformers, ``key_padding_mask`` of
-    PyTorch), or, where a module attends over its one input, those whose key is hidden from every row. Neither
-    do rows that see no key. An entry of an additive mask of -1e4 or less hides its key.
+    PyTorch, ``mask`` of x-transformers, which is True at real tokens; one as high as wide is of rows and keys
+    if its diagonal hides nothing), or, where a module attends over its one input, those whose key is hidden
+    from every row. Neither do rows that see no key. An entry of an additive mask of -1e4 or less hides its
+    key.
 
     The model stays as it is, in its outputs and gradients up to the rounding between torch's fast path for
     inference, which is off inside of the block, and its usual one; it holds no hook and may be copied,
-    pickled and saved. What cannot be read (NaN, an empty batch) never stops it: the report says so, and one
-    warning at the end of the block. Calls are seen in the thread that opened the block, under vmap and grad
-    too. Statistics are those before dropout, taken without gradient and in float32 at least.
+    pickled and saved. Where ``torch.compile`` has made it or a part of it, all that is compiled in the
+    process runs as it was written inside of the block. What cannot be read (NaN, an empty batch) never stops
+    it: the report says so, and one warning at the end of the block. Calls are seen in the thread that opened
+    the block, under vmap and grad too. Statistics are those before dropout, taken without gradient and in
+    float32 at least.
 
     Args:
         model: any ``torch.nn.Module``.
@@ -260,7 +271,7 @@ def record_attention(
         in nats.
 
     Raises:
-        TypeError: an argument of the wrong type, or ``model`` or a part of it is compiled or scripted.
+        TypeError: an argument of the wrong type, or ``model`` or a part of it is scripted.
         InvalidArgument: another word for ``keep``, ``on_problem`` or ``impl``, or a ``query_mask`` that is
             not 2-d.
         NothingRecorded: the block ended without an error and ``model`` was not called in it; with
@@ -286,7 +297,7 @@ def record_attention(
     real = None if query_mask is None else query_mask != 0
     recording = _Recording(report, where, real, impl)
     try:
-        with Watch(recording):
+        with _uncompiled(model), Watch(recording):
             yield report
     finally:
         where.close()
@@ -296,7 +307,8 @@ def record_attention(
         report.problems += [problem + count for problem, count in times.items()]
     if not where.ran and not report:
         raise NothingRecorded(
-            f"{type(model).__name__} was not called inside of the block, or in another thread than opened it"
+            f"{type(model).__name__} was not called inside of the block, or in another thread than opened "
+            "it; of a compiled model, record what torch.compile returned"
         )
     tried = [problem.partition(": ")[0] for problem in recording.problems]
     unseen = where.unseen([*report.layers, *tried])
@@ -337,7 +349,7 @@ def record_batches(
         The :class:`AttentionReport`; entropies in nats.
 
     Raises:
-        TypeError: an argument of the wrong type, or ``model`` or a part of it is compiled or scripted.
+        TypeError: an argument of the wrong type, or ``model`` or a part of it is scripted.
         InvalidArgument: another word for ``keep``, ``on_problem`` or ``impl``.
         NothingRecorded: there was no batch; with ``on_problem="raise"`` also if nothing was recorded.
         AttentionNotRecorded: with ``on_problem="raise"``, something was not recorded.

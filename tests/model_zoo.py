@@ -219,7 +219,7 @@ _GENERATES = {
 
 
 def build(name: str, implementation: str, causal: bool = False) -> Any:
-    """The model with weights that do not depend on the implementation, large enough for heads to differ.
+    """The model with weights that do not depend on the implementation.
 
     ``causal`` gives the one that generates.
     """
@@ -230,9 +230,14 @@ def build(name: str, implementation: str, causal: bool = False) -> Any:
     torch.manual_seed(0)
     with_head = _GENERATES.get(name, kind.model.removesuffix("Model") + "ForCausalLM")
     model = getattr(transformers, with_head if causal else kind.model)(config).eval().requires_grad_(False)
+    return sharpen(model)
+
+
+def sharpen(model: Any) -> Any:
+    """The model, which needs no gradients, with random weights so large that heads differ."""
     generator = torch.Generator().manual_seed(7)
     for name, parameter in model.named_parameters():
-        if parameter.ndim > 1 or "sinks" in name:
+        if parameter.ndim > 1 or "sink" in name:
             parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator))
     return model
 

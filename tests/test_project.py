@@ -23,6 +23,9 @@ PYPROJECTS = {
 }
 PROJECT = PYPROJECTS["."]["project"]
 GROUPS = PYPROJECTS["."]["dependency-groups"]
+# What `make setup` installs and the lock pins; other groups are for who asks for them.
+LOCKED = ["bootstrap", *(line["include-group"] for line in GROUPS["dev"])]
+ON_REQUEST = sorted(set(GROUPS) - {*LOCKED, "dev"})
 OURS = {table["project"]["name"] for table in PYPROJECTS.values()}
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 WORKFLOWS = {
@@ -58,9 +61,18 @@ LOCK = pins("lock.txt")
 PINS = LOCK | pins("bootstrap.txt") | pins("torch.txt")
 
 
-@pytest.mark.parametrize("name, allowed", required(*GROUPS).items())
+@pytest.mark.parametrize("name, allowed", required(*LOCKED).items())
 def test_every_requirement_is_pinned_to_a_version_it_allows(name, allowed):
     assert PINS[canonicalize_name(name)] in allowed
+
+
+@pytest.mark.parametrize("group", ON_REQUEST)
+def test_a_group_on_request_fits_the_lock_and_is_in_the_readme(group):
+    for line in GROUPS[group]:
+        requirement = Requirement(line)
+        name = canonicalize_name(requirement.name)
+        assert name not in PINS or PINS[name] in requirement.specifier
+    assert f"`pip install --group {group}`" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("file", ["lock.txt", "bootstrap.txt"])
@@ -110,7 +122,7 @@ def test_what_is_installed_is_what_is_locked():
     left_to_torch = set((ROOT / "requirements/not-locked.txt").read_text(encoding="utf-8").split())
     waiting = [(name, "") for name in OURS] + [("proofbook", "publish")]
     waiting += [
-        (Requirement(line).name, "") for group in GROUPS.values() for line in group if isinstance(line, str)
+        (Requirement(line).name, "") for group in LOCKED for line in GROUPS[group] if isinstance(line, str)
     ]
     seen: set[tuple[str, str]] = set()
     wrong = []

@@ -18,7 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from attnlib._masks import hides
+
 ROOT = "(model)"
+# The name under which torch.compile keeps the module it was given, which is no part of a layer's name.
+_COMPILED = "_orig_mod"
 _ENTERED: CodeType = nn.Module.__call__.__code__
 # What modules call their number of query heads, the plainest first.
 _HEADS = (
@@ -32,8 +36,10 @@ _HEADS = (
     "heads",
 )
 # What modules call the padding of their own sequence, not of one they look at, in the order to be asked. In
-# PyTorch's own modules True is padding; elsewhere 1 is a real token.
-_PADDING = ("tgt_key_padding_mask", "src_key_padding_mask", "key_padding_mask", "attention_mask")
+# PyTorch's own modules True is padding; elsewhere 1 is a real token. A plain ``mask`` may also be one of rows
+# and keys, which is told by its shape.
+_PADDING = ("tgt_key_padding_mask", "src_key_padding_mask", "key_padding_mask", "attention_mask", "mask")
+_ONES_ARE_REAL = ("attention_mask", "mask")
 _STACK = ("input_ids", "inputs_embeds")
 _TOKENS = ("input_ids", "inputs_embeds", "hidden_states")
 
@@ -73,6 +79,15 @@ def _frames(frame: FrameType | None) -> Iterator[FrameType]:
         frame = frame.f_back
 
 
+def innermost(frame: FrameType) -> Entered | None:
+    """The module that is running at a frame, of whatever model."""
+    for entered in _frames(frame):
+        if entered.f_code is _ENTERED:
+            held = entered.f_locals
+            return Entered(held["self"], held["args"], held["kwargs"])
+    return None
+
+
 class Place(NamedTuple):
     """Where a call was made: the running modules of the model, innermost first."""
 
@@ -103,12 +118,16 @@ class Place(NamedTuple):
             if name is None or name == "key_padding_mask" and not _attends_to_itself(entered):
                 continue
             mask = entered.argument(name)
-            if mask is None and (name != "attention_mask" or any(map(entered.takes, _STACK))):
+            if mask is None and (name not in _ONES_ARE_REAL or _is_stack(entered)):
                 return None
+            if name == "mask" and not _is_of_tokens(entered, mask):
+                continue
+            if isinstance(mask, Tensor) and mask.ndim == 1 and batch == 1:  # of a sequence without a batch
+                mask = mask[None]
             if isinstance(mask, Tensor) and mask.ndim == 2:
                 rows = _last_rows(entered, mask, batch, n_q)
                 if rows is not None:
-                    return _kept(rows) if name == "attention_mask" else ~_hidden(rows)
+                    return _kept(rows) if name in _ONES_ARE_REAL else ~_hidden(rows)
         return None
 
     def positions(self, batch: int, n_q: int) -> Tensor | None:
@@ -122,8 +141,32 @@ class Place(NamedTuple):
 
 
 def _hidden(mask: Tensor) -> Tensor:
-    """What a padding mask of PyTorch's hides: True, or an entry of -inf."""
-    return mask if mask.dtype == torch.bool else mask == -torch.inf
+    """What a padding mask of PyTorch's hides: True, or a large negative entry."""
+    return mask if mask.dtype == torch.bool else hides(mask)
+
+
+def _is_stack(entered: Entered) -> bool:
+    return any(map(entered.takes, _STACK)) or any(not x.is_floating_point() for x in _sequences(entered))
+
+
+def _is_of_tokens(entered: Entered, mask: object) -> bool:
+    """Whether a mask that is only called so belongs to the tokens of the sequence, or of the first of two.
+
+    One that is as high as wide may be of rows and keys, where its diagonal hides nothing.
+    """
+    if not isinstance(mask, Tensor) or mask.ndim != 2 or mask.is_floating_point():
+        return False
+    if len(_sequences(entered)) > 1 and not entered.takes("context_mask"):
+        return False
+    return mask.shape[0] != mask.shape[1] or not bool(mask.diagonal().all())
+
+
+def _sequences(entered: Entered) -> list[Tensor]:
+    """The sequences that a module was given: features (batch, n, d) or numbers (batch, n) of tokens."""
+    given = {id(x): x for x in (*entered.args, *entered.kwargs.values()) if isinstance(x, Tensor)}
+    return [
+        x for x in given.values() if x.ndim == (3 if x.is_floating_point() else 2) and x.dtype != torch.bool
+    ]
 
 
 def _kept(mask: Tensor) -> Tensor:
@@ -149,17 +192,23 @@ def _last_rows(entered: Entered, mask: Tensor, batch: int, n_q: int) -> Tensor |
 
 
 def alone(running: list[Entered]) -> bool:
-    """Whether the innermost module was given one sequence only, so that its queries and keys are its
-    tokens."""
-    if not running:
-        return False
-    entered = running[0]
-    sequences = {
-        id(x)
-        for x in (*entered.args, *entered.kwargs.values())
-        if isinstance(x, Tensor) and x.dtype.is_floating_point and x.ndim == 3
-    }
-    return len(sequences) == 1
+    """Whether the innermost module that was given sequences was given one only, so that its queries and keys
+    are its tokens.
+
+    Inside of it may be one that is given queries, keys and values by heads.
+    """
+    counts = (sum(x.is_floating_point() for x in _sequences(entered)) for entered in running[:3])
+    return next((count for count in counts if count), 0) == 1
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether ``torch.compile`` or ``module.compile()`` made it what it is; asking for classes would load a
+    compiler."""
+    return hasattr(module, _COMPILED) or getattr(module, "_compiled_call_impl", None) is not None
+
+
+def _name(path: str) -> str:
+    return ".".join(part for part in path.split(".") if part != _COMPILED) or ROOT
 
 
 class Whereabouts:
@@ -171,7 +220,7 @@ class Whereabouts:
 
     def __init__(self, model: nn.Module):
         self.model = model
-        self.names = {id(module): name or ROOT for name, module in model.named_modules()}
+        self.names = {id(module): _name(path) for path, module in model.named_modules()}
         # Names are by identity, so the modules must stay: one that is replaced would leave its place to
         # another.
         self._modules = list(model.modules())
@@ -209,7 +258,11 @@ class Whereabouts:
     def unseen(self, layers: list[str]) -> list[str]:
         """Modules that are attention by their name, ran, and made none of the calls that were recorded."""
         seen = {layer.partition("[")[0].partition(" (")[0] for layer in layers}
-        kinds = {self.names[id(module)]: type(module).__name__ for module in self._modules}
+        kinds = {
+            self.names[id(module)]: type(module).__name__
+            for module in self._modules
+            if not hasattr(module, _COMPILED)
+        }
         named = [name for name in self.ran if _says_attention(kinds[name])]
         innermost = [name for name in named if not any(_inside(other, name) for other in named)]
         return [

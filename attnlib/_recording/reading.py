@@ -181,6 +181,39 @@ def read_written(
     return join(parts, dim=-1)
 
 
+def read_met(weights: Tensor, logits: tuple[Tensor, Tensor, Tensor] | None, columns: slice) -> RowStatistics:
+    """The same of weights (..., n, m) that meet the values of the keys of ``columns``.
+
+    A column that meets no value is a learned logit, which is no key: where there is one, those of the keys
+    are not known by themselves. Weights without logits are held to being weights.
+    """
+    if weights.isnan().any():
+        bad = int(weights.isnan().sum())
+        raise InvalidArgument(f"weights contain NaN ({bad} of {weights.numel()} entries)")
+    p = weights[..., columns]
+    if logits is None:
+        _refuse_other_than_shares(p)
+        return read_written(p, None, (p > 0).sum(-1), None)
+    top, lse, visible = logits
+    sinks = weights.shape[-1] - p.shape[-1]
+    if sinks:
+        top = lse = top * math.nan
+        visible = (visible - sinks).clamp(min=0)
+    return read_written(p, top, visible, lse)
+
+
+def _refuse_other_than_shares(p: Tensor) -> None:
+    total = p.sum(-1, dtype=at_least_float32(p.dtype))
+    # Entries are rounded, and so was what they were made of; sums of many add to that.
+    slack = max(4 * torch.finfo(p.dtype).eps, 1e-5)
+    if p.min() < 0 or bool(((total - 1).abs() > slack)[total != 0].any()):
+        raise InvalidArgument(
+            f"what is made of its weights is no set of shares: entries from {p.min().item():.4g} to "
+            f"{p.max().item():.4g}, with sums of rows from {total.min().item():.4g} to "
+            f"{total.max().item():.4g}"
+        )
+
+
 def look_at_logits(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Largest logit, log-sum-exp and number of visible keys of every row of logits with their mask added.
 
@@ -300,8 +333,11 @@ def _everywhere(
 
 
 def hidden_everywhere(attn_mask: Tensor, n_k: int) -> Tensor | None:
-    """True (batch, m) at keys that a mask (batch, heads or 1, n or 1, m) hides from every row; None if it
-    cannot."""
-    if attn_mask.ndim != 4 or attn_mask.shape[-1] != n_k or attn_mask.shape[1] != 1:
+    """True (batch, m) at keys that a mask (batch, heads or 1, n or 1, m) hides from every row of every head;
+    None if it cannot."""
+    if attn_mask.ndim != 4 or attn_mask.shape[-1] != n_k:
         return None
-    return hides(attn_mask.detach()).all(dim=-2)[:, 0]
+    for dim in (1, 2):  # what is the same for all heads or rows is looked at once
+        if attn_mask.stride(dim) == 0:
+            attn_mask = attn_mask.narrow(dim, 0, 1)
+    return hides(attn_mask.detach()).all(dim=-2).all(dim=1)

@@ -5,32 +5,29 @@ from __future__ import annotations
 
 import inspect
 import sys
+import threading
 import types
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
+from attnlib._recording.follow import SOFTMAX, Follower, Met
+from attnlib._recording.place import innermost
 from attnlib._recording.reading import look_at_logits
 
 _SDPA = functional.scaled_dot_product_attention
 _MULTIHEAD = functional.multi_head_attention_forward
 _MULTIHEAD_SIGNATURE = inspect.signature(_MULTIHEAD)
-_SOFTMAX = {functional.softmax, torch.softmax, Tensor.softmax, torch.special.softmax}
-_MATMUL = {torch.matmul, torch.bmm, Tensor.matmul, Tensor.bmm, Tensor.__matmul__}
-# Results of softmax that are kept until they meet values; the older are no attention.
-_WAITING = 2
-# What may happen to weights between softmax and values without their becoming something else.
-_KEEPS = frozenset(
-    "bfloat16 clone contiguous dropout expand flatten float half masked_fill mul nan_to_num reshape squeeze "
-    "to type type_as unflatten unsqueeze view __getitem__ __mul__".split()
-)
+# Modules with a fused path of torch's own.
+_FAST = (torch.nn.MultiheadAttention, torch.nn.TransformerEncoderLayer)
 
 
 class Recorder(Protocol):
@@ -42,45 +39,47 @@ class Recorder(Protocol):
     def modified(self, frame: FrameType | None, arguments: dict[str, Any]) -> None:
         """A call of flex_attention."""
 
-    def written(self, frame: FrameType | None, weights: Written, keys: int) -> None:
-        """Weights that a model has written out, about to be multiplied with the values of this many keys."""
+    def written(self, frame: FrameType | None, met: Met) -> None:
+        """Weights that a model has written out, about to be multiplied with values."""
 
     def look(self, read: Callable[[], Any]) -> Any:
         """The result of ``read``, or None where it cannot be had."""
-
-
-class Written(NamedTuple):
-    """The result of a softmax that may turn out to be attention weights, and what its logits were."""
-
-    weights: Tensor
-    version: int | None
-    max_logit: Tensor
-    lse: Tensor
-    visible: Tensor
 
 
 class _Seen(Exception):
     """Ends the second look at a call once its queries and keys are known."""
 
 
-def _version(x: Tensor) -> int | None:
-    return None if x.is_inference() else x._version
-
-
 class Watch(TorchFunctionMode):
     """Tells a :class:`Recorder` of every attention call of the thread that it was opened in.
 
     While it is on, torch takes no fused path around its attention functions: ``nn.MultiheadAttention`` and
-    ``nn.TransformerEncoderLayer`` leave theirs when a mode wants to see what they call.
+    ``nn.TransformerEncoderLayer`` leave theirs when a mode wants to see what they call. Nested tensors they
+    take on that path alone: with them a module runs unwatched, and once more, padded, to be looked at.
     """
 
     def __init__(self, recorder: Recorder):
         super().__init__()
         self.recorder = recorder
-        # The last results of softmax, and what was made of them, by identity.
-        self._weights: dict[int, tuple[weakref.ref[Tensor], Written]] = {}
+        self._follower = Follower()
         self._flex_codes = {id(code) for code in _flex_codes()}
         self._flex_places: dict[int, int] = {}
+        self._thread = threading.get_ident()
+        self._aside: list[tuple[torch.nn.Module, Tensor, Any]] = []
+        self._hooks: list[RemovableHandle] = []
+
+    def __enter__(self) -> Self:
+        self._hooks = [
+            register_module_forward_pre_hook(self._before),
+            register_module_forward_hook(self._after, always_call=True),
+        ]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -94,18 +93,20 @@ class Watch(TorchFunctionMode):
             return result
         if func is _MULTIHEAD:
             return self._multihead(sys._getframe(1), args, kwargs)
-        if func in _SOFTMAX:
+        if func in SOFTMAX:
             result = func(*args, **kwargs)
             self._begin(result, args, kwargs)
             return result
         caller = sys._getframe(1)
         if id(caller.f_code) in self._flex_codes:
             self._flex(caller)
-        if not self._weights or not args:
+        if not self._follower or not args:
             return func(*args, **kwargs)
-        self._follow_before(caller, func, args)
+        met = self.recorder.look(lambda: self._follower.meets(func, args))
+        if met is not None:
+            self.recorder.written(caller, met)
         result = func(*args, **kwargs)
-        self._follow_after(func, args, result)
+        self.recorder.look(lambda: self._follower.follow(func, args, result))
         return result
 
     # nn.MultiheadAttention
@@ -139,6 +140,34 @@ class Watch(TorchFunctionMode):
         self.recorder.look(again)
         return result
 
+    # Nested tensors
+
+    def _before(self, module: torch.nn.Module, inputs: Any) -> None:
+        # Where another recorder has stepped aside, this one is aside too, and sees the second run with it.
+        if not isinstance(module, _FAST) or module.training or not torch._C._is_torch_function_enabled():
+            return
+        nested = self._nested()
+        if nested is not None and threading.get_ident() == self._thread:
+            aside = torch._C.DisableTorchFunction()
+            aside.__enter__()
+            self._aside.append((module, nested, aside))
+
+    def _nested(self) -> Tensor | None:
+        entered = innermost(sys._getframe(2))
+        given = entered and (entered.argument("query") if entered.takes("query") else entered.argument("src"))
+        # The other kind of nested tensor, jagged, no module of torch's takes.
+        return (
+            given if isinstance(given, Tensor) and given.is_nested and given.layout == torch.strided else None
+        )
+
+    def _after(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        if not self._aside or self._aside[-1][0] is not module or threading.get_ident() != self._thread:
+            return
+        _, nested, aside = self._aside.pop()
+        aside.__exit__(None, None, None)
+        if output is not None:
+            self.recorder.look(lambda: _look_padded(module, nested))
+
     # Attention that a model writes out
 
     def _begin(self, result: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -151,40 +180,7 @@ class Watch(TorchFunctionMode):
             return
         found = self.recorder.look(lambda: look_at_logits(logits))
         if found is not None:
-            waiting = list({id(held[1]): held[1] for held in self._weights.values()}.values())
-            for written in waiting[: 1 - _WAITING]:
-                self._forget(written)
-            self._remember(result, Written(result, _version(result), *found))
-
-    def _remember(self, x: Tensor, written: Written) -> None:
-        self._weights[id(x)] = weakref.ref(x), written
-
-    def _forget(self, written: Written) -> None:
-        self._weights = {place: held for place, held in self._weights.items() if held[1] is not written}
-
-    def _known(self, x: Any) -> Written | None:
-        held = self._weights.get(id(x))
-        return held[1] if held is not None and held[0]() is x else None
-
-    def _follow_before(self, caller: FrameType, func: Any, args: tuple[Any, ...]) -> None:
-        """Weights that are multiplied with values are attention."""
-        if func is torch.einsum:
-            operands = args[1:]
-            contracted = isinstance(args[0], str) and _sums_over_keys(args[0])
-        else:
-            operands, contracted = args, func in _MATMUL
-        if not contracted or len(operands) != 2:
-            return
-        written = self._known(operands[0])
-        if written is not None:
-            self._forget(written)
-            self.recorder.written(caller, written, operands[0].shape[-1])
-
-    def _follow_after(self, func: Any, args: tuple[Any, ...], result: Any) -> None:
-        written = self._known(args[0])
-        if written is not None and isinstance(result, Tensor) and getattr(func, "__name__", "") in _KEEPS:
-            if result.is_floating_point() and result is not args[0]:
-                self._remember(result, written)
+            self._follower.begin(result, found)
 
     # flex_attention
 
@@ -209,11 +205,17 @@ def _flex_arguments(caller: FrameType) -> dict[str, Any]:
     }
 
 
-def _sums_over_keys(equation: str) -> bool:
-    """Whether an einsum of two operands sums over the last dimension of the first."""
-    inputs, _, output = equation.replace(" ", "").partition("->")
-    first, _, second = inputs.partition(",")
-    return bool(first) and first[-1] in second and first[-1] not in output
+def _look_padded(module: torch.nn.Module, nested: Tensor) -> None:
+    """Run a module of torch's once more over its sequences (n, d), filled up to one length."""
+    sequences = nested.detach().unbind()
+    padded = torch.nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
+    lengths = torch.tensor([len(x) for x in sequences], device=padded.device)
+    padding = torch.arange(padded.shape[1], device=padded.device) >= lengths[:, None]
+    with torch.no_grad():
+        if isinstance(module, torch.nn.MultiheadAttention):
+            module(padded, padded, padded, key_padding_mask=padding, need_weights=False)
+        else:
+            module(padded, src_key_padding_mask=padding)
 
 
 def _multihead_with(attend: Callable[..., Any]) -> Callable[..., Any]:

@@ -243,6 +243,64 @@ def test_the_padding_of_both_sides_of_a_decoder():
     assert [report[name].rows[0].item() for name in report] == [13, 10, 10]
 
 
+class Plainly(nn.Module):
+    """A layer over the heads of another, given a mask of ones and zeros that is only called ``mask``."""
+
+    class Attend(nn.Module):
+        def forward(self, q, k, v, mask):
+            mask = mask.expand(-1, q.shape[1], q.shape[-2], -1)
+            return sdpa(q, k, v, attn_mask=mask)
+
+    def __init__(self, written=False):
+        super().__init__()
+        self.layer, self.attend, self.written = SelfAttention(), self.Attend(), written
+
+    def forward(self, x, mask=None):
+        q, k, v = self.layer.heads(x)
+        given = torch.ones(len(x), 7, dtype=torch.bool) if mask is None or len(mask) != len(x) else mask
+        if self.written:
+            s = (q @ k.mT / 8**0.5).masked_fill(~given[:, None, None], -1e9)
+            return torch.softmax(s, -1) @ v
+        return self.attend(q, k, v, given[:, None, None])
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_mask_that_is_only_called_mask(written):
+    model, x = Plainly(written), torch.randn(3, 7, 16)
+    q, k, _ = model.layer.heads(x).detach()
+    got = record(model, x, REAL)
+    (layer,) = got
+    assert got[layer].rows.tolist() == [13, 13]
+    close(got[layer].entropy, mean_entropy(q, k, REAL, attn_mask=REAL[:, None, None]), 1e-5)
+
+
+def test_a_mask_of_rows_and_keys_is_no_padding():
+    causal = torch.ones(7, 7, dtype=torch.bool).tril()
+    report = record(Plainly(written=True), torch.randn(7, 7, 16), causal)
+    assert report["(model)"].rows.tolist() == [49, 49]
+    report = record(Plainly(written=True), torch.randn(3, 7, 16), causal)
+    assert report["(model)"].rows.tolist() == [21, 21]
+    padding = torch.arange(7) > torch.arange(7)[:, None] // 3  # as high as wide, and yet of padding
+    report = record(Plainly(written=True), torch.randn(7, 7, 16), padding)
+    assert report["(model)"].rows.tolist() == [int(padding.sum())] * 2
+
+
+class Translates(nn.Module):
+    """The mask of a source says nothing of the target, though it be as long."""
+
+    def __init__(self):
+        super().__init__()
+        self.decoder = Plainly(written=True)
+
+    def forward(self, source, target, mask):
+        return self.decoder(target) + source.sum()
+
+
+def test_the_mask_of_another_sequence_says_nothing():
+    report = record(Translates(), torch.randn(3, 7, 16), torch.randn(3, 7, 16), REAL)
+    assert report["decoder"].rows.tolist() == [21, 21]
+
+
 def test_a_query_mask_is_the_last_word():
     model, x = Padded(), torch.randn(3, 7, 16)
     mask = torch.zeros(3, 7, dtype=torch.int64)
@@ -283,17 +341,126 @@ def by_bmm(q, k):
     return torch.bmm(weights.view(-1, 6, 6), k.flatten(0, 1))
 
 
-def with_a_sink(q, k):
-    logits = torch.cat([q @ k.mT, torch.full((2, 4, 6, 1), 0.5)], -1)
+SINK = torch.full((2, 4, 6, 1), 0.5)
+
+
+def with_a_sink_behind(q, k):
+    logits = torch.cat([q @ k.mT, SINK], -1)
     return torch.softmax(logits - logits.amax(-1, keepdim=True), -1)[..., :-1] @ k
 
 
-@pytest.mark.parametrize("call", [by_einsum, by_bmm, with_a_sink])
+def with_a_sink_before(q, k):
+    return torch.softmax(torch.cat([SINK, q @ k.mT], -1), -1)[..., 1:] @ k
+
+
+def values_first(q, k):
+    """As vision models do, whose values are (d, n)."""
+    return k.mT @ torch.softmax(q @ k.mT, -1).transpose(-2, -1)
+
+
+def values_first_by_mt(q, k):
+    return k.mT @ torch.softmax(q @ k.mT, -1).contiguous().mT
+
+
+def values_first_by_einsum(q, k):
+    return torch.einsum("bhjd,bhij->bhid", k, torch.softmax(q @ k.mT, -1))
+
+
+WAYS = (
+    by_einsum,
+    by_bmm,
+    with_a_sink_behind,
+    with_a_sink_before,
+    values_first,
+    values_first_by_mt,
+    values_first_by_einsum,
+)
+
+
+@pytest.mark.parametrize("call", WAYS)
 def test_the_ways_of_writing_it(call):
     q, k = torch.randn(2, 4, 6, 5), torch.randn(2, 4, 6, 5)
-    got = record(Folds(4, call), q, k)["(model)"]
-    close(got.entropy, mean_entropy(q, k, scale=1.0), 1e-5)  # a sink is no key: shares are among the keys
-    close(got.log_n, torch.full((4,), math.log(6), dtype=torch.float64))
+    got = record(Folds(4, call), q, k, keep=("keys",))
+    want = torch.softmax((q @ k.mT).double(), -1).mean((0, 2))
+    close(
+        got["(model)"].entropy, mean_entropy(q, k, scale=1.0), 1e-5
+    )  # shares among the keys: a sink is none
+    close(got["(model)"].log_n, torch.full((4,), math.log(6), dtype=torch.float64))
+    close(got.received("(model)"), want, 1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("call", WAYS)
+def test_the_same_mapped_over(call, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "SINK", SINK[:1])
+    q, k = torch.randn(3, 1, 4, 6, 5), torch.randn(3, 1, 4, 6, 5)
+    with record_attention(model := Folds(4, call), on_problem="raise") as report:
+        torch.vmap(model)(q, k)
+    close(report["(model)"].entropy, mean_entropy(q[:, 0], k[:, 0], scale=1.0), 1e-5)
+
+
+def a_mixture(q, k):
+    """Of two sets of weights, as ConViT's of content and of place."""
+    one, other = torch.softmax(q @ k.mT, -1), torch.softmax(-2 * (q @ k.mT), -1)
+    mixed = (1.0 - torch.tensor(0.3)) * one + torch.tensor(0.3) * other
+    mixed /= mixed.sum(-1, keepdim=True)
+    return nn.functional.dropout(mixed, 0.5, True) @ k
+
+
+def one_hot(q, k):
+    """The largest alone, with the gradient of all."""
+    soft = torch.softmax(q @ k.mT, -1)
+    hard = torch.zeros_like(soft).scatter(-1, soft.argmax(-1, keepdim=True), 1.0)
+    return (hard + soft - soft.detach()) @ k
+
+
+def test_what_is_made_of_weights_is_read_if_it_still_is_weights():
+    q, k = torch.randn(2, 4, 6, 5), torch.randn(2, 4, 6, 5)
+    s = (q @ k.mT).double()
+    want = 0.7 * torch.softmax(s, -1) + 0.3 * torch.softmax(-2 * s, -1)
+    got = record(Folds(4, a_mixture), q, k)["(model)"]
+    close(got.entropy, torch.special.entr(want).sum(-1).mean((0, 2)), 1e-5)
+    assert got.max_logit.isnan().all()  # of a mixture there is none
+    close(record(Folds(4, one_hot), q, k)["(model)"].entropy, torch.zeros(4, dtype=torch.float64))
+
+
+def heads_mixed(q, k):
+    """Talking heads."""
+    mixed = torch.tensor([[1.0, -0.5, 0.2, 0.1]] * 4)
+    return nn.functional.conv2d(torch.softmax(q @ k.mT, -1), mixed[..., None, None]) @ k
+
+
+def halved(q, k):
+    return (torch.softmax(q @ k.mT, -1) / 2) @ k
+
+
+@pytest.mark.parametrize("call", [heads_mixed, halved])
+def test_what_is_made_of_weights_and_is_none_is_said(call):
+    q = torch.randn(2, 4, 6, 5)
+    said = r"\(model\): what is made of its weights is no set of shares: entries from .* sums of rows from"
+    with pytest.warns(AttentionWarning, match=said), record_attention(model := Folds(4, call)) as report:
+        model(q, q)
+    assert not report
+
+
+def test_a_look_at_weights_takes_nothing_from_them():
+    """Other things may be made of weights, such as a loss, before they meet the values."""
+
+    def call(q, k):
+        weights = torch.softmax(q @ k.mT, -1)
+        entropy = -(weights * weights.log()).sum(-1)
+        return weights @ k + 0 * entropy[..., None]
+
+    q, k = torch.randn(2, 4, 6, 5), torch.randn(2, 4, 6, 5)
+    close(record(Folds(4, call), q, k)["(model)"].entropy, mean_entropy(q, k, scale=1.0), 1e-5)
+
+
+def test_sums_over_queries_are_no_attention():
+    def call(q, k):
+        return torch.softmax(q @ k.mT, -1).mT @ q + sdpa(q, k, k)
+
+    report = record(Folds(4, call), *torch.randn(2, 2, 4, 6, 5))
+    assert report["(model)"].calls == 1 and len(report) == 1
 
 
 def router(q, k):
@@ -463,13 +630,6 @@ def test_nested_tensors_are_read_one_by_one():
     single = [row_statistics(x.transpose(0, 1), x.transpose(0, 1)).entropy for x in rows]
     assert got.rows.tolist() == [9, 9]
     close(got.entropy, torch.cat(single, -1).double().mean(-1))
-
-
-def test_a_compiled_part_is_refused_by_its_other_name():
-    model = nn.Sequential(SelfAttention())
-    model[0]._compiled_call_impl = lambda *args: None  # as module.compile() leaves it
-    with pytest.raises(TypeError, match="0 is compiled"), record_attention(model):
-        pass
 
 
 @pytest.mark.parametrize(

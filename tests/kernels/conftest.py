@@ -1,5 +1,6 @@
-"""Tests marked `triton` need the package of that name, which comes with PyTorch's builds for CUDA and is no
-dependency here (1 GB on disk); without it they are skipped, and say so."""
+"""Tests marked `triton` need the package of that name, of the dependency group `triton`. It comes with
+PyTorch's builds for CUDA, takes 1 GB on disk and is not in the lock; without it they are skipped, and say
+so."""
 
 import pytest
 
@@ -12,7 +13,7 @@ def pytest_collection_modifyitems(items):
     try:
         import triton.language  # noqa: F401
     except ModuleNotFoundError:
-        skip = pytest.mark.skip(reason="triton is not installed: pip install triton (Linux)")
+        skip = pytest.mark.skip(reason="triton is not installed: pip install --group triton (Linux)")
         for item in items:
             if item.get_closest_marker("triton"):
                 item.add_marker(skip)
