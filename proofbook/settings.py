@@ -30,6 +30,9 @@
     [translation]
     languages = ["zh_CN"]       # what pages are translated into, as gettext names it
 
+    [agreement]                 # packages and functions that the two sides of an agreement do not share
+    apart = ["mylib", "numpy.convolve"]
+
     [run-anywhere]
     cell = "%pip install mylib@git+{repository}@{branch}"   # what a hosted notebook runs first
     here = "jupyter lab book"   # what opens the notebooks in the book's own folder
@@ -110,6 +113,13 @@ class Translation:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """The table ``[agreement]``: packages and functions that the two sides of an agreement do not share."""
+
+    apart: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class RunAnywhere:
     """The table ``[run-anywhere]``: how a notebook gets what it imports, hosted and in the book's folder."""
 
@@ -130,6 +140,7 @@ class Settings:
     chapters: Chapters = field(default_factory=Chapters)
     outputs: Outputs = field(default_factory=Outputs)
     translation: Translation = field(default_factory=Translation)
+    agreement: Agreement = field(default_factory=Agreement)
     run_anywhere: RunAnywhere = field(default_factory=RunAnywhere)
     packages: tuple[str, ...] = ()
 
@@ -153,6 +164,7 @@ class Settings:
             "chapters": Chapters,
             "outputs": Outputs,
             "translation": Translation,
+            "agreement": Agreement,
             "run-anywhere": RunAnywhere,
         }
         if unknown := sorted(set(given) - set(tables) - {"record"}):

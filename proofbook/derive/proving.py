@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import mpmath as mp
@@ -127,8 +128,13 @@ def _proof(
     except NotProved as error:
         return str(error), None
     sides = (left, right)
+    return "", _proved(domain, certificate, sides)
+
+
+def _proved(domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr]) -> Verified:
     mark, detail = proved_mark(domain, certificate, sides), proved_for(domain, certificate, sides)
-    return "", Verified(PROVED, mark, detail, certificate=certificate)
+    typeset = proved_for(domain, certificate, sides, typeset=True)
+    return Verified(PROVED, mark, detail, certificate=certificate, in_markdown=typeset)
 
 
 def proved_mark(domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr]) -> str:
@@ -141,13 +147,15 @@ def _from_assumptions(certificate: Certificate) -> str:
     return f" from Assumption {' and '.join(map(str, numbers))}" if numbers else ""
 
 
-def proved_for(domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr]) -> str:
-    """For what a proof is, value by value, and by which rule; the rule comes last."""
+def proved_for(
+    domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr], *, typeset: bool = False
+) -> str:
+    """For what a proof is, value by value, and by which rule, which comes last; plain, or as Markdown."""
     assuming = _from_assumptions(certificate)
     fewer = ""
     if without := certificate.get("without"):
         fewer = f" without {'a lemma' if len(without) == 1 else f'{len(without)} lemmas'} of the kernel"
-    values = reach(domain, sides)
+    values = reach(domain, sides, typeset=typeset)
     reached = f" for {values}" if values else ", with nothing free"
     return f"proved{assuming}{fewer}{reached}, by {certificate['rule']}"
 
@@ -186,10 +194,15 @@ def _bounded(
             f"the bound of the error is not proved ({error}); no counterexample was found"
         ) from error
     stated = (left, right, within.below, within.above)
-    mark, detail = proved_mark(domain, certificate, stated), proved_for(domain, certificate, stated)
+    found = _proved(domain, certificate, stated)
     if measured is None:
-        return Verified(PROVED, mark, detail, certificate=certificate)
-    return Verified(PROVED, mark, f"{measured.detail}; {detail}", measured.numbers, certificate)
+        return found
+    return replace(
+        found,
+        detail=f"{measured.detail}; {found.detail}",
+        numbers=measured.numbers,
+        in_markdown=f"{measured.in_markdown}; {found.in_markdown}",
+    )
 
 
 def _evidence(

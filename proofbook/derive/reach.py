@@ -5,7 +5,7 @@ Only what the statement speaks of is named: a domain that several statements sha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import sympy as sp
@@ -31,27 +31,43 @@ def reach_in_short(domain: Domain, sides: Iterable[sp.Expr]) -> str:
     if len(shared) > 1 or len(scalars) > _NAMED or _conditions(domain, spoken):
         return "on its whole domain"
     kind, bounds = _bounds(",".join(map(latex, scalars)), domain.ranges[scalars[0]])
-    for sign, printed in ((" <= ", r"\le "), (" >= ", r"\ge "), (" != ", r"\ne ")):
-        bounds = bounds.replace(sign, printed)
-    return f"for {'every' if len(scalars) == 1 else 'all'} {kind}${bounds}$"
+    return f"for {'every' if len(scalars) == 1 else 'all'} {kind}${_with_signs(bounds)}$"
 
 
-def reach(domain: Domain, sides: Iterable[sp.Expr]) -> str:
-    """All values for which it is claimed: ``every n >= 2, every real s``; empty if nothing is free."""
+def reach(domain: Domain, sides: Iterable[sp.Expr], *, typeset: bool = False) -> str:
+    """All values for which it is claimed: ``every n >= 2, every real s``; empty if nothing is free.
+
+    It is plain text, or ``typeset``: Markdown with formulas in it.
+    """
     spoken = spoken_of(domain, sides)
+    name = latex if typeset else str
+
+    def formula(text: str) -> str:
+        return f"${_with_signs(text)}$" if typeset else text
+
     said = []
     if domain.size in spoken and domain.sizes != (0,):
-        said.append(f"every {domain.size} >= {domain.least}" if domain.least > 1 else f"every {domain.size}")
-    said += [f"every index {index}" for index in domain.each if index in spoken]
+        least = f" >= {domain.least}" if domain.least > 1 else ""
+        said.append(f"every {formula(name(domain.size) + least)}")
+    said += [f"every index {formula(name(index))}" for index in domain.each if index in spoken]
     for key, kind in domain.ranges.items():
         if isinstance(kind, Simplex) and key in spoken:
-            said.append(f"every {key} > 0 of sum 1")
+            said.append(f"every {formula(name(key) + ' > 0')} of sum 1")
         elif key in spoken and key != domain.size:
-            said.append(f"every {''.join(_bounds(str(key), kind))}")
+            word, bounds = _bounds(name(key), kind, _typeset_number if typeset else _number)
+            said.append(f"every {word}{formula(bounds)}")
     for vectors, what in ((domain.nonzero, "zero"), (domain.distinct, "equal")):
-        said += [f"{base} not all {what}" for base in vectors if base in spoken]
-    said += [f"where {_in_words(relation)}" for relation in _conditions(domain, spoken)]
+        said += [f"{formula(name(base))} not all {what}" for base in vectors if base in spoken]
+    conditions = _conditions(domain, spoken)
+    said += [f"where {f'${latex(one)}$' if typeset else _in_words(one)}" for one in conditions]
     return ", ".join(said)
+
+
+def _with_signs(text: str) -> str:
+    """A formula with its relations as LaTeX has them."""
+    for sign, printed in ((" <= ", r"\le "), (" >= ", r"\ge "), (" != ", r"\ne ")):
+        text = text.replace(sign, printed)
+    return text
 
 
 def spoken_of(domain: Domain, sides: Iterable[sp.Expr]) -> set[Any]:
@@ -80,8 +96,9 @@ def _in_words(relation: Any) -> str:
     return f"{relation.lhs} != {relation.rhs}" if isinstance(relation, sp.Ne) else str(relation)
 
 
-def _bounds(name: str, kind: Any) -> tuple[str, str]:
+def _bounds(name: str, kind: Any, number: Callable[[Any], str] | None = None) -> tuple[str, str]:
     """Of what kind the numbers of a range are, if that needs a word, and a name between the range's ends."""
+    number = number or _number
     low_sign = high_sign = "<="
     if isinstance(kind, Reals):
         low, high = kind.low, kind.high
@@ -94,11 +111,11 @@ def _bounds(name: str, kind: Any) -> tuple[str, str]:
         word, text = "real ", name
     elif high == sp.oo:
         # the end stands behind the name: x > 0
-        text = f"{name} {low_sign.replace('<', '>')} {_number(low)}"
+        text = f"{name} {low_sign.replace('<', '>')} {number(low)}"
     elif low == -sp.oo:
-        text = f"{name} {high_sign} {_number(high)}"
+        text = f"{name} {high_sign} {number(high)}"
     else:
-        text = f"{_number(low)} {low_sign} {name} {high_sign} {_number(high)}"
+        text = f"{number(low)} {low_sign} {name} {high_sign} {number(high)}"
     if isinstance(kind, Reals) and kind.nonzero and not (kind.is_positive or kind.is_negative):
         text += " != 0" if text == name else f", {name} != 0"
     return word, text
@@ -110,3 +127,9 @@ def _number(end: Any) -> str:
     if isinstance(value, sp.Rational) and 10**6 % value.q == 0:
         return f"{float(value):.6f}".rstrip("0").rstrip(".")
     return str(value)
+
+
+def _typeset_number(end: Any) -> str:
+    """An end as LaTeX, a short decimal as what it is."""
+    text = _number(end)
+    return text if text.lstrip("-").replace(".", "", 1).isdigit() else latex(exact(end))

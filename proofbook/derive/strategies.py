@@ -20,6 +20,7 @@ from proofbook.derive.definition import unfold
 from proofbook.derive.domain import Domain, Point
 from proofbook.derive.errors import Refuted, Undecided, WrongRate
 from proofbook.derive.instantiate import at_size, on_simplex
+from proofbook.derive.latex import latex
 from proofbook.derive.numeric import (
     POINT_DIGITS,
     PointEvaluator,
@@ -48,6 +49,7 @@ _SIMPLIFY_UP_TO = 300
 class Verified:
     """That a step holds, and how this is known. ``mark`` is short, ``detail`` is a sentence.
 
+    ``in_markdown`` is the sentence with its formulas typeset, for the words of a claim.
     A proof comes with its certificate; everything else is evidence.
     """
 
@@ -56,6 +58,7 @@ class Verified:
     detail: str
     numbers: Mapping[str, float] = field(default_factory=dict)
     certificate: Mapping[str, Any] | None = None
+    in_markdown: str = ""
 
 
 @dataclass(frozen=True)
@@ -250,7 +253,12 @@ def approximation(left: sp.Expr, right: sp.Expr, domain: Domain, regime: Regime)
         f"the error is {worst:.1e} at {regime.variable} = {last} and goes as "
         f"{regime.variable}^{float(power):.1f}"
     )
-    return Verified(ASYMPTOTIC, f"error {worst:.1e}", detail, {"error": worst, "power": float(power)})
+    name = latex(regime.variable)
+    in_markdown = (
+        f"the error is {worst:.1e} at ${name}={latex(last)}$ and goes as ${name}^{{{float(power):.1f}}}$"
+    )
+    numbers = {"error": worst, "power": float(power)}
+    return Verified(ASYMPTOTIC, f"error {worst:.1e}", detail, numbers, in_markdown=in_markdown)
 
 
 def _agree(evaluator: PointEvaluator, seed: str, digits: int) -> int:

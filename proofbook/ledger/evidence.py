@@ -63,7 +63,8 @@ def proved(derivation: Derivation, text: str | None = None) -> Evidence:
     if kind == "proof" and any(step.relation == "~" for step in derivation.steps):
         kind = "remainder"
     given = "".join(f", from Assumption {one.count}" for one in derivation.given)
-    how = derivation.verified[-1].detail if len(derivation.verified) == 1 else f"weakest step: {kind}"
+    last = derivation.verified[-1]
+    how = (last.in_markdown or last.detail) if len(derivation.verified) == 1 else f"weakest step: {kind}"
     return Evidence(kind, f"{text or 'derived'}: {{eq}}`{derivation.label}`, {how}{given}", derivation)
 
 
@@ -72,7 +73,13 @@ LOOSEST = 100
 
 
 def measured(
-    text: str, error: Any, *, below: float, scale: float = 1.0, loose: str | None = None
+    text: str,
+    error: Any,
+    *,
+    below: float,
+    scale: float = 1.0,
+    loose: str | None = None,
+    of: tuple[str, str] | None = None,
 ) -> Evidence:
     """A measured error and its bound; prints ``error < bound``. The largest entry of an array counts.
 
@@ -83,18 +90,34 @@ def measured(
             can tell of a quantity of that ``scale``.
         scale: The size of the quantity that the error is an error of.
         loose: Why the bound is wider than that; shown beside it.
+        of: Where the two computations come from whose difference it is, ``("attnlib", "the formula")`` say;
+            shown beside it. The lint holds the code to it (`proofbook.publish.sides`).
 
     Raises:
         EvidenceFailed: the error is not below its bound, or the bound says too little.
+        ValueError: two origins that are the same, or none.
     """
     _finite_bounds(below=below, scale=scale)
+    origins = f" ({against(of)})" if of is not None else ""
     value = _largest(error)
     run.note(text, value, below=below)
     if not value < below:
         raise EvidenceFailed(f"{text}: {value:.6g} is not below {below:g}")
     least = max(value, float(np.finfo(np.float64).eps) * abs(scale))
     _tight(text, below > LOOSEST * least, loose, f"{below:g} is more than {LOOSEST} times {least:.2g}")
-    return Evidence("measured", f"{text}: error < {below:g}{_because(loose)}")
+    return Evidence("measured", f"{text}{origins}: error < {below:g}{_because(loose)}")
+
+
+def against(of: tuple[str, str]) -> str:
+    """Two origins in words; computations of the same origin agree whatever they are.
+
+    >>> against(("attnlib", "the formula"))
+    'attnlib against the formula'
+    """
+    one, other = (" ".join(origin.split()) for origin in of)
+    if not one or not other or one.casefold() == other.casefold():
+        raise ValueError(f"two computations that agree have two origins, got {of}")
+    return f"{one} against {other}"
 
 
 def between(text: str, value: Any, low: float, high: float, *, loose: str | None = None) -> Evidence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from proofbook.ledger.evidence import measured
+from proofbook.ledger.evidence import against, measured
 
 
 class Report:
@@ -39,24 +39,26 @@ def table(columns: Sequence[str], rows: Sequence[Sequence], *, caption: str | No
     return Report("\n".join(([caption, ""] if caption else []) + lines))
 
 
-def agreement(rows: Sequence[tuple]) -> Report:
+def agreement(rows: Sequence[tuple], *, of: tuple[str, str]) -> Report:
     """A table of differences (quantity, difference, bound), each checked against its bound and recorded.
-
-    A fourth entry of a row is the scale of the quantity, as ``measured`` takes it.
 
     The largest entry of a difference counts, as in ``measured``; one that is not below its bound raises, so a
     table that is shown is a table that holds.
 
-    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-13, 6)]).markdown)
-    | quantity | largest difference |
+    Args:
+        rows: A fourth entry of one is the scale of the quantity, as ``measured`` takes it.
+        of: Where the two computations come from whose differences these are. The lint holds the code to it:
+            a package of the settings that is named is used on one side, and no function of it on both.
+
+    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-13, 6)], of=("attnlib", "the formula")).markdown)
+    | quantity | largest difference, attnlib against the formula |
     |---|---|
     | entropy | < 1e-13 |
     """
+    head = f"largest difference, {against(of)}"
     for quantity, difference, bound, *scale in rows:
         measured(quantity, difference, below=bound, scale=scale[0] if scale else 1.0)
-    return table(
-        ["quantity", "largest difference"], [[quantity, f"< {bound:g}"] for quantity, _, bound, *_ in rows]
-    )
+    return table(["quantity", head], [[quantity, f"< {bound:g}"] for quantity, _, bound, *_ in rows])
 
 
 def show(*objects: object) -> None:

@@ -1,13 +1,13 @@
 """What of a notebook an exercise needs, so that a page can run it: the lines that its names come from."""
 
 import ast
-import symtable
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from proofbook.publish.exercises import beginnings
+from proofbook.publish.flow import Names
 from proofbook.publish.notebooks import Notebook
 
 __all__ = ["Answerable", "answerable", "awaits_answer"]
@@ -130,7 +130,7 @@ def _needed(wanting: Sequence[ast.stmt], earlier: Sequence[ast.stmt]) -> list[as
     wanted = _open(wanting)
     found: list[ast.stmt] = []
     for one in reversed(earlier):
-        names = _Names(one)
+        names = Names(one)
         if not isinstance(one, ast.Expr) and names.made & wanted:
             found.append(one)
             wanted = (wanted - names.surely_made) | names.used
@@ -141,7 +141,7 @@ def _open(statements: Sequence[ast.stmt]) -> set[str]:
     """The names that statements have from before them."""
     wanted: set[str] = set()
     for one in reversed(statements):
-        names = _Names(one)
+        names = Names(one)
         wanted = (wanted - names.surely_made) | names.used
     return wanted
 
@@ -156,26 +156,6 @@ def _singly(here: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield from (ast.ImportFrom(one.module, [alias], one.level) for alias in names)
         else:
             yield one
-
-
-class _Names:
-    """The names that a statement at the top of a cell makes and uses, those inside its functions too."""
-
-    def __init__(self, one: ast.stmt):
-        self.made: set[str] = set()
-        self.used: set[str] = set()
-        self._read(symtable.symtable(ast.unparse(one), "cell", "exec"), top=True)
-        plain = (ast.Assign, ast.AnnAssign, ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-        self.surely_made = self.made if isinstance(one, plain) else set()
-
-    def _read(self, table: symtable.SymbolTable, top: bool) -> None:
-        for symbol in table.get_symbols():
-            if top and (symbol.is_assigned() or symbol.is_imported()):
-                self.made.add(symbol.get_name())
-            if symbol.is_referenced() and (top or symbol.is_global()):
-                self.used.add(symbol.get_name())
-        for child in table.get_children():
-            self._read(child, top=False)
 
 
 def _lacking(statements: Sequence[ast.stmt]) -> tuple[str, ...]:

@@ -2,9 +2,10 @@
 
 import ast
 from collections.abc import Iterator
-from typing import Any
 
 from proofbook.publish.book import Book
+from proofbook.publish.flow import statements_of
+from proofbook.publish.notebooks import code_of
 
 
 def used(book: Book) -> Iterator[str]:
@@ -12,8 +13,8 @@ def used(book: Book) -> Iterator[str]:
     for path, notebook in book.notebooks.items():
         uses: dict[str, set[str]] = {}  # by each definition the names in it
         read: set[str] = set()
-        for cell in notebook["cells"]:
-            for statement in _statements(cell):
+        for cell in code_of(notebook):
+            for statement in statements_of(cell["source"]):
                 names = _defined(statement)
                 for name in names:
                     uses.setdefault(name, set()).update(_loaded(statement) - set(names))
@@ -25,15 +26,6 @@ def used(book: Book) -> Iterator[str]:
             waiting += sorted(found)
         for name in uses:
             yield f"{path}: the definition {name} is shown, and nothing uses it"
-
-
-def _statements(cell: dict[str, Any]) -> list[ast.stmt]:
-    if cell["cell_type"] != "code":
-        return []
-    try:
-        return ast.parse(cell["source"]).body
-    except SyntaxError:  # a magic of IPython's
-        return []
 
 
 def _defined(statement: ast.stmt) -> list[str]:

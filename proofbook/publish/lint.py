@@ -11,7 +11,7 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, definitions, execute, followed, proofs, translation, typed
+from proofbook.publish import checking, definitions, execute, followed, proofs, sides, translation, typed
 from proofbook.publish.answering import awaits_answer
 from proofbook.publish.book import Book
 from proofbook.publish.exercises import EXERCISE, SOLUTION, beginnings
@@ -368,6 +368,8 @@ CHECKS = (
     typed.numbers_filled_in,
     typed.numbers,
     typed.formulas,
+    sides.independent,
+    sides.said_and_compared,
     records,
     permalinks,
     unchecked_cells,

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proofbook.publish.book import Book
+from proofbook.publish.flow import calls_in, name_of
 from proofbook.publish.prose import numbers_named, uniform, without_code
 
 __all__ = ["COUNTED", "formulas", "numbers", "numbers_filled_in"]
@@ -129,27 +130,14 @@ _LABELS = {"label", "title", "xlabel", "ylabel"}
 
 def _words_in_code(code: str) -> Iterator[tuple[str, str]]:
     """The words that a cell puts before readers, in claims, sentences and figures, by who shows them."""
-    for call in _calls(code):
-        name = _name(call)
+    for call in calls_in(code):
+        name = name_of(call)
         for argument in call.args:
             if name in _WORDS | _DRAWING:
                 yield from ((name, text) for text in _texts(argument))
         for keyword in call.keywords:
             if keyword.arg in _LABELS or name in _WORDS | _DRAWING:
                 yield from ((name, text) for text in _texts(keyword.value))
-
-
-def _calls(code: str) -> Iterator[ast.Call]:
-    try:
-        tree = ast.parse(code)
-    except SyntaxError:  # a magic of IPython's
-        return
-    yield from (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-
-
-def _name(call: ast.Call) -> str:
-    function = call.func
-    return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
 def _texts(node: ast.AST) -> Iterator[str]:
@@ -179,19 +167,48 @@ def numbers_filled_in(book: Book) -> Iterator[str]:
         if idle:
             yield f"{path}: no sentence names {', '.join(idle)}, which a cell fills in"
     for path, index, cell in book.code_cells():
-        for call in _calls(cell["source"]):
-            if _name(call) == "fill_in":
-                given = {str(keyword.arg): keyword.value for keyword in call.keywords}
-            elif _name(call) == "claim":
-                given = _formulas(call)
-            else:
-                continue
-            for name, value in given.items():
-                if not any(isinstance(part, (ast.Name, ast.Call)) for part in ast.walk(value)):
-                    yield (
-                        f"{path}, cell {index}: {name} is typed in {_name(call)}(...): "
-                        "give what the computation used or found"
-                    )
+        for problem in wrongly_bound(cell["source"]):
+            yield f"{path}, cell {index}: {problem}"
+
+
+def wrongly_bound(code: str) -> Iterator[str]:
+    """What is wrong with how a cell binds names of numbers: to one that is typed, or to another thing."""
+    for call in calls_in(code):
+        if name_of(call) == "fill_in":
+            given = {str(keyword.arg): keyword.value for keyword in call.keywords}
+        elif name_of(call) == "claim":
+            given = _formulas(call)
+        else:
+            continue
+        for name, value in given.items():
+            if not any(isinstance(part, (ast.Name, ast.Call)) for part in ast.walk(value)):
+                yield f"{name} is typed in {name_of(call)}(...): give what the computation used or found"
+            elif name_of(call) == "fill_in" and not _words(name) & _words_of(value):
+                yield (
+                    f"{name} shares no word with what fill_in binds it to, {ast.unparse(value)}: "
+                    "name it by that, or the wrong variable would go unnoticed"
+                )
+
+
+def _words(name: str) -> set[str]:
+    """The words of a name, one thing and several alike.
+
+    >>> sorted(_words("key_rows")), sorted(_words("SHARE"))
+    (['key', 'row'], ['share'])
+    """
+    parts = re.findall(r"[a-z]+", name.lower())
+    return {part[:-1] if part.endswith("s") and len(part) > 1 else part for part in parts}
+
+
+def _words_of(value: ast.expr) -> set[str]:
+    """The words of the names that an expression speaks of, and of the keys that it looks up."""
+    names = [getattr(node, "id", "") or getattr(node, "attr", "") for node in ast.walk(value)]
+    keys = [
+        node.slice.value
+        for node in ast.walk(value)
+        if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant)
+    ]
+    return set().union(*map(_words, [*names, *(key for key in keys if isinstance(key, str))]))
 
 
 def _formulas(call: ast.Call) -> dict[str, ast.expr]:
@@ -234,8 +251,8 @@ def formulas(book: Book) -> Iterator[str]:
     for file, statements in book.claim_statements.items():
         said += [(f"{file.as_posix()}, {claim}", text) for claim, text in statements.items()]
     for path, index, cell in book.code_cells():
-        for call in _calls(cell["source"]):
-            if _name(call) == "claim":
+        for call in calls_in(cell["source"]):
+            if name_of(call) == "claim":
                 words = [one.value for one in call.keywords if one.arg in ("condition", "correction")]
                 said += [(f"{path}, cell {index}", text) for one in words for text in _texts(one)]
     for place, text in said:

@@ -4,7 +4,8 @@
 
 A chapter's cells run once, in order, as a notebook runs them. Before each cell, some changed copies of it run
 on a copy of what the cells before left. One that raises is refused, and so is one with which a later cell
-raises. No stored output is looked at, nothing is written into the book. It takes minutes, so it is a command.
+raises, or of whose code the lint complains: that stops a build too. No stored output is looked at, nothing is
+written into the book. It takes minutes, so it is a command.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import io
 import random
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,32 @@ class Planted:
     source: str
 
 
-def planted(source: str, rng: random.Random) -> Iterator[Planted]:
+@dataclass(frozen=True)
+class Around:
+    """What stands around a cell that one of its names could be mistaken for: numbers, and formulas stated."""
+
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    stated: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, space: Mapping[str, Any]) -> Around:
+        """The numbers and the stated formulas that cells have left."""
+        named = {name: value for name, value in space.items() if not name.startswith("_")}
+        numbers = {name: value for name, value in named.items() if type(value) in (int, float)}
+        return cls(numbers, {name: one for name, one in named.items() if type(one).__name__ == "Said"})
+
+    def another(self, name: str, rng: random.Random) -> str | None:
+        """Another thing of the same kind and of another value; None where there is none."""
+        for kind in (self.numbers, self.stated):
+            others = sorted(other for other in kind if name in kind and kind[other] != kind[name])
+            if others:
+                return rng.choice(others)
+        return None
+
+
+def planted(source: str, rng: random.Random, around: Around | None = None) -> Iterator[Planted]:
     """Every error that is planted in a cell, each in a copy of its own."""
+    around = around or Around()
     tree = ast.parse(source)
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
         name = _name(call)
@@ -55,6 +80,9 @@ def planted(source: str, rng: random.Random) -> Iterator[Planted]:
         if name == "claim" and isinstance(keywords.get("formulas"), ast.Dict):
             for value in keywords["formulas"].values:
                 yield from _mutants(source, "formula in words", value, rng)
+                if isinstance(value, ast.Name) and value.id in around.stated:
+                    if other := around.another(value.id, rng):
+                        yield _changed(source, "another formula", value, other)
         if name == "said":
             yield from _mutants(source, "formula in words", call.args[0], rng)
         if name == "measured" and "below" in keywords:
@@ -72,9 +100,27 @@ def planted(source: str, rng: random.Random) -> Iterator[Planted]:
         if name == "solution":
             for value in call.args:
                 yield from _mutants(source, "answer", value, rng)
+        if name == "fill_in":
+            for value in keywords.values():
+                yield from _mistaken(source, value, rng, around)
+        if name == "agreement" or name == "measured" and "of" in keywords:
+            for part in ast.walk(call):
+                if isinstance(part, ast.BinOp) and isinstance(part.op, ast.Sub):
+                    if not isinstance(part.right, ast.Constant):
+                        left = _text(source, part.left)
+                        yield _changed(source, "the same on both sides", part.right, f"({left})")
         if name in ("fill_in", "curve"):
             for value in [*call.args[1:], *keywords.values()]:
                 yield from _mutants(source, "number or curve shown", value, rng)
+
+
+def _mistaken(source: str, value: ast.expr, rng: random.Random, around: Around) -> Iterator[Planted]:
+    """What is filled in, with one of its variables taken for another."""
+    names = [node for node in ast.walk(value) if isinstance(node, ast.Name) and node.id in around.numbers]
+    if names:
+        one = rng.choice(names)
+        if other := around.another(one.id, rng):
+            yield _changed(source, "another variable", one, other)
 
 
 def _mutants(
@@ -144,10 +190,17 @@ def runs(source: str, space: dict[str, Any]) -> str | None:
     return None
 
 
-def outcomes(cells: list[str], rng: random.Random, each: int) -> Iterator[Outcome]:
+def outcomes(
+    cells: list[str],
+    rng: random.Random,
+    each: int,
+    complaints: Callable[[list[str]], Iterable[str]] = lambda cells: (),
+    wanted: Sequence[str] = (),
+) -> Iterator[Outcome]:
     """Errors planted in the cells of a chapter, at most `each` of a kind in a cell, and what became of them.
 
-    What a cell lets pass may be refused by a later one, so the chapter is then run with it to its end.
+    What a cell lets pass may be refused by the lint, whose `complaints` about cells are asked for, or by a
+    later cell, so the chapter is then run with it to its end. Where kinds are `wanted`, it is those alone.
 
     Raises:
         RuntimeError: a cell fails as it stands.
@@ -156,7 +209,9 @@ def outcomes(cells: list[str], rng: random.Random, each: int) -> Iterator[Outcom
     passed: list[tuple[int, Planted]] = []
     for number, source in enumerate(cells):
         try:
-            found = list(planted(source, rng))
+            found = [
+                one for one in planted(source, rng, Around.of(space)) if not wanted or one.kind in wanted
+            ]
         except SyntaxError:  # a magic of IPython's
             continue
         rng.shuffle(found)
@@ -172,7 +227,9 @@ def outcomes(cells: list[str], rng: random.Random, each: int) -> Iterator[Outcom
         if problem := runs(source, space):
             raise RuntimeError(f"cell {number} fails as it stands: {problem}")
     for number, one in passed:
-        yield Outcome(f"cell {number}", one, _to_the_end(cells, number, one.source))
+        changed = [*cells[:number], one.source, *cells[number + 1 :]]
+        refused = next(iter(complaints(changed)), None) or _to_the_end(cells, number, one.source)
+        yield Outcome(f"cell {number}", one, refused)
 
 
 def _to_the_end(cells: list[str], number: int, source: str) -> str | None:
@@ -191,12 +248,27 @@ def _copy(space: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def of_the_lint(apart: Sequence[str]) -> Callable[[list[str]], Iterator[str]]:
+    """What the lint says of the code of a chapter's cells; what it says of outputs and words is left out."""
+    from proofbook.publish import sides, typed
+
+    def complaints(cells: list[str]) -> Iterator[str]:
+        notebook = {"cells": [{"cell_type": "code", "source": source} for source in cells]}
+        for source in cells:
+            yield from typed.wrongly_bound(source)
+        for _, problem in [*sides.dependent_sides(notebook, apart), *sides.not_compared(notebook)]:
+            yield problem
+
+    return complaints
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--chapters", nargs="*", default=[""], help="parts of their names; all without it")
     parser.add_argument("--each", type=int, default=1, help="errors of a kind in one cell")
+    parser.add_argument("--kinds", nargs="*", default=[], help="kinds to count; all without it")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     import os
@@ -216,7 +288,8 @@ def main() -> None:
         if not any(part in path.stem for part in asked.chapters):
             continue
         cells = [cell["source"] for cell in code_of(notebook)]
-        for one in outcomes(cells, random.Random(f"{asked.seed} {path.stem}"), asked.each):
+        rng = random.Random(f"{asked.seed} {path.stem}")
+        for one in outcomes(cells, rng, asked.each, of_the_lint(book.settings.agreement.apart), asked.kinds):
             tried[one.planted.kind] += 1
             refused[one.planted.kind] += one.refused is not None
             if one.refused is None:

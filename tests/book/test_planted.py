@@ -62,3 +62,42 @@ def test_what_a_later_cell_refuses_is_refused():
         "measured('a', abs(law - 2) + 1e-9, below=1e-8)",
     ]
     assert sorted(kinds(*cells)) == [("bound", True), ("evidence", True), ("formula in words", True)]
+
+
+SAID = """
+class Said:
+    def __init__(self, factor):
+        self.factor = factor
+    def __call__(self, x):
+        return self.factor * x
+def said(factor):
+    return Said(factor)
+def fill_in(**numbers):
+    pass
+def claim(name, verdict, *evidence, formulas):
+    pass
+def checked(text, holds):
+    assert holds
+"""
+
+
+def test_what_the_lint_refuses_is_refused():
+    kinds = ["another variable", "another formula"]
+    check = "claim('A1', 'holds', checked('a', law(1) == 2), formulas={'law': law})"
+    cells = [SAID, "rows, keys = 3, 4", "law = said(2)", "other = said(3)", "fill_in(rows=rows)", check]
+    for lint, refused in ((planted.of_the_lint([]), True), (lambda cells: (), False)):
+        found = planted.outcomes(cells, random.Random(0), 9, lint, kinds)
+        assert [(one.planted.kind, one.refused is not None) for one in found] == [
+            (kind, refused) for kind in kinds
+        ]
+
+
+def test_a_side_that_is_put_in_place_of_the_other_is_planted():
+    source = "agreement([('a', al.entropy(x) - formula(x), 1e-9)], of=('attnlib', 'the formula'))"
+    (one,) = planted.planted(source, random.Random(0))
+    assert one.kind == "the same on both sides" and "al.entropy(x) - (al.entropy(x))" in one.source
+    head = "import attnlib as al"
+    assert not list(planted.of_the_lint(["attnlib"])([head, source]))
+    assert any(
+        "both sides use attnlib" in line for line in planted.of_the_lint(["attnlib"])([head, one.source])
+    )

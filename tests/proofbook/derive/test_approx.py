@@ -109,6 +109,9 @@ def test_a_regime_is_measured_besides_and_its_rate_must_hold():
     assert verified.detail.startswith(
         "the error is 3.3e-10 at y = 1/1000 and goes as y^3.0; proved for every"
     )
+    assert verified.in_markdown.startswith(
+        r"the error is 3.3e-10 at $y=\frac{1}{1000}$ and goes as $y^{3.0}$; proved for every $"
+    )
     with pytest.raises(WrongRate):
         derive(log(1 + y), y - y**2 / 2, within=(0, y**3 / 3), regime=Regime(y, TENTHS, 2))
 

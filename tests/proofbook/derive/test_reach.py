@@ -94,3 +94,25 @@ SAID = {
 @pytest.mark.parametrize(("domain", "side", "short", "whole"), SAID.values(), ids=SAID)
 def test_what_is_said(domain, side, short, whole):
     assert (reach_in_short(domain, [side, sp.Integer(0)]), reach(domain, [side])) == (short, whole)
+
+
+TYPESET = {
+    "a row and a number": r"every $n$, every real $s$, every $x > 0$",
+    "one entry": r"every $n$, every index $j$, every real $s$",
+    "rows of two and more": r"every $n\ge 2$, every $p > 0$ of sum 1, $p$ not all equal",
+    "tied": "every real $x$, every real $y$, every real $z$, where $y > z$, where $x > y$",
+    "but for a point": r"every real $x$, every real $y$, where $x \neq 1$, where $y \neq 1$",
+}
+
+
+@pytest.mark.parametrize("case", TYPESET)
+def test_what_the_words_of_a_claim_say_of_it_is_typeset(case):
+    domain, side, _, _ = SAID[case]
+    assert reach(domain, [side], typeset=True) == TYPESET[case]
+
+
+def test_an_end_is_typeset():
+    domain = Domain({x: reals(above=sp.Rational(1, 3), below=sp.pi / 2), y: BELOW})
+    assert (
+        reach(domain, [x * y], typeset=True) == r"every $\frac{1}{3} < x < \frac{\pi}{2}$, every $y\le 0.5$"
+    )

@@ -497,8 +497,10 @@ def test_reports_carry_computed_text():
 def test_a_table_of_agreement_is_checked_and_kept_on_record():
     run.collect()
     shown = agreement(
-        [("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-13, 5)]
+        [("first", torch.tensor([1e-9, -3e-9], dtype=torch.float64), 1e-8), ("second", 0.0, 1e-13, 5)],
+        of=("the library", "the formula"),
     ).markdown
+    assert "largest difference, the library against the formula |" in shown.splitlines()[0]
     assert shown.splitlines()[2:] == ["| first | < 1e-08 |", "| second | < 1e-13 |"]
     notes, _ = run.collect()
     assert [(note["check"], note["value"], note["below"]) for note in notes] == [
@@ -510,7 +512,19 @@ def test_a_table_of_agreement_is_checked_and_kept_on_record():
 @pytest.mark.parametrize("difference", [1e-8, -2e-8, torch.tensor([0.0, 5e-8]), NAN])
 def test_a_table_with_a_difference_that_is_too_large_is_not_shown(difference):
     with pytest.raises(EvidenceFailed):
-        agreement([("first", 0.0, 1e-14), ("second", difference, 1e-8)])
+        agreement([("first", 0.0, 1e-14), ("second", difference, 1e-8)], of=("one", "other"))
+
+
+@pytest.mark.parametrize("of", [("a", "a"), ("The formula", " the  formula"), ("a", ""), (" ", "a")])
+def test_computations_of_one_origin_are_no_agreement(of):
+    for call in (lambda: agreement([("a", 0.0, 1e-14)], of=of), lambda: measured("a", 0, below=1e-14, of=of)):
+        with pytest.raises(ValueError, match="two computations that agree have two origins"):
+            call()
+
+
+def test_the_origins_stand_beside_what_was_measured():
+    text = measured("entropy", 0, below=1e-14, of=("the library", "the formula")).text
+    assert text == "entropy (the library against the formula): error < 1e-14"
 
 
 LOOSE = {

@@ -195,7 +195,23 @@ def test_a_number_typed_where_a_cell_names_it_is_refused(root, source, name):
     assert len(lines) == 1 and f": {name} is typed in" in lines[0]
 
 
-@pytest.mark.parametrize("source", ["fill_in(n=n)", "fill_in(c=f'{c:.2f}')", "fill_in(k=len(rows) - 1)"])
+@pytest.mark.parametrize(
+    "source, name",
+    [
+        ("fill_in(rows=keys)", "rows"),
+        ("fill_in(slope=f'{entropy:.2f}')", "slope"),
+        ("fill_in(last_rows=keys[-1], n=n)", "last_rows"),
+    ],
+)
+def test_a_number_that_is_bound_to_what_has_another_name_is_named(root, source, name):
+    lines = new(typed.numbers_filled_in, root, code(source))
+    assert len(lines) == 1 and f": {name} shares no word with what fill_in binds it to" in lines[0]
+
+
+COMPUTED = ["fill_in(n=n)", "fill_in(c=f'{c:.2f}')", "fill_in(rows=len(row) - 1)", "fill_in(far=at['far'])"]
+
+
+@pytest.mark.parametrize("source", COMPUTED)
 def test_a_number_that_was_computed_is_not(root, source):
     assert new(typed.numbers_filled_in, root, code(source)) == []
 
