@@ -90,7 +90,7 @@ def measured(
             can tell of a quantity of that ``scale``.
         scale: The size of the quantity that the error is an error of.
         loose: Why the bound is wider than that; shown beside it.
-        of: Where the two computations come from whose difference it is, ``("attnlib", "the formula")`` say;
+        of: Where the two computations come from whose difference it is, ``("numpy", "the formula")`` say;
             shown beside it. The lint holds the code to it (`proofbook.publish.sides`).
 
     Raises:
@@ -111,8 +111,8 @@ def measured(
 def against(of: tuple[str, str]) -> str:
     """Two origins in words; computations of the same origin agree whatever they are.
 
-    >>> against(("attnlib", "the formula"))
-    'attnlib against the formula'
+    >>> against(("numpy", "the formula"))
+    'numpy against the formula'
     """
     one, other = (" ".join(origin.split()) for origin in of)
     if not one or not other or one.casefold() == other.casefold():

@@ -50,8 +50,8 @@ def agreement(rows: Sequence[tuple], *, of: tuple[str, str]) -> Report:
         of: Where the two computations come from whose differences these are. The lint holds the code to it:
             a package of the settings that is named is used on one side, and no function of it on both.
 
-    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-13, 6)], of=("attnlib", "the formula")).markdown)
-    | quantity | largest difference, attnlib against the formula |
+    >>> print(agreement([("entropy", [1e-15, -2e-15], 1e-13, 6)], of=("numpy", "the formula")).markdown)
+    | quantity | largest difference, numpy against the formula |
     |---|---|
     | entropy | < 1e-13 |
     """

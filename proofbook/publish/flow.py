@@ -159,7 +159,7 @@ class Flow:
         return Reached(frozenset(variables), frozenset(imported), frozenset(methods))
 
     def path(self, chain: str, before: int) -> str | None:
-        """The full name of something imported, ``attnlib.sparsity.s_star`` for ``al.sparsity.s_star`` say."""
+        """The full name of something imported, ``numpy.linalg.norm`` for ``np.linalg.norm`` say."""
         name, dot, rest = chain.partition(".")
         place = self.maker(name, before)
         if place is None:
