@@ -119,7 +119,7 @@ class Found(Protocol):
 
 def collect(raw: Found, visible: Tensor, orders: tuple[float, ...]) -> RowStatistics:
     """The public statistics from lse, entropy, varentropy and the Renyi entropies (order 2 among them)."""
-    log_visible = visible.clamp(min=1).to(raw.lse.dtype).expand_as(raw.lse).log()
+    log_visible = visible.clamp(min=1).to(raw.lse.dtype).log().expand_as(raw.lse)
     known = {0: log_visible, 1: raw.entropy, **raw.renyi}
     return RowStatistics(
         raw.lse,
@@ -346,12 +346,11 @@ def softmax_attention_with_statistics(
     """Softmax attention and the statistics of its rows, in the memory of a fused kernel.
 
     On CUDA values and keys go through the kernel side by side, so output, lse and entropy take one forward
-    and one backward call together; on a CPU output and statistics are passes of their own, the first by
-    PyTorch's kernel and the second over tiles of logits, which is less work. Computed in float32 at least,
-    under autocast too. Differentiable in every tensor, once; with ``"reference"`` as often as wanted. Values
-    are checked where they can be looked at: not under ``torch.compile``, ``torch.export``, ``vmap`` or with
-    fake and meta tensors. A row that sees no key has output 0, lse -inf, entropies and varentropy 0,
-    effective tokens and sparsity 1, and gradient 0.
+    and one backward call together; on a CPU output and statistics come from the same tiles of logits, in one
+    pass forward and one backward. Computed in float32 at least, under autocast too. Differentiable in every
+    tensor, once; with ``"reference"`` as often as wanted. Values are checked where they can be looked at: not
+    under ``torch.compile``, ``torch.export``, ``vmap`` or with fake and meta tensors. A row that sees no key
+    has output 0, lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, and gradient 0.
 
     Args:
         q: queries (..., heads, n, d), floating-point and finite.

@@ -16,7 +16,14 @@ from experiments.sources import code_digest
 from proofbook.ledger import sums
 from proofbook.ledger.hooks import NoSuchDevice
 
-MODULES = ("row_statistics", "attention_peers", "linear_attention", "normalization_suite", "import_time")
+MODULES = (
+    "row_statistics",
+    "recording",
+    "attention_peers",
+    "linear_attention",
+    "normalization_suite",
+    "import_time",
+)
 
 
 def main() -> int:

@@ -24,6 +24,14 @@ def provenance(device: str, names: Iterable[str]) -> dict:
     return environment(device, hooks, folder=Path(__file__).parent, paths=paths)
 
 
+def normal(shape: tuple[int, ...], device: str, *, requires_grad: bool = False) -> list[torch.Tensor]:
+    """Queries, keys and values of this shape (batch, heads, n, d), the same on every device."""
+    generator = torch.Generator().manual_seed(shape[-2])
+    return [
+        torch.randn(*shape, generator=generator).to(device).requires_grad_(requires_grad) for _ in range(3)
+    ]
+
+
 def synchronize(device: str) -> None:
     if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)

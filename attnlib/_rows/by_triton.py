@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from attnlib._rows.layout import Pattern, Tensors
 from attnlib._rows.passes import PASSES, run
-from attnlib._rows.tiles import coefficients
+from attnlib._rows.tiles import Found, coefficients
 from attnlib.errors import EngineNotAvailable
 
 _LN2 = math.log(2)
@@ -168,7 +168,7 @@ class _TritonRows:
             varentropy, renyi = results[3], results[-2]
             of_varentropy, of_renyi = grads[3:5]
         mean, best = results[self.differentiable(numbers) :][:2]
-        terms = coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi)
+        terms = coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi, unit=_LN2)
         of_output = output = None
         if numbers[1] == 1:
             place = self.differentiable(numbers) - 1
@@ -232,18 +232,6 @@ def _add_largest(
 
 
 PASSES["triton"] = _TritonRows()
-
-
-class Found(NamedTuple):
-    """Results for every row, None for what was not asked for; ``log_total`` has no gradient."""
-
-    output: Tensor | None
-    lse: Tensor
-    entropy: Tensor
-    largest: Tensor
-    varentropy: Tensor | None
-    renyi: Tensor | None
-    log_total: Tensor
 
 
 def rows_by_triton(tensors: Tensors, pattern: Pattern, with_moments: bool) -> Found:

@@ -18,7 +18,7 @@ from attnlib._rows.cuda import rows_by_kernels
 from attnlib._rows.dense import NEAR_ONE, as_limit, output, statistics
 from attnlib._rows.kernels import KERNELS, attend_by_kernels, wide
 from attnlib._rows.layout import Geometry, Pattern, Tensors, centred, logits, present, resolve, unit_stride
-from attnlib._rows.tiles import rows_by_tiles
+from attnlib._rows.tiles import Found, rows_by_tiles
 from attnlib._transforms import forward_mode, found, readable, transformed
 from attnlib._validate import floating_tensor
 from attnlib.errors import InvalidArgument
@@ -107,24 +107,22 @@ class Rows(NamedTuple):
 
 
 def _by_tiles(tensors: Tensors, pattern: Pattern, with_moments: bool, with_largest: bool) -> Rows:
-    found = rows_by_tiles(tensors, pattern, with_moments)
-    renyi = {} if found.renyi is None else {2.0: found.renyi}
-    return Rows(
-        None, found.lse, found.entropy, found.varentropy, renyi, found.largest, log_total=found.log_total
-    )
+    return _in_one_pass(rows_by_tiles(tensors, pattern, with_moments))
 
 
 def _by_triton(tensors: Tensors, pattern: Pattern, with_moments: bool, with_largest: bool) -> Rows:
     from attnlib._rows.by_triton import rows_by_triton
 
-    found = rows_by_triton(tensors, pattern, with_moments)
-    renyi = {} if found.renyi is None else {2.0: found.renyi}
+    return _in_one_pass(rows_by_triton(tensors, pattern, with_moments))
+
+
+def _in_one_pass(found: Found) -> Rows:
     return Rows(
         found.output,
         found.lse,
         found.entropy,
         found.varentropy,
-        renyi,
+        {} if found.renyi is None else {2.0: found.renyi},
         found.largest,
         log_total=found.log_total,
     )
@@ -152,8 +150,6 @@ def _fused(
     written = {o for o in orders if as_limit(o, dtype) == math.inf or abs(o - 1) < NEAR_ONE}
     with_largest = with_varentropy or bool(orders - written)
     found = rows(tensors, pattern, with_varentropy, with_largest)
-    if tensors.v is not None and found.output is None:
-        found = found._replace(output=_attend_to_keys(tensors, geometry))
     renyi = {order: found.renyi[order] for order in orders.intersection(found.renyi)}
     tensors = tensors._replace(v=None)
     if written:
@@ -169,8 +165,10 @@ def _fused(
     return _shifted(found._replace(renyi=renyi), shift)
 
 
-def _shifted(rows: Rows, shift: Tensor) -> Rows:
+def _shifted(rows: Rows, shift: Tensor | None) -> Rows:
     """Put back what centring the keys took from the logits."""
+    if shift is None:
+        return rows
     largest = None if rows.max_logit is None else rows.max_logit + shift
     return rows._replace(lse=rows.lse + shift, max_logit=largest)
 
@@ -212,15 +210,17 @@ def evaluate(
     else:
         rows = _reference(tensors, geometry, orders, with_varentropy)
     _refuse_overflow(rows, geometry)
-    lse, largest = (
-        x if x is None else x.masked_fill(geometry.empty, -math.inf) for x in (rows.lse, rows.max_logit)
-    )
-    return _with_sink(rows._replace(lse=present(lse), max_logit=largest), geometry)
+    if tensors.empty is not None:
+        lse, largest = (
+            x if x is None else x.masked_fill(geometry.empty, -math.inf) for x in (rows.lse, rows.max_logit)
+        )
+        rows = rows._replace(lse=present(lse), max_logit=largest)
+    return _with_sink(rows, geometry)
 
 
 def _refuse_overflow(rows: Rows, geometry: Geometry) -> None:
     values = [x for x in (rows.lse, rows.entropy, rows.max_logit, *rows.renyi.values()) if x is not None]
-    if not readable(rows.lse):
+    if not readable(rows.lse) or all(torch.isfinite(x.detach().sum()) for x in values):
         return
     bad = ~torch.stack([x.detach().isfinite() for x in values]).all(dim=0) & ~geometry.empty
     if bad.any():

@@ -1,14 +1,14 @@
-"""Row statistics and their gradient from tiles of logits that fit a core's cache: the CPU's way to them.
+"""Row statistics, output and their gradient from tiles of logits that fit a core's cache: the CPU's way.
 
 Every statistic of a row is a sum over its logits s, and every gradient is elementwise in them: with
-m = sum p s and x = s - m,
+m = sum p s, x = s - m, output o = sum p v and its gradient g,
 
-    dlse = sum p ds,                      dH = -sum p x ds,
-    dVar = sum p (x^2 + 2 x - Var) ds,    dH_2 = sum 2 p (1 - p / sum p^2) ds.
+    dlse = sum p ds,    dH = -sum p x ds,    dVar = sum p (x^2 + 2 x - Var) ds,
+    dH_2 = sum 2 p (1 - p / sum p^2) ds,     g do = sum p (g v - g o) ds + p g dv.
 
 So one product (q k^T) gives all statistics, and three (that one again, dS k and dS^T q) all gradients, where
-an attention kernel needs two and five, and a backward call for each moment. Logits are kept in bits: exp2
-takes less than half the time of exp. Claims U1, U2 and U7 of the book.
+an attention kernel needs two and five, and a backward call for each moment. The output takes the second
+product of an attention kernel and shares all else with the statistics. Claims U1, U2 and U7 of the book.
 """
 
 from __future__ import annotations
@@ -23,57 +23,77 @@ from torch import Tensor
 from attnlib._rows.layout import Block, Pattern, Tensors, of_columns, part_of
 from attnlib._rows.passes import PASSES, run
 
-# A tile is at most this many rows by as many keys: what a core's cache holds of float32. It takes further
-# heads where rows or keys are fewer, and where several threads share its work; then within a bound on memory.
-_SIDE = 512
-_MOST_THREADS = 4
-_LN2 = math.log(2)
-# 2^-1100 is 0 in every dtype, and 0 times it is 0: what stands in for the -inf of a hidden key.
-_NOTHING = -1100.0
+# The logits of a tile and what is made of them lie in so much of a core's cache, for each thread that shares
+# the work: so many keys by as many rows as there is room for, then further heads, within a bound on memory.
+_CACHE = 3 << 18
+_KEYS = 512
+_MOST_THREADS = 8
+# Sums of tiles to hold before they are merged into those of their rows.
+_HELD = 1 << 18
+# e^-800 is 0 in every dtype, and 0 times it is 0: what stands in for the -inf of a hidden key.
+_NOTHING = -800.0
 
 
 class _Tiles:
-    """All logits, in bits, tile by tile in one buffer, heads and batches folded into one.
+    """All logits, tile by tile in one buffer, heads and batches folded into one.
 
-    Small problems put several heads into a tile. Keys that no row of a tile sees, being outside of its band,
-    are not visited.
+    Keys that no row of a tile sees, being outside of its band, are not visited.
     """
 
-    def __init__(self, tensors: Tensors, pattern: Pattern):
+    def __init__(self, tensors: Tensors, pattern: Pattern, buffers: int):
+        """``buffers``: how many of the size of a tile the caller works in, that of the logits among them."""
         self.tensors, self.pattern = tensors, pattern
         self.batch, self.heads, self.n_q, self.n_k = tensors.shape
         self.q, self.k = tensors.q.flatten(0, 1), tensors.k.flatten(0, 1)
-        one_head = min(self.n_q, _SIDE) * min(self.n_k, _SIDE)
-        together = min(torch.get_num_threads(), _MOST_THREADS) * _SIDE**2 // one_head
-        self.head_step = max(1, min(self.heads, together))
-        self.batch_step = max(1, min(self.batch, together // max(1, self.heads)))
-        self.size = self.head_step * self.batch_step * one_head
+        keys = min(self.n_k, _KEYS)
+        threads = min(torch.get_num_threads(), _MOST_THREADS)
+        room = max(1, _CACHE // (keys * buffers * self.q.element_size()))
+        room = 1 << (room.bit_length() - 1)  # of 2^n rows, so that few lengths leave a rest
+        row_step = min(self.n_q, room)
+        self.head_step = max(1, min(self.heads, threads * room // row_step))
+        self.batch_step = max(1, min(self.batch, threads * room // (row_step * max(1, self.heads))))
+        # Threads that find no head of their own share rows.
+        self.row_step = max(row_step, min(self.n_q, threads * room // (self.head_step * self.batch_step)))
+        self.size = self.head_step * self.batch_step * self.row_step * keys
         self.scores = self.buffer()
         self.cut: dict[tuple[bool, int], Tensor] = {}
+        self._keys: dict[tuple[int, int, int], Tensor] = {}
 
-    def buffer(self) -> Tensor:
-        return self.q.new_empty(self.size)
+    def buffer(self) -> _Buffer:
+        return _Buffer(self.q, self.size)
 
-    def rows(self) -> Iterator[tuple[Block, tuple[slice, slice]]]:
-        """(batches, heads, rows) of each tile, and the same with the first two folded."""
+    def of_heads(self) -> Iterator[tuple[slice, slice, slice]]:
+        """Batches and heads of some tiles, and the same folded into one."""
         for b in range(0, self.batch, self.batch_step):
             b_end = min(b + self.batch_step, self.batch)
             for h in range(0, self.heads, self.head_step):
                 h_end = min(h + self.head_step, self.heads)
-                for i in range(0, self.n_q, _SIDE):
-                    rows = slice(i, min(i + _SIDE, self.n_q))
-                    folded = slice(b * self.heads + h, (b_end - 1) * self.heads + h_end)
-                    yield (slice(b, b_end), slice(h, h_end), rows), (folded, rows)
+                yield (
+                    slice(b, b_end),
+                    slice(h, h_end),
+                    slice(b * self.heads + h, (b_end - 1) * self.heads + h_end),
+                )
+
+    def of_rows(self) -> Iterator[slice]:
+        """The rows of some tiles."""
+        for i in range(0, self.n_q, self.row_step):
+            yield slice(i, min(i + self.row_step, self.n_q))
+
+    def rows(self) -> Iterator[tuple[Block, tuple[slice, slice]]]:
+        """(batches, heads, rows) of some tiles, and the same with the first two folded."""
+        for b, h, folded in self.of_heads():
+            for rows in self.of_rows():
+                yield (b, h, rows), (folded, rows)
 
     def columns(self, rows: slice) -> Iterator[slice]:
         """The keys that the band shows to some of these rows; where it shows none, a tile that hides all."""
         low, high = self.pattern.low, self.pattern.high
-        first = 0 if low is None else max(0, rows.start + low) // _SIDE * _SIDE
+        first = 0 if low is None else max(0, rows.start + low) // _KEYS * _KEYS
         end = self.n_k if high is None else min(self.n_k, rows.stop + high)
         if first >= end:
-            first, end = 0, min(self.n_k, _SIDE)
-        for j in range(first, end, _SIDE):
-            yield slice(j, min(j + _SIDE, end))
+            first, end = 0, min(self.n_k, _KEYS)
+        for j in range(first, end, _KEYS):
+            yield slice(j, min(j + _KEYS, end))
 
     def logits(self, block: Block, folded: slice, columns: slice, slope: Tensor | None = None) -> Tensor:
         """(folded, rows, columns), valid until the next call; -inf where a key is hidden.
@@ -81,30 +101,39 @@ class _Tiles:
         ``slope`` is filled with the derivative of a capped logit in what it was before.
         """
         b, h, rows = block
-        q, k = self.q[folded, rows], self.k[folded, columns]
-        scores = _shaped(self.scores, (q.shape[0], q.shape[1], k.shape[1]))
+        q = self.q[folded, rows]
+        scores = self.scores.shaped(q.shape[0], q.shape[1], columns.stop - columns.start)
         cap = self.pattern.softcap
-        unit = _LN2 if cap is None else cap
-        torch.baddbmm(scores, q, k.mT, beta=0, alpha=self.pattern.scale / unit, out=scores)
+        alpha = self.pattern.scale / (1 if cap is None else cap)
+        torch.baddbmm(scores, q, self.keys(folded, columns), beta=0, alpha=alpha, out=scores)
         if cap is not None:
             scores.tanh_()
             if slope is not None:
                 torch.mul(scores, scores, out=slope).neg_().add_(1)
-            scores.mul_(cap / _LN2)
-        unfolded = scores.view(b.stop - b.start, h.stop - h.start, *scores.shape[1:])
+            scores.mul_(cap)
         if self.tensors.bias is not None:
-            unfolded.add_(of_columns(part_of(self.tensors.bias, block), columns), alpha=1 / _LN2)
+            _unfolded(scores, block).add_(of_columns(part_of(self.tensors.bias, block), columns))
         for below, distance in self._edges(rows, columns):
             scores.add_(self._edge(below, distance)[: scores.shape[1], : scores.shape[2]])
         if self.tensors.row_segments is not None and self.tensors.key_segments is not None:
             keys = part_of(self.tensors.key_segments, (b, h, slice(None)))[..., None, columns]
-            unfolded.masked_fill_(part_of(self.tensors.row_segments, block)[..., None] != keys, -math.inf)
+            others = part_of(self.tensors.row_segments, block)[..., None] != keys
+            _unfolded(scores, block).masked_fill_(others, -math.inf)
         return scores
+
+    def keys(self, folded: slice, columns: slice) -> Tensor:
+        """The keys of a tile, (folded, d, columns); rows after the first find them cut."""
+        place = (folded.start, columns.start, columns.stop)
+        if place not in self._keys:
+            self._keys[place] = self.k[folded, columns].mT
+        return self._keys[place]
 
     def _edges(self, rows: slice, columns: slice) -> list[tuple[bool, int]]:
         """The edges of the band that cut this tile: lower or upper, and how far from its diagonal."""
+        edges: list[tuple[bool, int]] = []
+        if not self.pattern.bounded:
+            return edges
         low, high, start = self.pattern.low, self.pattern.high, rows.start - columns.start
-        edges = []
         if high is not None and columns.stop - 1 - rows.start > high:
             edges.append((False, high + start))
         if low is not None and columns.start - (rows.stop - 1) < low:
@@ -114,7 +143,7 @@ class _Tiles:
     def _edge(self, below: bool, distance: int) -> Tensor:
         """-inf beyond an edge of the band, as far as a tile may reach."""
         if (below, distance) not in self.cut:
-            full = self.q.new_full((min(_SIDE, self.n_q), min(_SIDE, self.n_k)), -math.inf)
+            full = self.q.new_full((self.row_step, min(_KEYS, self.n_k)), -math.inf)
             self.cut[below, distance] = full.tril_(distance - 1) if below else full.triu_(distance + 1)
         return self.cut[below, distance]
 
@@ -124,8 +153,23 @@ class _Tiles:
         return masked or bool(self._edges(rows, columns))
 
 
-def _shaped(buffer: Tensor, shape: Sequence[int]) -> Tensor:
-    return buffer[: math.prod(shape)].view(*shape)
+class _Buffer:
+    """Memory for a tile of any shape, one tile at a time."""
+
+    def __init__(self, like: Tensor, size: int):
+        self._whole = like.new_empty(size)
+        self._views: dict[tuple[int, ...], Tensor] = {}
+
+    def shaped(self, *shape: int) -> Tensor:
+        if shape not in self._views:
+            self._views[shape] = self._whole[: math.prod(shape)].view(shape)
+        return self._views[shape]
+
+
+def _unfolded(x: Tensor, block: Block) -> Tensor:
+    """(folded, ...) as (batches, heads, ...)."""
+    b, h, _ = block
+    return x.view(b.stop - b.start, h.stop - h.start, *x.shape[1:])
 
 
 def _below(scores: Tensor, level: Tensor, clamp: bool) -> Tensor:
@@ -134,79 +178,156 @@ def _below(scores: Tensor, level: Tensor, clamp: bool) -> Tensor:
     return distance.clamp_(min=_NOTHING) if clamp else distance
 
 
-def _sums(scores: Tensor, weight: Tensor, product: Tensor | None, hides: bool) -> list[Tensor]:
-    """Of each row of a tile: largest logit, sum of w = 2^(logit - largest), mean, [variance, sum of w^2].
+def _sums(
+    scores: Tensor, weight: Tensor, product: Tensor | None, hides: bool, least: Tensor | None
+) -> list[Tensor]:
+    """Of each row of a tile, with w = e^x: level, sum w, sum w x, [sum w (x - mean)^2, norm of w].
 
-    A row that sees nothing has 0 for its sums; any other has at least its largest logit, of weight 1.
+    x is the logit minus the level, which is the largest logit, or ``least`` where that is larger. A row that
+    sees nothing has 0 for its sums. Scores are used up, weights stay.
     """
-    top = scores.amax(dim=-1, keepdim=True).clamp_(min=torch.finfo(scores.dtype).min)
-    below = _below(scores, top, hides)
-    torch.exp2(below, out=weight)
+    level = scores.amax(dim=-1, keepdim=True)
+    if hides:
+        level.clamp_(min=torch.finfo(scores.dtype).min)
+    if least is not None:
+        torch.maximum(level, least, out=level)
+    below = _below(scores, level, hides)
+    torch.exp(below, out=weight)
     total = weight.sum(dim=-1, keepdim=True)
-    first = torch.mul(weight, below, out=below if product is None else product)
-    mean = first.sum(dim=-1, keepdim=True) / total.clamp(min=1)
+    first = torch.mul(weight, below, out=below if product is None else product).sum(dim=-1, keepdim=True)
     if product is None:
-        return [top, total, mean]
+        return [level, total, first]
+    mean = _mean(first, total) if hides or least is not None else first / total
     centred = below.sub_(mean)
     square = torch.mul(weight, centred, out=product).mul_(centred).sum(dim=-1, keepdim=True)
-    return [top, total, mean, square / total.clamp(min=1), weight.mul_(weight).sum(dim=-1, keepdim=True)]
+    return [level, total, first, square, torch.linalg.vector_norm(weight, dim=-1, keepdim=True)]
 
 
-def _merge(parts: list[list[Tensor]]) -> tuple[Tensor, ...]:
-    """The same sums of whole rows, without subtracting large ones: each difference is of means alone."""
-    tops, totals, means, *moments = (torch.cat(part, dim=-1) for part in zip(*parts))
-    top = tops.amax(dim=-1)
-    fall = (tops - top[..., None]).clamp_(min=_NOTHING)
-    share = fall.exp2() * totals
-    total = share.sum(dim=-1).clamp_(min=1)
-    share /= total[..., None]
-    centres = fall + means
-    mean = (share * centres).sum(dim=-1)
+def _mean(first: Tensor, total: Tensor) -> Tensor:
+    """Of the logits below their level; 0 in a row that sees nothing."""
+    return first / total.clamp(min=torch.finfo(total.dtype).tiny)
+
+
+def _after_each_other(parts: list[list[Tensor]]) -> list[Tensor]:
+    """Sums of some rows after those of others."""
+    return parts[0] if len(parts) == 1 else [torch.cat(same, dim=1) for same in zip(*parts)]
+
+
+def _merge(tiles: list[list[list[Tensor]]]) -> list[Tensor]:
+    """The same sums of whole rows, some after the others, from those of their tiles.
+
+    Nothing large is subtracted: each difference is of means alone. Levels become largest logits.
+    """
+    most = max(map(len, tiles))
+    if most == 1:
+        return _after_each_other([of_rows[0] for of_rows in tiles])
+    for of_rows in tiles:
+        level, *others = of_rows[0]
+        of_rows.extend([[level, *map(torch.zeros_like, others)]] * (most - len(of_rows)))
+    parts = [[torch.cat(same, dim=-1) for same in zip(*of_rows)] for of_rows in tiles]
+    levels, totals, firsts, *moments = _after_each_other(parts)
+    level = levels.amax(dim=-1, keepdim=True)
+    fall = (levels - level).clamp_(min=_NOTHING)
+    share = fall.exp()
+    weights = share * totals
+    total = weights.sum(dim=-1, keepdim=True)
+    centres = fall + _mean(firsts, totals)
+    first = (weights * centres).sum(dim=-1, keepdim=True)
     if not moments:
-        return top, total, mean
-    variances, squares = moments
-    variance = (share * (variances + (centres - mean[..., None]).square())).sum(dim=-1)
-    return top, total, mean, variance, ((2 * fall).exp2() * squares).sum(dim=-1).clamp_(min=1)
+        return [level, total, first]
+    squares, norms = moments
+    square = share * squares + weights * (centres - _mean(first, total)).square()
+    norm = torch.linalg.vector_norm(share * norms, dim=-1, keepdim=True)
+    return [level, total, first, square.sum(dim=-1, keepdim=True), norm]
+
+
+class _Work:
+    """What the forward pass makes of tiles: sums of their rows and, of calls with values, the output."""
+
+    def __init__(self, tiles: _Tiles, values: Tensor | None, with_moments: bool):
+        self.tiles = tiles
+        self.values = None if values is None else values.flatten(0, 1)
+        self.weights = tiles.buffer()
+        self.products = tiles.buffer() if with_moments else None
+
+    def rows(self, block: Block, folded: slice) -> tuple[list[list[Tensor]], Tensor | None]:
+        """Sums of every tile of some rows, and sum w v of the rows, w at the level of the last tile."""
+        parts: list[list[Tensor]] = []
+        output = before = None
+        for columns in self.tiles.columns(block[2]):
+            scores = self.tiles.logits(block, folded, columns)
+            weight = self.weights.shaped(*scores.shape)
+            product = None if self.products is None else self.products.shaped(*scores.shape)
+            parts.append(_sums(scores, weight, product, self.tiles.hides(block[2], columns), before))
+            if self.values is None:
+                continue
+            level, values = parts[-1][0], self.values[folded, columns]
+            if output is None or before is None:
+                output = torch.bmm(weight, values)
+            else:
+                output.mul_((before - level).exp_()).baddbmm_(weight, values)
+            before = level
+        return parts, output
 
 
 class _TiledRows:
-    """A pass of results lse, entropy, largest logit, with moments varentropy and Renyi entropy of order 2.
+    """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
 
-    All 0 in a row that sees no key. ``numbers[0]`` is 1 with moments and 0 without. Without gradient are the
-    mean logit in bits and the Renyi entropy before it is clamped, which the backward pass reads, and last
-    lse minus the largest logit, of which the difference of the two has lost digits.
+    All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, and the same of
+    the output. Without gradient are the mean logit, the Renyi entropy before it is clamped, which the
+    backward pass reads, and last lse minus the largest logit, of which the difference of the two has lost
+    digits.
     """
 
     def differentiable(self, numbers: Sequence[float]) -> int:
-        return 5 if numbers[0] == 1 else 3
+        return 3 + 2 * int(numbers[0]) + int(numbers[1])
 
     def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
-        count = 8 if numbers[0] == 1 else 5
-        return [tensors.q.new_empty(tensors.q.shape[:3]) for _ in range(count)]
+        q, moments = tensors.q, int(numbers[0])
+        results = [q.new_empty(q.shape[:3]) for _ in range(3 + 2 * moments)]
+        if numbers[1] == 1:
+            results.append(q.new_empty((*q.shape[:3], tensors.values.shape[-1])))
+        return [*results, *(q.new_empty(q.shape[:3]) for _ in range(2 + moments))]
 
     def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
-        with_moments = numbers[0] == 1
+        with_moments, with_output = (x == 1 for x in numbers)
+        if not tensors.q.numel():
+            return [x.zero_() for x in self.shapes(tensors, pattern, numbers)]
         shape = tensors.q.shape[:3]
-        tiles = _Tiles(tensors, pattern)
-        weights, products = tiles.buffer(), tiles.buffer() if with_moments else None
-        sums = tuple(tiles.q.new_empty(tiles.q.shape[:2]) for _ in range(5 if with_moments else 3))
-        for block, (folded, rows) in tiles.rows():
-            parts = []
-            for columns in tiles.columns(rows):
-                scores = tiles.logits(block, folded, columns)
-                weight = _shaped(weights, scores.shape)
-                product = None if products is None else _shaped(products, scores.shape)
-                parts.append(_sums(scores, weight, product, tiles.hides(rows, columns)))
-            for whole, merged in zip(sums, _merge(parts)):
-                whole[folded, rows] = merged
-        top, total, mean, *moments = (x.view(shape) for x in sums)
+        tiles = _Tiles(tensors, pattern, buffers=3 if with_moments else 2)
+        work = _Work(tiles, tensors.v if with_output else None, with_moments)
+        output = tensors.q.new_empty((*tiles.q.shape[:2], tensors.values.shape[-1])) if with_output else None
+        found = []
+        for b, h, folded in tiles.of_heads():
+            merged: list[list[Tensor]] = []
+            held: list[list[list[Tensor]]] = []
+            for rows in tiles.of_rows():
+                parts, of_rows = work.rows((b, h, rows), folded)
+                if output is not None and of_rows is not None:
+                    output[folded, rows] = of_rows
+                held.append(parts)
+                if rows.stop == tiles.n_q or len(held) * len(parts) * parts[0][0].numel() > _HELD:
+                    merged.append(_merge(held))
+                    held = []
+            found.append(_after_each_other(merged))
+        top, total, first, *moments = (torch.cat(same).view(shape) for same in zip(*found))
+        total.clamp_(min=1)
+        mean = first / total
         log_total = total.log()
-        lse, entropy = _LN2 * top + log_total, log_total - _LN2 * mean
-        lse, largest = tensors.hide_empty(lse, 0), tensors.hide_empty(_LN2 * top, 0)
-        if not with_moments:
-            return [lse, entropy, largest, top + mean, log_total]
-        varentropy, renyi = _LN2**2 * moments[0], 2 * log_total - moments[1].log()
-        return [lse, entropy, largest, varentropy, renyi.clamp(min=0), top + mean, renyi, log_total]
+        results = [
+            tensors.hide_empty(top + log_total, 0),
+            log_total - mean,
+            tensors.hide_empty(top, 0),
+        ]
+        kept = [top + mean, log_total]
+        if with_moments:
+            square, norm = moments
+            renyi = 2 * (log_total - norm.clamp_(min=1).log())
+            results += [square / total, renyi.clamp(min=0)]
+            kept.insert(1, renyi)
+        if output is not None:
+            results.append(output.view(*shape, -1).div_(total[..., None]))
+        return [*results, *kept]
 
     def backward(
         self,
@@ -218,18 +339,23 @@ class _TiledRows:
         with_bias: bool,
     ) -> Tensors:
         q, k = tensors.q, tensors.k
-        varentropy = renyi = of_varentropy = of_renyi = None
         entropy, of_lse, of_entropy, of_largest = results[1], *grads[:3]
+        varentropy = renyi = of_varentropy = of_renyi = of_output = None
         if numbers[0] == 1:
-            _, _, _, varentropy, _, mean, renyi, _ = results
+            varentropy, renyi = results[3], results[-2]
             of_varentropy, of_renyi = grads[3:5]
-        else:
-            mean = results[3]
-        bits = entropy / _LN2
+        mean = results[self.differentiable(numbers)]
         terms = coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi)
-        # p = share w, where w = 2^x is at most n since no p exceeds 1. What multiplies a whole row is left to
+        if numbers[1] == 1:
+            place = self.differentiable(numbers) - 1
+            of_output = grads[place]
+            if of_output is not None:
+                of_output = tensors.hide_empty(of_output, 0)
+                both = (of_output * results[place]).sum(dim=-1)
+                terms = terms._replace(constant=-both if terms.constant is None else terms.constant - both)
+        # p = share w, where w = e^x is at most n since no p exceeds 1. What multiplies a whole row is left to
         # the rows of q and dq, so that of the entropy's dS = share b w x the tiles form w x alone.
-        share = (-bits).exp2()
+        share = (-entropy).exp()
         entropy_alone = terms.linear is not None and terms.constant is terms.square is terms.own is None
         of_row, row_weight = share, pattern.scale * share
         if entropy_alone and terms.linear is not None:
@@ -239,26 +365,32 @@ class _TiledRows:
             None if x is None else _by_row(x)
             for x in terms._replace(own=None if terms.own is None else terms.own * share)
         )
-        tiles = _Tiles(tensors, pattern)
-        weights, products = tiles.buffer(), None if square is None else tiles.buffer()
-        slopes = None if pattern.softcap is None else tiles.buffer()
+        further = (square is not None, pattern.softcap is not None)
+        tiles = _Tiles(tensors, pattern, buffers=2 + sum(further))
+        weights = tiles.buffer()
+        products, slopes = (tiles.buffer() if wanted else None for wanted in further)
         grad_bias = torch.zeros_like(tensors.bias) if with_bias and tensors.bias is not None else None
         grad_q = tiles.q.new_empty(tiles.q.shape)
         # A batched product is fast only into memory without gaps: dk has a tensor for every tile of keys, dq
         # for every tile of rows. Rows of dk^T lie along the rows of w: a sixth faster than dk itself.
-        grad_k = [part.new_zeros(part.mT.shape) for part in tiles.k.split(_SIDE, dim=1)]
+        grad_k = _of_tiles(tiles.k)
+        values = grad_v = None
+        if of_output is not None:
+            values, of_output = tensors.values.flatten(0, 1), of_output.flatten(0, 1)
+            grad_v = _of_tiles(values)
         for block, at in tiles.rows():
             folded, rows = at
             weighted_q = tiles.q[at] * row_weight[at]
             sum_q = weighted_q.new_zeros(weighted_q.shape)
+            weighted_grad = None if of_output is None else of_output[at] * of_row[at]
             for columns in tiles.columns(rows):
                 shape = (weighted_q.shape[0], weighted_q.shape[1], columns.stop - columns.start)
-                slope = None if slopes is None else _shaped(slopes, shape)
+                slope = None if slopes is None else slopes.shaped(*shape)
                 # Far below the mean w is 0 and so is w x; the other factors might overflow were x not cut.
                 clamp = tiles.hides(rows, columns) or not entropy_alone
                 x = _below(tiles.logits(block, folded, columns, slope), mean[at], clamp)
-                w = _shaped(weights, x.shape)
-                torch.exp2(x, out=w)
+                w = weights.shaped(*x.shape)
+                torch.exp(x, out=w)
                 if entropy_alone:
                     factor = x
                 elif linear is None:
@@ -266,23 +398,38 @@ class _TiledRows:
                 elif square is None or products is None:
                     factor = x.mul_(linear[at])
                 else:
-                    factor = torch.mul(x, square[at], out=_shaped(products, x.shape)).add_(linear[at]).mul_(x)
+                    factor = torch.mul(x, square[at], out=products.shaped(*x.shape)).add_(linear[at]).mul_(x)
                 if constant is not None:
                     factor.add_(constant[at])
                 if own is not None:
                     factor.addcmul_(w, own[at])
+                tile = columns.start // _KEYS
+                if of_output is not None and weighted_grad is not None and values is not None and grad_v:
+                    factor.baddbmm_(of_output[at], values[folded, columns].mT)
+                    grad_v[tile][folded, :, : w.shape[2]].baddbmm_(weighted_grad.mT, w)
                 w.mul_(factor)
                 if grad_bias is not None:
                     _add_to(grad_bias, block, columns, w * of_row[at])
                 if slope is not None:
                     w.mul_(slope)
                 sum_q.baddbmm_(w, tiles.k[folded, columns])
-                grad_k[columns.start // _SIDE][folded, :, : w.shape[2]].baddbmm_(weighted_q.mT, w)
+                grad_k[tile][folded, :, : w.shape[2]].baddbmm_(weighted_q.mT, w)
             torch.mul(sum_q, row_weight[at], out=grad_q[at])
-        whole_k = torch.cat([part.mT for part in grad_k], dim=1)
+        whole_k = _whole(grad_k)
         if of_largest is not None:
             _add_largest(tiles, tensors.hide_empty(of_largest, 0), grad_q, whole_k, grad_bias)
-        return Tensors(grad_q.view(q.shape), whole_k.view(k.shape), bias=grad_bias)
+        whole_v = None if grad_v is None else _whole(grad_v).view(tensors.values.shape)
+        return Tensors(grad_q.view(q.shape), whole_k.view(k.shape), whole_v, bias=grad_bias)
+
+
+def _of_tiles(x: Tensor) -> list[Tensor]:
+    """Zeros for the gradient of keys or values (heads, Lk, d): (heads, d, keys) of every tile."""
+    return [part.new_zeros(part.mT.shape) for part in x.split(_KEYS, dim=1)]
+
+
+def _whole(parts: list[Tensor]) -> Tensor:
+    """The gradient of all keys or values from that of every tile."""
+    return torch.cat([part.mT for part in parts], dim=1)
 
 
 def _add_to(grad_bias: Tensor, block: Block, columns: slice, of_logits: Tensor) -> None:
@@ -331,7 +478,7 @@ def _by_row(x: Tensor) -> Tensor:
 
 
 class Coefficients(NamedTuple):
-    """a, b, c, e of dS = p (a + b x + c x^2 + e p), x in bits; None where nothing asks for the term."""
+    """a, b, c, e of dS = p (a + b x + c x^2 + e p); None where nothing asks for the term."""
 
     constant: Tensor | None
     linear: Tensor | None
@@ -340,9 +487,12 @@ class Coefficients(NamedTuple):
 
 
 def coefficients(
-    grads: Sequence[Tensor | None], varentropy: Tensor | None, renyi: Tensor | None
+    grads: Sequence[Tensor | None], varentropy: Tensor | None, renyi: Tensor | None, unit: float = 1.0
 ) -> Coefficients:
-    """From the gradients of lse, entropy, varentropy and Renyi entropy, and the values of the last two."""
+    """From the gradients of lse, entropy, varentropy and Renyi entropy, and the values of the last two.
+
+    x is in units of ``unit`` nats.
+    """
 
     def total(*terms: tuple[float | Tensor, Tensor | None]) -> Tensor | None:
         wanted = [factor * grad for factor, grad in terms if grad is not None]
@@ -354,16 +504,17 @@ def coefficients(
         constant = total((1, constant), (-varentropy, of_varentropy))
     if of_renyi is not None and renyi is not None:
         own = -2 * renyi.exp() * of_renyi
-    linear = total((-_LN2, of_entropy), (2 * _LN2, of_varentropy))
-    return Coefficients(constant, linear, total((_LN2**2, of_varentropy)), own)
+    linear = total((-unit, of_entropy), (2 * unit, of_varentropy))
+    return Coefficients(constant, linear, total((unit**2, of_varentropy)), own)
 
 
 PASSES["tiles"] = _TiledRows()
 
 
 class Found(NamedTuple):
-    """Results for every row: with moments or None in their place; ``log_total`` has no gradient."""
+    """Results for every row, None for what was not asked for; ``log_total`` has no gradient."""
 
+    output: Tensor | None
     lse: Tensor
     entropy: Tensor
     largest: Tensor
@@ -373,7 +524,10 @@ class Found(NamedTuple):
 
 
 def rows_by_tiles(tensors: Tensors, pattern: Pattern, with_moments: bool) -> Found:
-    """lse, entropy, largest logit and, if wanted, varentropy and Renyi entropy of order 2 of every row."""
-    lse, entropy, largest, *rest, log_total = run("tiles", tensors, pattern, (float(with_moments),))
-    varentropy, renyi = rest[:2] if with_moments else (None, None)
-    return Found(lse, entropy, largest, varentropy, renyi, log_total)
+    """lse, entropy, largest logit, the output of calls that have values, and the moments if wanted."""
+    with_output = tensors.v is not None
+    lse, entropy, largest, *rest = run("tiles", tensors, pattern, (float(with_moments), float(with_output)))
+    varentropy = renyi = None
+    if with_moments:
+        varentropy, renyi, *rest = rest
+    return Found(rest[0] if with_output else None, lse, entropy, largest, varentropy, renyi, rest[-1])

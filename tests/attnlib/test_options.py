@@ -21,11 +21,17 @@ def draw(*shape, seed=0, dtype=torch.float64):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
+def cut_tiles(monkeypatch, side):
+    """Tiles of that many keys, and of about as many rows."""
+    monkeypatch.setattr(tiles, "_KEYS", side)
+    monkeypatch.setattr(tiles, "_CACHE", 16 * side**2)
+
+
 @pytest.fixture(params=[False, True], ids=["whole", "cut"])
 def cut(request, monkeypatch):
     """Tiles of 5 by 5 and blocks of two rows, so that every row spans several tiles, and nothing divides."""
     if request.param:
-        monkeypatch.setattr(tiles, "_SIDE", 5)
+        cut_tiles(monkeypatch, 5)
         monkeypatch.setitem(blockwise._BLOCK_ELEMENTS, "cpu", 2 * N_K)
         monkeypatch.setattr(layout, "_COUNTED_AT_ONCE", 3 * N_K)
 
@@ -199,7 +205,7 @@ GRADIENTS = {
 @pytest.mark.parametrize("impl", IMPLS)
 @pytest.mark.parametrize("case", GRADIENTS)
 def test_gradients_in_every_tensor(monkeypatch, impl, case):
-    monkeypatch.setattr(tiles, "_SIDE", 2)
+    cut_tiles(monkeypatch, 2)
     monkeypatch.setitem(blockwise._BLOCK_ELEMENTS, "cpu", 12)
     q, k, v = (draw(1, 2, 6, 2, seed=i).requires_grad_() for i in range(3))
     bias, sink, scale = (draw(*shape, seed=4).requires_grad_() for shape in ((2, 6, 6), (2,), (2, 6)))
@@ -230,7 +236,7 @@ def test_gradients_of_keys(monkeypatch, impl):
 @pytest.mark.parametrize("field", ["lse", "entropy", "max_logit", "varentropy", "effective_tokens"])
 @pytest.mark.parametrize("shape", [(2, 6, 6), (1, 1, 6), (1, 2, 6, 1)])
 def test_gradient_of_a_bias_from_each_statistic_alone(monkeypatch, field, shape):
-    monkeypatch.setattr(tiles, "_SIDE", 4)
+    cut_tiles(monkeypatch, 4)
     q, k = draw(2, 6, 3), draw(2, 6, 3, seed=1)
     q, k = q[None], k[None]
     bias = draw(*shape, seed=4).requires_grad_()
@@ -357,9 +363,12 @@ def test_a_row_of_a_sink_alone():
 def test_windows_are_not_visited_beyond():
     """Tiles outside of a window cost nothing: their number grows with the rows, not with their square."""
     q = draw(1, 1, 4096, 2).float()
-    walk = tiles._Tiles(layout.Tensors(q, q), layout.Pattern(1.0, -100, 0))
-    visited = sum(len(list(walk.columns(rows))) for _, (_, rows) in walk.rows())
-    assert visited == 2 * 8 - 1
+    walk = tiles._Tiles(layout.Tensors(q, q), layout.Pattern(1.0, -100, 0), 2)
+    visited = [columns for rows in walk.of_rows() for columns in walk.columns(rows)]
+    ends = sum(
+        rows.stop // 512 - max(0, rows.start - 100) // 512 + (rows.stop % 512 > 0) for rows in walk.of_rows()
+    )
+    assert len(visited) == ends < 3 * 4096 // walk.row_step
 
 
 BAD = {

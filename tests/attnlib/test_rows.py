@@ -82,10 +82,16 @@ def dense(q, k, allowed=None, scale=None, orders=(2.0,)):
     return type(row_statistics(q, k))(renyi={order: stacked.pop(order) for order in orders}, **stacked)
 
 
+def cut_tiles(monkeypatch, side):
+    """Tiles of that many keys, and of about as many rows."""
+    monkeypatch.setattr(tiles, "_KEYS", side)
+    monkeypatch.setattr(tiles, "_CACHE", 16 * side**2)
+
+
 @pytest.fixture
 def small_tiles(monkeypatch):
     """Tiles of 16 by 16, so that short rows span several, the last of them cut."""
-    monkeypatch.setattr(tiles, "_SIDE", 16)
+    cut_tiles(monkeypatch, 16)
 
 
 @pytest.mark.parametrize("impl", IMPLS)
@@ -554,7 +560,7 @@ def test_lengths_beyond_one_tile():
 
 @pytest.mark.parametrize("case", GRADIENT_CASES)
 def test_gradients_across_tiles(monkeypatch, case):
-    monkeypatch.setattr(tiles, "_SIDE", 2)
+    cut_tiles(monkeypatch, 2)
     test_gradients("fused", case)
 
 
