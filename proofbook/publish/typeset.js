@@ -155,6 +155,15 @@ function slim(node, parents = []) {
   return node;
 }
 
+// A style with lengths to a thousandth of an em, finer than what any screen or printer shows.
+function rounded(_, style) {
+  const lengths = style.replace(/-?\d+\.\d+/g, (length) => {
+    const near = Number(Number(length).toFixed(3));
+    return String(near || 0).replace(/^(-?)0\./, "$1.");
+  });
+  return ` style="${lengths.replace(/;$/, "")}"`;
+}
+
 function sum(widths) {
   return widths.reduce((all, one) => all + one, 0);
 }
@@ -227,7 +236,8 @@ function typeset({ tex, relation, display }) {
   const math = mathml
     .replace(/^<span class="katex">/, '<span class="katex-mathml">')
     .replace(/<annotation.*<\/annotation>|<\/?semantics>| xmlns="[^"]*"/gs, "");
-  const html = `<span class="katex">${math}${slim(tree(begin + laid)).children[0].toMarkup()}</span>`;
+  const set = slim(tree(begin + laid)).children[0].toMarkup().replace(/ style="([^"]*)"/g, rounded);
+  const html = `<span class="katex">${math}${set}</span>`;
   return { html, width: sum(widths), widest: Math.max(0, ...widths) };
 }
 

@@ -148,7 +148,7 @@ def _set(writer: Any, node: nodes.Node, tex: str, **how: Any) -> Formula:
 
 
 def _visit_inline(self: Any, node: nodes.math) -> None:
-    self.body.append(self.starttag(node, "span", "", CLASS="math notranslate nohighlight"))
+    self.body.append(self.starttag(node, "span", "", CLASS="math notranslate"))
     self.body.append(f"{_set(self, node, node.astext()).html}</span>")
     raise nodes.SkipNode
 
@@ -157,7 +157,7 @@ def _visit_display(self: Any, node: nodes.math_block) -> None:
     lines = list(node.findall(line))
     kind = "math derivation" if lines else "math"
     tex = node.astext()
-    self.body.append(self.starttag(node, "div", CLASS=f"{kind} notranslate nohighlight"))
+    self.body.append(self.starttag(node, "div", CLASS=f"{kind} notranslate"))
     if lines:
         _write_lines(self, node, lines)
     else:

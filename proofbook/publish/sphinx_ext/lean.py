@@ -9,12 +9,13 @@ from typing import Any
 from urllib.parse import quote
 
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]  # it carries no types
-from pygments.token import Name, Punctuation  # type: ignore[import-untyped]
+from pygments.token import Name, Operator, Punctuation, Whitespace  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.highlighting import PygmentsBridge
 
 from proofbook.files import write_whole
 
+PLAIN = (Name, Punctuation, Operator, Whitespace)
 ICONS = "icons.css"
 SCRIPT = "scripts/fontawesome.js"
 STYLES = """\
@@ -31,10 +32,13 @@ STYLES = """\
 
 
 class PlainCode(HtmlFormatter):
-    """Highlighted code without the spans around names and punctuation, which have the colour of all code."""
+    """Highlighted code without the spans around names, punctuation, blanks and signs, a third of them all.
+
+    Names, punctuation and blanks have the colour of all code anyway, and signs need none of their own.
+    """
 
     def _get_css_classes(self, ttype: Any) -> str:
-        return "" if ttype in (Name, Punctuation) else str(super()._get_css_classes(ttype))
+        return "" if ttype in PLAIN else str(super()._get_css_classes(ttype))
 
 
 def connect(app: Sphinx) -> None:

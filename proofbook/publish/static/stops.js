@@ -5,17 +5,18 @@
 (() => {
   "use strict";
   const KINDS = [
-    ["a.headerlink", "permalinks"],
-    [".copybtn", "copy buttons"],
-    ["details.hide > summary", "folds over code"],
-    ['.chapter-card a[href^="#claim-"]', "claims of the chapter"],
-    ["div.claim > ul a", "links of the claims"],
+    ["article a.headerlink", "permalinks"],
+    ["article .copybtn", "copy buttons"],
+    ["article details.hide > summary", "folds over code"],
+    ['article .chapter-card a[href^="#claim-"]', "claims of the chapter"],
+    ["article div.claim > ul a", "links of the claims"],
+    [".page-toc a", "sections of the page"],
   ];
   const STEPS = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
 
   const seen = (one) => one.checkVisibility({ visibilityProperty: true });
-  const all = (kind) => [...document.querySelectorAll(`article :is(${kind})`)];
-  const kindOf = (element) => KINDS.find(([kind]) => element.matches?.(`article :is(${kind})`));
+  const all = (kind) => [...document.querySelectorAll(kind)];
+  const kindOf = (element) => KINDS.find(([kind]) => element.matches?.(kind));
 
   // The one of its kind that Tab reaches.
   const choose = (kind, chosen) => {

@@ -95,8 +95,13 @@ def test_a_pdf_is_printed_and_nothing_is_left_in_the_site(book, tmp_path):
     for path in book.paths:
         file = tmp_path / path.with_suffix(".html")
         file.parent.mkdir(exist_ok=True)
-        file.write_text(page(f"<h1 id='t'>{path.stem}</h1>"))
-    printed = editions.pdf(book, tmp_path)
-    assert printed.read_bytes().startswith(b"%PDF") and b"/Outlines" in printed.read_bytes()
-    assert re.search(rb"/MediaBox \[0 0 59[45]", printed.read_bytes())  # A4
+        file.write_text(page(f"<h1 id='t'>{path.stem}</h1><section id='s'><h2>Of it</h2></section>"))
+    printed = editions.pdf(book, tmp_path).read_bytes()
+    assert printed.startswith(b"%PDF") and b"/Outlines" in printed
+    assert re.search(rb"/MediaBox \[0 0 59[45]", printed)  # A4
+    # Its title, and a bookmark to each page and each section of it.
+    bookmarks = [line.decode() for line in re.findall(rb"/Title \(([^\n]*)\)", printed)]
+    wanted = [name for path in book.paths for name in (path.stem, "Of it")]
+    assert sorted(bookmarks) == sorted(["A book", *wanted])
+    assert len(re.findall(rb"/Title .*\n/Dest \[", printed)) == len(wanted)
     assert not list((tmp_path / first.parent).glob("_print*"))

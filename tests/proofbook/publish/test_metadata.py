@@ -66,6 +66,9 @@ def test_every_page_has_one_description_a_title_to_show_an_icon_and_its_licences
         said = meta(page)
         assert page.count('<meta name="description"') == 1 and 10 < len(said["description"]) <= 201, path
         assert said["og:title"] and said["og:site_name"] == edition.title and "og:url" not in said
+        # The book's title stands behind that of the page, and once on the page that has it.
+        (shown,) = re.findall(r"(?s)<head>.*?<title>(.*?)</title>", page)
+        assert shown.count(edition.title) == 1 and said["og:title"] in unescape(shown)
         assert said["og:description"] == said["description"] and "\\" not in said["description"]
         icon = re.search(r'<link rel="icon" href="([^"]+)"', page)[1]
         assert (path.parent / icon).resolve() == (html / metadata.ICON).resolve() and (
