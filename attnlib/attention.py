@@ -21,6 +21,7 @@ from attnlib._rows.blockwise import blockwise
 from attnlib._rows.dense import relu2
 from attnlib._rows.engine import attend
 from attnlib._rows.layout import logits, resolve
+from attnlib._rows.products import product
 from attnlib._transforms import found
 from attnlib._types import Real, Scale, SegmentIds, Window
 from attnlib._validate import finite, floating_tensor, real_number
@@ -215,9 +216,9 @@ def _decayed_sum(v: Tensor, decay: Tensor) -> Tensor:
     step = torch.arange(min(n, _CHUNK))
     triangle = _powers(decay, step[:, None] - step)
     if n <= _CHUNK:
-        return triangle @ v
+        return product(triangle, v)
     chunks = pad(v, (0, 0, 0, -n % _CHUNK)).unflatten(-2, (-1, _CHUNK))
-    local = triangle[..., None, :, :] @ chunks
+    local = product(triangle[..., None, :, :], chunks)
     # The last row of each chunk is its own sum; these sums obey the same recursion with decay^chunk.
     before = pad(_decayed_sum(local[..., -1, :], decay**_CHUNK)[..., :-1, :], (0, 0, 1, 0))
     fading = _powers(decay, step + 1)[..., None, :, None]
@@ -279,5 +280,5 @@ def decay_attention(v: Tensor, decay: Real, *, impl: DecayImpl = "chunked") -> T
         )
     if impl == "reference":
         position = torch.arange(v.shape[-2])
-        return (_powers(decay, position[:, None] - position) @ v.to(dtype)).to(v.dtype)
+        return product(_powers(decay, position[:, None] - position), v.to(dtype)).to(v.dtype)
     return _decayed_sum(v.to(dtype), decay).to(v.dtype)

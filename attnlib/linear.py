@@ -17,6 +17,7 @@ from attnlib._implementations import (
     exact_under_autocast,
 )
 from attnlib._rows.layout import Geometry, Tensors, resolve
+from attnlib._rows.products import product
 from attnlib._transforms import found
 from attnlib._types import FeatureMap
 from attnlib._validate import finite, floating_tensor
@@ -114,10 +115,10 @@ def _causal_sum(q: Tensor, k: Tensor, v: Tensor, start: Tensor) -> tuple[Tensor,
     """sum_{j <= i} (q_i.k_j) v_j after a past ``start`` = sum k v^T, and the past it leaves behind."""
     n = q.shape[-2]
     q, k, v = _chunked(q), _chunked(k), _chunked(v)
-    inside = (q @ k.mT).tril() @ v
+    inside = product(product(q, k.mT).tril(), v)
     # past[c] is the state before chunk c; one more entry holds the final state.
-    past = torch.cat([start.unsqueeze(-3), k.mT @ v], dim=-3).cumsum(dim=-3)
-    output = inside + q @ past[..., :-1, :, :]
+    past = torch.cat([start.unsqueeze(-3), product(k.mT, v)], dim=-3).cumsum(dim=-3)
+    output = inside + product(q, past[..., :-1, :, :])
     return output.flatten(-3, -2)[..., :n, :], past[..., -1, :, :]
 
 
@@ -185,7 +186,7 @@ def linear_attention(
     phi_q, phi_k = _features(feature_map, "q", tensors.q), _features(feature_map, "k", tensors.k)
     values = _with_ones(tensors.values)
     if impl == "reference":
-        total = _dense_weights(tensors.bias, geometry, phi_q, phi_k) @ values
+        total = product(_dense_weights(tensors.bias, geometry, phi_q, phi_k), values)
     else:
         visible = _weights_over_keys(tensors.bias, geometry)
         if visible is not None:
@@ -193,7 +194,7 @@ def linear_attention(
         if geometry.pattern.bounded:
             total = _prefix(phi_q, phi_k, values)
         else:
-            total = phi_q @ (phi_k.mT @ values)
+            total = product(phi_q, product(phi_k.mT, values))
     return geometry.rows(_ratio(total[..., :-1], total[..., -1]))
 
 
@@ -229,7 +230,7 @@ def _prefix(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def _dense_weights(bias: Tensor | None, geometry: Geometry, phi_q: Tensor, phi_k: Tensor) -> Tensor:
-    weights = phi_q @ phi_k.mT
+    weights = product(phi_q, phi_k.mT)
     if bias is not None:
         geometry.refuse_bias()
         weights = weights * (bias > -math.inf)
@@ -361,8 +362,8 @@ def linear_row_statistics(
         if is_causal:
             first, second = _causal_moments(phi_q, phi_k, ones)
         else:
-            first = (phi_q @ phi_k.sum(dim=-2)[..., None]).squeeze(-1)
-            second = (phi_q * (phi_q @ (phi_k.mT @ phi_k))).sum(dim=-1)
+            first = product(phi_q, phi_k.sum(dim=-2)[..., None]).squeeze(-1)
+            second = (phi_q * product(phi_q, product(phi_k.mT, phi_k))).sum(dim=-1)
     nothing = second == 0
     effective = (first.square() / second.masked_fill(nothing, 1)).masked_fill(nothing, 1)
     return LinearRowStatistics(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from attnlib._implementations import at_least_float32
 from attnlib._masks import causal_offset, hides, with_infinite
+from attnlib._rows.products import product
 from attnlib._transforms import found, readable, transformed
 from attnlib._types import Scale, SegmentIds, Window
 from attnlib._validate import dense_tensor, finite, floating_tensor, real_number
@@ -239,7 +240,7 @@ def centred(tensors: Tensors, pattern: Pattern) -> tuple[Tensors, Tensor | None]
             weight = seen.to(k.dtype)
             weight = weight / weight.sum(dim=-1, keepdim=True).clamp(min=1)
             mean = weight.expand(*k.shape[:2], 1, -1) @ k
-    return tensors._replace(k=k - mean), pattern.scale * (q @ mean.mT).squeeze(-1)
+    return tensors._replace(k=k - mean), pattern.scale * product(q, mean.mT).squeeze(-1)
 
 
 def present(x: Tensor | None) -> Tensor:

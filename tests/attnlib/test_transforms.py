@@ -1,5 +1,6 @@
 """Every public function under torch.func, compile, export, fake and meta tensors, and autocast."""
 
+import importlib
 import math
 
 import pytest
@@ -291,6 +292,52 @@ def test_autocast_changes_nothing(name, tensors):
     assert got.dtype == torch.float32 and torch.equal(got, want)
     within, alone = (torch.autograd.grad(x, leaves, allow_unused=True) for x in (got, want))
     assert all(x is y or torch.equal(x, y) for x, y in zip(within, alone))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_autocast_takes_nothing_from_gradients(name, tensors):
+    """A backward pass inside of it as well, where PyTorch would differentiate its own products in bfloat16.
+
+    Allowed is twice the error of the same gradient in float32 outside of autocast, and a rounding of the
+    largest entry; one product rounded to bfloat16 is off by 2^-9 of its size, 16,000 times as much.
+    """
+    narrow = [x.float() for x in tensors]
+    exact = gradients(loss(name), [x.double() for x in narrow])
+    outside = gradients(loss(name), narrow)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = gradients(loss(name), narrow)
+    for want, alone, got in zip(exact, outside, inside, strict=True):
+        allowed = 2 * (alone - want).abs().max() + torch.finfo(torch.float32).eps * want.abs().max()
+        assert (got - want).abs().max() <= allowed
+
+
+@pytest.mark.parametrize(
+    "name, module",
+    [
+        ("decay_attention", "attention"),
+        ("linear_attention", "linear"),
+        ("row_statistics fused", "_rows.layout"),
+    ],
+)
+def test_products_of_pytorch_would_be_seen(name, module, tensors, monkeypatch):
+    monkeypatch.setattr(importlib.import_module(f"attnlib.{module}"), "product", torch.matmul)
+    with pytest.raises(AssertionError):
+        test_autocast_takes_nothing_from_gradients(name, tensors)
+
+
+def test_second_derivatives_stay_exact_under_autocast(tensors):
+    def second(q, k, v):
+        output = al.linear_attention(q, k, v, feature_map=phi, is_causal=True)
+        (first,) = torch.autograd.grad(output.square().sum(), q, create_graph=True)
+        return torch.autograd.grad(first.square().sum(), k)[0]
+
+    want = second(*(x.clone().requires_grad_() for x in tensors))
+    narrow = [x.float().requires_grad_() for x in tensors]
+    alone = second(*narrow)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = second(*narrow)
+    assert torch.equal(got, alone)
+    torch.testing.assert_close(got.double(), want, rtol=1e-4, atol=1e-4 * want.abs().max().item())
 
 
 def test_autocast_mixes_dtypes(tensors):
