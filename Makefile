@@ -32,7 +32,7 @@ setup: $(READY) ## make .venv with every pinned requirement
 book: $(READY) ## execute every notebook that is out of date, check the book, build it to _build/html
 	@$(PY) -m proofbook book
 
-test: test-lint test-code test-notebooks test-site ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build
+test: test-lint test-code test-notebooks test-site test-web ## format, types, layers, unit tests, doctests, notebooks against their outputs, strict site build, the site in a browser
 
 test-lint: $(READY) ## format, lints, types and layers alone, in seconds
 	$(PY) -m ruff format --check .
@@ -53,7 +53,7 @@ test-site: $(READY)
 	$(PY) -m proofbook build --stored --strict
 
 test-web: $(READY) ## the site that test-site built, in the system's Chromium; skipped where there is none
-	$(PY) -m pytest -q -n $(JOBS) -p no:cacheprovider -rs tests/web
+	$(PY) -m pytest -q -n $(JOBS) --dist worksteal --confcutdir tests/web -p no:cacheprovider -rs tests/web
 
 # What tells soonest whether another Python will do: exact numerics, proofs, and a chapter against its stored outputs.
 smoke: $(READY) ## two minutes of the tests, for another Python: make PYTHON=python3.14 VENV=.venv314 smoke

@@ -7,14 +7,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
+PATIENCE = 300_000
+"""Milliseconds that a test waits for what must come: that a busy machine is slow is no error of a page."""
+
 SITE = Path(os.environ.get("PROOFBOOK_SITE", ROOT / "_build/strict/_build/html"))
 """The site that is read: what ``build --stored --strict`` made, or another that is named."""
 
 
 def pages():
-    """The pages of the site, by their path in it: neither templates, nor what only leads on."""
+    """The pages of the site by their path in it, largest first: neither templates, nor what only leads on."""
     found = (path for path in SITE.rglob("*.html") if "_static" not in path.relative_to(SITE).parts)
-    return sorted(path.relative_to(SITE).as_posix() for path in found if not leads_on(path))
+    largest = sorted(found, key=lambda path: (-path.stat().st_size, path))
+    return [path.relative_to(SITE).as_posix() for path in largest if not leads_on(path)]
 
 
 def leads_on(path):
@@ -30,9 +34,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 class Reading:
     """A page that is open, with what went wrong while it was read."""
 
-    def __init__(self, browser, home, theme="light", width=1280):
+    def __init__(self, new_context, home, theme="light", width=1280):
         scheme = "dark" if theme == "dark" else "light"
-        self.context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
+        self.context = new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
         self.home = home
         self.problems = []
         self.context.route("**/*", self._only_from_home)

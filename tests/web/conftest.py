@@ -6,7 +6,7 @@ import shutil
 import threading
 
 import pytest
-from site_in_browser import BROWSERS, SITE, Quiet, Reading
+from site_in_browser import BROWSERS, PATIENCE, SITE, Quiet, Reading
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +15,7 @@ def browser():
     program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
         pytest.skip("no Chromium here: install the system's package (Debian: chromium)")
+    sync_api.expect.set_options(timeout=PATIENCE)
     with sync_api.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield launched
@@ -34,14 +35,25 @@ def served():
 
 
 @pytest.fixture
-def reading(browser, served):
+def new_context(browser):
+    """Makes contexts of the browser that nothing is known in, and that wait as long as it takes."""
+    made = []
+
+    def make(**options):
+        made.append(browser.new_context(**options))
+        made[-1].set_default_timeout(PATIENCE)
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def reading(new_context, served):
     """Opens pages of the site: ``reading("light", 390)``."""
-    opened = []
 
     def start(theme="light", width=1280, home=None):
-        opened.append(Reading(browser, home or served, theme, width))
-        return opened[-1]
+        return Reading(new_context, home or served, theme, width)
 
-    yield start
-    for one in opened:
-        one.context.close()
+    return start

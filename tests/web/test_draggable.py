@@ -15,14 +15,12 @@ STATIC = ROOT / "proofbook/publish/static"
 
 
 @pytest.fixture
-def page(browser):
+def page(new_context):
     html = figure()._repr_mimebundle_()["text/html"]
     style, script = ((STATIC / f"draggable.{kind}").read_text() for kind in ("css", "js"))
-    context = browser.new_context(viewport={"width": 390, "height": 900})
-    opened = context.new_page()
+    opened = new_context(viewport={"width": 390, "height": 900}).new_page()
     opened.set_content(f"<style>{style}</style>{html}<script>{script}</script>")
-    yield opened
-    context.close()
+    return opened
 
 
 def test_its_formulas_are_what_mpmath_says_at_many_points(page):

@@ -45,12 +45,10 @@ def test_a_permalink_copies_and_opens_what_escape_closes(read):
     assert read.problems == []
 
 
-def test_without_a_script_a_permalink_is_a_link_that_opens_too(browser, served):
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
+def test_without_a_script_a_permalink_is_a_link_that_opens_too(new_context, served):
+    page = new_context(java_script_enabled=False).new_page()
     page.goto(f"{served}/{CITED['link']}")
     assert page.locator(".object-panel:visible").count() == 1
-    context.close()
 
 
 @pytest.mark.parametrize("how", ["keyboard", "pointer"])

@@ -1,7 +1,7 @@
 """Each check of a page refuses the error that it is for."""
 
 import pytest
-from page_checks import STOPS, grave, problems
+from page_checks import FIGURES_STILL, PICTURES_LOST, STOPS, choose, grave, problems
 from site_in_browser import Reading
 
 FINE = """<!DOCTYPE html><html lang="en"><head><title>T</title><style>body { margin: 0 }</style></head>
@@ -24,23 +24,21 @@ PLANTED = {
 
 
 @pytest.fixture
-def opened(browser, tmp_path):
+def opened(new_context, tmp_path):
     """A page of this content, as it was opened."""
-    started = []
 
     def start(content):
         (tmp_path / "page.html").write_text(FINE % content, encoding="utf-8")
-        started.append(Reading(browser, tmp_path.as_uri()))
-        started[-1].open("page.html")
-        return started[-1]
+        read = Reading(new_context, tmp_path.as_uri())
+        read.open("page.html")
+        return read
 
-    yield start
-    for one in started:
-        one.context.close()
+    return start
 
 
 def test_a_page_without_errors_passes(opened):
     read = opened("")
+    choose(read.page)
     assert (problems(read.page), grave(read.page), read.problems) == ({}, [], [])
 
 
@@ -65,10 +63,40 @@ def test_what_a_page_asks_for_and_complains_of_is_noted(opened, content, said):
 
 
 @pytest.mark.parametrize(
-    "content", ["<img src='data:,'>", "<p style='color: #999'>Too pale.</p>", "<button></button>"]
+    "content", ["<img src='data:,'>", "<button></button>", "<p style='color: #999'>Pale</p>"]
 )
 def test_what_shuts_somebody_out_is_found(opened, content):
-    assert grave(opened(content).page) != []
+    page = opened(content).page
+    choose(page)
+    assert grave(page) != []
+
+
+DARK = "<p>So</p>" * 9
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"{DARK}<p style='color: #999'>Too pale.</p>",
+        f"{DARK}<div style='background: #555'><p>On a ground of its own</p></div>",
+        f"{DARK}<div style='opacity: 0.4'><p>Faint</p></div>",
+        "<p><span class='katex'>" + "<i>x</i>" * 9 + "<i style='color: #aaa'>max</i></span></p>",
+        "<pre>" + "<span>x</span>" * 9 + "<span style='color: #aaa'># so</span></pre>",
+        "<p>A <a href='#a' style='color: #111; text-decoration: none'>link</a> told by its colour alone.</p>",
+    ],
+)
+def test_colours_that_are_hard_to_see_are_found_among_many_that_are_not(opened, content):
+    page = opened(content).page
+    choose(page)
+    assert grave(page, "dark") != []
+
+
+def test_a_picture_that_is_lost_and_a_figure_that_cannot_be_dragged_are_found(opened):
+    dot = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
+    page = opened(
+        f'<img alt="" src="{dot}"><img alt="" src="lost.png"><figure class="draggable" id="still"></figure>'
+    ).page
+    assert page.evaluate(PICTURES_LOST) == ["lost.png"] and page.evaluate(FIGURES_STILL) == ["still"]
 
 
 def test_stops_are_those_that_tab_reaches(opened):

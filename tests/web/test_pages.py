@@ -7,25 +7,21 @@ from html import unescape
 from urllib.parse import unquote
 
 import pytest
-from page_checks import COLOURS, STOPS, grave, problems
+from page_checks import FIGURES_STILL, PICTURES_LOST, STOPS, choose, grave, problems
 from site_in_browser import SITE, pages
 
 THEMES = ["light", "dark"]
+CHAPTERS = [name for name in pages() if name.startswith("book/") and name[5:6].isdigit()]
 
 
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("name", pages())
-def test_a_page_is_whole(reading, name, theme):
+def test_a_page_is_whole_and_everyone_can_read_it(reading, name, theme):
     read = reading(theme)
-    found = problems(read.open(name))
-    assert read.problems == [] and found == {}
-
-
-@pytest.mark.parametrize("theme", THEMES)
-@pytest.mark.parametrize("name", pages())
-def test_everyone_can_read_it(reading, name, theme):
-    # A theme changes nothing but colours.
-    assert grave(reading(theme).open(name), COLOURS if theme == "dark" else ()) == []
+    page = read.open(name)
+    choose(page)
+    found = problems(page)
+    assert (read.problems, found, grave(page, theme)) == ([], {}, [])
 
 
 @cache
@@ -61,28 +57,21 @@ def test_its_links_lead_somewhere(name):
 
 
 @pytest.mark.parametrize("name", pages())
-def test_it_opens_from_the_file_system(reading, name):
+def test_it_opens_from_the_file_system_with_its_figures(reading, name):
     read = reading(home=SITE.resolve().as_uri())
     page = read.open(name)
     assert page.title() and read.problems == []
-
-
-CHAPTERS = [name for name in pages() if name.startswith("book/") and name[5:6].isdigit()]
-
-
-@pytest.mark.parametrize("name", CHAPTERS)
-def test_the_way_through_a_chapter_by_keyboard_is_short(reading, name):
-    assert reading().open(name).evaluate(STOPS) < 150
+    assert page.evaluate(PICTURES_LOST) == page.evaluate(FIGURES_STILL) == []
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
-def test_a_page_and_what_it_shares_with_others_are_small(reading, name):
+def test_a_chapter_is_small_and_short_by_keyboard(reading, name):
     read, shared = reading(), {}
     read.page.on(
         "response",
         lambda answer: shared.update({answer.url: answer.body()}) if "/_static/" in answer.url else None,
     )
-    read.open(name)
+    assert read.open(name).evaluate(STOPS) < 150
     read.page.wait_for_load_state("networkidle")
     assert (SITE / name).stat().st_size < 1_500_000
     assert sum(len(gzip.compress(body)) for body in shared.values()) < 600_000
