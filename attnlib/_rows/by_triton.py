@@ -1,8 +1,10 @@
 """What ``impl='triton'`` runs: output and every statistic from one pass over the keys, by kernels of its own.
 
 Experimental: their arithmetic is tested by Triton's interpreter on a CPU; on a GPU they have never run.
-Products are formed in the computing dtype, not in a narrower one of the tensor cores. The gradients rest on
-the identities of :mod:`attnlib._rows.tiles`, with dS = p (dO v^T - sum dO * out) for the output besides.
+Products of float32 and float64 are formed in that dtype, not in a narrower one of the tensor cores. Where q, k
+and v came in half precision the kernels read them so: the tensor cores then form exactly what float32 would.
+The gradients rest on the identities of :mod:`attnlib._rows.tiles`, with dS = p (dO v^T - sum dO * out) for the
+output besides.
 """
 
 from __future__ import annotations
@@ -23,9 +25,15 @@ _LN2 = math.log(2)
 # Rows by keys of a program, by the bytes of a row of q, k or v: the compiler then asks for at most 64 kB of
 # shared memory at 512 bytes (d = 128 in float32), as small cards have, and for 96 kB at 1024.
 _SIDES = {256: (32, 32), 512: (32, 16)}
+# In half precision, and of the backward pass, which holds more of them, for 96 kB at 256 bytes (d = 128).
+_NARROW_SIDES = {128: (128, 64), 256: (64, 64), 512: (32, 32)}
+_NARROW_SIDES_BACK = {128: (64, 64), 256: (32, 32)}
 _LEAST = (16, 16)
 # More stages would hold more blocks of keys at once. Triton warns where fusing is not asked for by name.
 _OPTIONS = {"num_stages": 1, "enable_fp_fusion": True}
+_NARROW_OPTIONS = {"num_stages": 2, "enable_fp_fusion": True}
+# What stands for a dtype among the numbers of a pass.
+_NARROW = {None: 0.0, torch.bfloat16: 1.0, torch.float16: 2.0}
 
 
 def _kernels() -> Any:
@@ -59,22 +67,26 @@ def _strides(x: Tensor | None, shape: tuple[int, ...], stand_in: Tensor) -> list
 class _Launch:
     """The arguments that all kernels have in common, and a grid for a block of rows or of keys each."""
 
-    def __init__(self, tensors: Tensors, pattern: Pattern):
-        q = tensors.q
+    def __init__(
+        self, tensors: Tensors, pattern: Pattern, narrow: torch.dtype | None = None, back: bool = False
+    ):
+        q, k, v = tensors.q, tensors.k, tensors.v
         batch, heads, n_q, n_k = tensors.shape
         width = q.shape[-1]
-        value_width = 1 if tensors.v is None else tensors.v.shape[-1]
+        value_width = 1 if v is None else v.shape[-1]
         columns, value_columns = (max(16, 1 << (n - 1).bit_length()) for n in (width, value_width))
-        longest = max(columns, value_columns) * q.element_size()
-        rows, keys = next((sides for limit, sides in _SIDES.items() if longest <= limit), _LEAST)
+        held = q.dtype if narrow is None else narrow
+        longest = max(columns, value_columns) * held.itemsize
+        table = _SIDES if narrow is None else _NARROW_SIDES_BACK if back else _NARROW_SIDES
+        rows, keys = next((sides for limit, sides in table.items() if longest <= limit), _LEAST)
         cap = pattern.softcap
         settings = (pattern.scale / (_LN2 if cap is None else cap), (cap or 0) / _LN2, pattern.scale)
         lowest = torch.finfo(q.dtype).min
         segmented = tensors.row_segments is not None
         self.read: list[Any] = [
-            *_strides(q, (batch, heads, n_q, width), q),
-            *_strides(tensors.k, (batch, heads, n_k, width), q),
-            *_strides(tensors.v, (batch, heads, n_k, value_width), q),
+            *_strides(q.to(held), (batch, heads, n_q, width), q),
+            *_strides(k.to(held), (batch, heads, n_k, width), q),
+            *_strides(v if v is None else v.to(held), (batch, heads, n_k, value_width), q),
             *_strides(tensors.bias, tensors.shape, q),
             *_strides(tensors.row_segments, (batch, heads, n_q), q),
             *_strides(tensors.key_segments, (batch, heads, n_k), q),
@@ -92,7 +104,7 @@ class _Launch:
             "KEYS": keys,
             "COLUMNS": columns,
             "VALUE_COLUMNS": value_columns,
-            **_OPTIONS,
+            **(_OPTIONS if narrow is None else _NARROW_OPTIONS),
         }
         self.by_rows = (batch * heads * -(-n_q // rows),)
         self.by_keys = (batch * heads * -(-n_k // keys),)
@@ -101,9 +113,9 @@ class _Launch:
 class _TritonRows:
     """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
 
-    All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, and the same of
-    the output. Without gradient are the mean logit in bits, the key of the largest logit, the Renyi entropy
-    before it is clamped, and last lse minus the largest logit.
+    All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, the same of the
+    output, and what stands for the dtype that q, k and v came in. Without gradient are the mean logit in bits,
+    the Renyi entropy before it is clamped, and last lse minus the largest logit.
     """
 
     def differentiable(self, numbers: Sequence[float]) -> int:
@@ -115,29 +127,11 @@ class _TritonRows:
         results = [q.new_empty(q.shape[:3]) for _ in range(3 + 2 * moments)]
         if numbers[1] == 1:
             results.append(q.new_empty((*q.shape[:3], tensors.values.shape[-1])))
-        kept = [q.new_empty(q.shape[:3]) for _ in range(2 + moments)]
-        kept.insert(1, q.new_empty(q.shape[:3], dtype=torch.int64))
-        return [*results, *kept]
+        return [*results, *(q.new_empty(q.shape[:3]) for _ in range(2 + moments))]
 
     def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
-        with_moments, with_output = (x == 1 for x in numbers)
-        q, shape = tensors.q, tensors.q.shape[:3]
-        sums = q.new_zeros((5 if with_moments else 3, *shape))
-        best = q.new_zeros(shape, dtype=torch.int64)
-        output = q.new_zeros((*shape, tensors.values.shape[-1] if with_output else 0))
-        if q.numel():
-            launch = _Launch(tensors, pattern)
-            with torch.cuda.device_of(q):
-                _kernels().forward[launch.by_rows](
-                    *launch.read,
-                    sums,
-                    best,
-                    output,
-                    *launch.sizes,
-                    WITH_MOMENTS=with_moments,
-                    WITH_OUTPUT=with_output,
-                    **launch.flags,
-                )
+        with_moments, with_output = (x == 1 for x in numbers[:2])
+        sums, output = _forward(tensors, pattern, numbers)
         top, total, mean, *moments = sums
         log_total = total.clamp(min=1).log()
         results = [
@@ -145,11 +139,11 @@ class _TritonRows:
             log_total - _LN2 * mean,
             tensors.hide_empty(_LN2 * top, 0),
         ]
-        kept = [top + mean, best, log_total]
+        kept = [top + mean, log_total]
         if with_moments:
             renyi = 2 * log_total - moments[1].clamp(min=1).log()
             results += [_LN2**2 * moments[0], renyi.clamp(min=0)]
-            kept.insert(2, renyi)
+            kept.insert(1, renyi)
         return [*results, *([output] if with_output else []), *kept]
 
     def backward(
@@ -167,7 +161,7 @@ class _TritonRows:
         if numbers[0] == 1:
             varentropy, renyi = results[3], results[-2]
             of_varentropy, of_renyi = grads[3:5]
-        mean, best = results[self.differentiable(numbers) :][:2]
+        mean = results[self.differentiable(numbers)]
         terms = coefficients((of_lse, of_entropy, of_varentropy, of_renyi), varentropy, renyi, unit=_LN2)
         of_output = output = None
         if numbers[1] == 1:
@@ -184,7 +178,7 @@ class _TritonRows:
         grad_v = None if of_output is None else q.new_zeros(tensors.values.shape)
         grad_bias = torch.zeros_like(tensors.bias) if with_bias and tensors.bias is not None else None
         if q.numel():
-            launch = _Launch(tensors, pattern)
+            launch = _Launch(tensors, pattern, _narrow(numbers), back=True)
             given = [*launch.read, stacked, q if of_output is None else of_output]
             flags = {**launch.flags, "WITH_OUTPUT": of_output is not None}
             with torch.cuda.device_of(q):
@@ -201,8 +195,45 @@ class _TritonRows:
                 )
             if of_largest is not None:
                 of_largest = tensors.hide_empty(of_largest, 0)
+                best = _place_of_largest(tensors, pattern, numbers)
                 _add_largest(tensors, pattern, best, of_largest, grad_q, grad_k, grad_bias)
         return Tensors(grad_q, grad_k, grad_v, bias=grad_bias)
+
+
+def _narrow(numbers: Sequence[float]) -> torch.dtype | None:
+    return next(dtype for dtype, number in _NARROW.items() if number == numbers[2])
+
+
+def _forward(
+    tensors: Tensors, pattern: Pattern, numbers: Sequence[float], best: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The sums of all rows and their outputs, as the kernel stores them; into ``best`` the largest's key."""
+    with_moments, with_output = (x == 1 for x in numbers[:2])
+    q, shape = tensors.q, tensors.q.shape[:3]
+    sums = q.new_zeros((5 if with_moments else 3, *shape))
+    output = q.new_zeros((*shape, tensors.values.shape[-1] if with_output else 0))
+    if q.numel():
+        launch = _Launch(tensors, pattern, _narrow(numbers))
+        with torch.cuda.device_of(q):
+            _kernels().forward[launch.by_rows](
+                *launch.read,
+                sums,
+                q if best is None else best,
+                output,
+                *launch.sizes,
+                WITH_MOMENTS=with_moments,
+                WITH_OUTPUT=with_output,
+                WITH_PLACE=best is not None,
+                **launch.flags,
+            )
+    return sums, output
+
+
+def _place_of_largest(tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> Tensor:
+    """The first key that has the largest logit of each row, for those who ask for that one's gradient."""
+    best = torch.zeros(tensors.q.shape[:3], dtype=torch.int64, device=tensors.q.device)
+    _forward(tensors._replace(v=None), pattern, (0.0, 0.0, numbers[2]), best)
+    return best
 
 
 def _add_largest(
@@ -234,10 +265,16 @@ def _add_largest(
 PASSES["triton"] = _TritonRows()
 
 
-def rows_by_triton(tensors: Tensors, pattern: Pattern, with_moments: bool) -> Found:
-    """lse, entropy, largest logit, the output of calls that have values, and the moments if wanted."""
+def rows_by_triton(
+    tensors: Tensors, pattern: Pattern, with_moments: bool, narrow: torch.dtype | None
+) -> Found:
+    """lse, entropy, largest logit, the output of calls that have values, and the moments if wanted.
+
+    ``narrow``: the half precision that holds q, k and v as they are, if one does.
+    """
     with_output = tensors.v is not None
-    lse, entropy, largest, *rest = run("triton", tensors, pattern, (float(with_moments), float(with_output)))
+    numbers = (float(with_moments), float(with_output), _NARROW[narrow])
+    lse, entropy, largest, *rest = run("triton", tensors, pattern, numbers)
     varentropy = renyi = None
     if with_moments:
         varentropy, renyi, *rest = rest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,10 +111,16 @@ def _by_tiles(tensors: Tensors, pattern: Pattern, with_moments: bool, with_large
     return _in_one_pass(rows_by_tiles(tensors, pattern, with_moments))
 
 
-def _by_triton(tensors: Tensors, pattern: Pattern, with_moments: bool, with_largest: bool) -> Rows:
+def _by_triton(
+    tensors: Tensors,
+    pattern: Pattern,
+    with_moments: bool,
+    with_largest: bool,
+    narrow: torch.dtype | None = None,
+) -> Rows:
     from attnlib._rows.by_triton import rows_by_triton
 
-    return _in_one_pass(rows_by_triton(tensors, pattern, with_moments))
+    return _in_one_pass(rows_by_triton(tensors, pattern, with_moments, narrow))
 
 
 def _in_one_pass(found: Found) -> Rows:
@@ -143,10 +150,16 @@ def _fused(
     orders: set[float],
     with_varentropy: bool,
     rows: Callable[[Tensors, Pattern, bool, bool], Rows],
+    as_given: bool = False,
 ) -> Rows:
-    """All that is asked for, given how to get lse and entropy, and with them the moments, at one scale."""
+    """All that is asked for, given how to get lse and entropy, and with them the moments, at one scale.
+
+    ``as_given``: ``rows`` reads the keys in the dtype that they came in, which does not hold centred ones.
+    """
     pattern, dtype = geometry.pattern, tensors.q.dtype
-    tensors, shift = centred(tensors, pattern)
+    shift = None
+    if not as_given:
+        tensors, shift = centred(tensors, pattern)
     written = {o for o in orders if as_limit(o, dtype) == math.inf or abs(o - 1) < NEAR_ONE}
     with_largest = with_varentropy or bool(orders - written)
     found = rows(tensors, pattern, with_varentropy, with_largest)
@@ -202,7 +215,9 @@ def evaluate(
     if engine == "tiles":
         rows = _fused(tensors, geometry, orders, with_varentropy, _by_tiles)
     elif engine == "triton":
-        rows = _fused(tensors, geometry, orders, with_varentropy, _by_triton)
+        by_triton = functools.partial(_by_triton, narrow=geometry.narrow)
+        as_given = geometry.narrow is not None
+        rows = _fused(tensors, geometry, orders, with_varentropy, by_triton, as_given)
     elif engine == "kernels":
         rows = _fused(tensors, geometry, orders, with_varentropy, _by_kernels)
     elif engine == "blockwise":

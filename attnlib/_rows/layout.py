@@ -166,7 +166,8 @@ class Geometry:
 
     ``shape`` is (B, H, Lq, Lk); the bias varies where a visible key has another entry than 0 (None: nobody
     could look); ``visible`` counts the keys each row sees and broadcasts to (B, H, Lq); ``sink`` broadcasts
-    to it too. ``lead`` and ``dtype`` are the leading dimensions and the dtype of results.
+    to it too. ``lead`` and ``dtype`` are the leading dimensions and the dtype of results. ``narrow`` is the
+    half precision that q, k and v came in, if no scale was multiplied into q: it holds them as they are.
     """
 
     shape: tuple[int, int, int, int]
@@ -176,6 +177,7 @@ class Geometry:
     sink: Tensor | None
     lead: tuple[int, ...]
     dtype: torch.dtype
+    narrow: torch.dtype | None = None
 
     @property
     def empty(self) -> Tensor:
@@ -554,6 +556,7 @@ def resolve(
         sink=_checked_sink(sink, lead, q, wide),
         lead=lead,
         dtype=given,
+        narrow=given if into_q is None and given.itemsize == 2 else None,
     )
 
 

@@ -9,8 +9,11 @@ subtracted, and a row that sees no key ends with 0 in each sum.
 
 ``settings`` are the factor of a product, which makes it an argument of tanh under a cap and else a logit in
 bits; the cap in bits; the scale, by which gradients of q and k are multiplied; and the dtype's lowest number.
-They are a tensor because a number would come in float32. ``*_b, *_h, *_n, *_c`` are strides of batch, head,
-place and column, 0 where a tensor is the same for all.
+They are a tensor because a number would come in float32, and their dtype is the computing one. ``*_b, *_h,
+*_n, *_c`` are strides of batch, head, place and column, 0 where a tensor is the same for all.
+
+q, k and v may come in half precision, where the tensor cores form their products exactly and add them up in
+float32. What has been computed is multiplied by them in parts (:func:`_times`), never rounded to their dtype.
 """
 
 import triton
@@ -34,7 +37,38 @@ def _tanh(x):
 def _block(pointer, place, column, of_n, of_c, n, width):
     """Rows of a matrix by their places, 0 beyond its ends."""
     inside = (place < n)[:, None] & (column < width)[None, :]
-    return tl.load(pointer + place[:, None] * of_n + column[None, :] * of_c, mask=inside, other=0.0)
+    at = place.to(tl.int64)[:, None] * of_n + column[None, :] * of_c
+    return tl.load(pointer + at, mask=inside, other=0.0)
+
+
+@triton.jit
+def _times(x, y):
+    """x y for x in the computing dtype and y in that or a narrower one.
+
+    bfloat16 has the range of float32: x is the sum of two of its numbers, to 2^-17 of its size, and so is y
+    where it is wide. Of float16, which has not, the products are formed from three parts in tf32.
+    """
+    if y.dtype == tl.bfloat16:
+        most = x.to(tl.bfloat16)
+        rest = (x - most.to(x.dtype)).to(tl.bfloat16)
+        return tl.dot(rest, y, out_dtype=x.dtype) + tl.dot(most, y, out_dtype=x.dtype)
+    elif y.dtype == tl.float16:
+        return tl.dot(x, y.to(x.dtype), input_precision="tf32x3", out_dtype=x.dtype)
+    else:
+        return tl.dot(x, y, input_precision="ieee", out_dtype=x.dtype)
+
+
+@triton.jit
+def _times_wide(x, y, like):
+    """x y for both in the computing dtype, as exact as a product with ``like`` is."""
+    if like.dtype == tl.bfloat16:
+        most = y.to(tl.bfloat16)
+        rest = (y - most.to(y.dtype)).to(tl.bfloat16)
+        return tl.dot(x.to(tl.bfloat16), rest, out_dtype=x.dtype) + _times(x, most)
+    elif like.dtype == tl.float16:
+        return tl.dot(x, y, input_precision="tf32x3", out_dtype=x.dtype)
+    else:
+        return tl.dot(x, y, input_precision="ieee", out_dtype=x.dtype)
 
 
 @triton.jit
@@ -62,7 +96,8 @@ def _logits(
     TO_HIGH: tl.constexpr,
 ):
     """(rows, keys) in bits, -inf where a key is hidden, and the slope of a capped logit."""
-    scores = tl.dot(q, tl.trans(k), input_precision="ieee", out_dtype=q.dtype) * tl.load(settings)
+    factor = tl.load(settings)
+    scores = tl.dot(q, tl.trans(k), input_precision="ieee", out_dtype=factor.dtype) * factor
     slope = tl.full(scores.shape, 1.0, scores.dtype)
     if CAPPED:
         bent = _tanh(scores)
@@ -71,15 +106,15 @@ def _logits(
     visible = tl.broadcast_to((key < n_k)[None, :], scores.shape)
     if BIASED:
         inside = (row < n_q)[:, None] & (key < n_k)[None, :]
-        at = bias + row[:, None] * bias_n + key[None, :] * bias_c
+        at = bias + row.to(tl.int64)[:, None] * bias_n + key[None, :] * bias_c
         scores += tl.load(at, mask=inside, other=0.0) * 1.4426950408889634
     if FROM_LOW:
         visible = visible & (key[None, :] - row[:, None] >= low)
     if TO_HIGH:
         visible = visible & (key[None, :] - row[:, None] <= high)
     if IN_SEGMENTS:
-        own = tl.load(row_segments + row * row_segments_n, mask=row < n_q, other=0)
-        other = tl.load(key_segments + key * key_segments_n, mask=key < n_k, other=0)
+        own = tl.load(row_segments + row.to(tl.int64) * row_segments_n, mask=row < n_q, other=0)
+        other = tl.load(key_segments + key.to(tl.int64) * key_segments_n, mask=key < n_k, other=0)
         visible = visible & (own[:, None] == other[None, :])
     return tl.where(visible, scores, float("-inf")), slope
 
@@ -96,10 +131,10 @@ def forward(
     rows_in_all, heads, n_q, n_k, width, value_width, low, high,
     CAPPED: tl.constexpr, BIASED: tl.constexpr, IN_SEGMENTS: tl.constexpr,
     FROM_LOW: tl.constexpr, TO_HIGH: tl.constexpr,
-    WITH_MOMENTS: tl.constexpr, WITH_OUTPUT: tl.constexpr,
+    WITH_MOMENTS: tl.constexpr, WITH_OUTPUT: tl.constexpr, WITH_PLACE: tl.constexpr,
     ROWS: tl.constexpr, KEYS: tl.constexpr, COLUMNS: tl.constexpr, VALUE_COLUMNS: tl.constexpr,
 ):  # fmt: skip
-    """``sums`` (5 or 3, B H Lq): largest, total, mean, [variance, squares]; ``best`` is the largest's key."""
+    """``sums`` (5 or 3, B H Lq): largest, total, mean, [variance, squares]; ``best``: the largest's key."""
     blocks = tl.cdiv(n_q, ROWS)
     of_head = tl.program_id(0) // blocks
     start = tl.program_id(0) % blocks * ROWS
@@ -110,24 +145,25 @@ def forward(
     bias += b * bias_b + h * bias_h
     row_segments += b * row_segments_b + h * row_segments_h
     key_segments += b * key_segments_b + h * key_segments_h
-    row = start + tl.arange(0, ROWS).to(tl.int64)
+    row = start + tl.arange(0, ROWS)
     column, value_column = tl.arange(0, COLUMNS), tl.arange(0, VALUE_COLUMNS)
     own = _block(q, row, column, q_n, q_c, n_q, width)
 
-    top = tl.zeros([ROWS], own.dtype) + tl.load(settings + 3)
-    total = tl.zeros([ROWS], own.dtype)
-    mean = tl.zeros([ROWS], own.dtype)
-    variance = tl.zeros([ROWS], own.dtype)
-    squares = tl.zeros([ROWS], own.dtype)
-    place = tl.zeros([ROWS], tl.int64)
-    weighted = tl.zeros([ROWS, VALUE_COLUMNS], own.dtype)
+    dtype = settings.dtype.element_ty
+    top = tl.zeros([ROWS], dtype) + tl.load(settings + 3)
+    total = tl.zeros([ROWS], dtype)
+    mean = tl.zeros([ROWS], dtype)
+    variance = tl.zeros([ROWS], dtype)
+    squares = tl.zeros([ROWS], dtype)
+    place = tl.zeros([ROWS], tl.int32)
+    weighted = tl.zeros([ROWS, VALUE_COLUMNS], dtype)
     first, end = 0, n_k
     if FROM_LOW:
         first = tl.maximum(start + low, 0) // KEYS * KEYS
     if TO_HIGH:
         end = tl.minimum(start + ROWS + high, n_k)
     for at in range(first, end, KEYS):
-        key = at + tl.arange(0, KEYS).to(tl.int64)
+        key = at + tl.arange(0, KEYS)
         keys = _block(k, key, column, k_n, k_c, n_k, width)
         scores, _ = _logits(
             own, keys, row, key, n_q, n_k, settings, bias, bias_n, bias_c,
@@ -135,8 +171,8 @@ def forward(
             CAPPED, BIASED, IN_SEGMENTS, FROM_LOW, TO_HIGH,
         )  # fmt: skip
         largest = tl.max(scores, axis=1)
-        where = tl.argmax(scores, axis=1)
-        place = tl.where(largest > top, at + where, place)
+        if WITH_PLACE:
+            place = tl.where(largest > top, at + tl.argmax(scores, axis=1), place)
         new = tl.maximum(top, largest)
         fall = tl.maximum(top - new, _NOTHING)
         below = tl.maximum(scores - new[:, None], _NOTHING)
@@ -157,8 +193,7 @@ def forward(
         mean = of_old * (fall + mean) + of_found * centre
         if WITH_OUTPUT:
             values = _block(v, key, value_column, v_n, v_c, n_k, value_width)
-            product = tl.dot(weight, values, input_precision="ieee", out_dtype=own.dtype)
-            weighted = weighted * kept[:, None] + product
+            weighted = weighted * kept[:, None] + _times(weight, values)
         top = new
 
     at = of_head.to(tl.int64) * n_q + row
@@ -166,7 +201,8 @@ def forward(
     tl.store(sums + at, top, mask=inside)
     tl.store(sums + rows_in_all + at, total, mask=inside)
     tl.store(sums + 2 * rows_in_all + at, mean, mask=inside)
-    tl.store(best + at, place, mask=inside)
+    if WITH_PLACE:
+        tl.store(best + at, place, mask=inside)
     if WITH_MOMENTS:
         tl.store(sums + 3 * rows_in_all + at, variance, mask=inside)
         tl.store(sums + 4 * rows_in_all + at, squares, mask=inside)
@@ -195,7 +231,7 @@ def _weights_and_gradient(
     factor = _term(terms, 2, at, inside, rows_in_all) + x * factor
     factor += p * _term(terms, 5, at, inside, rows_in_all)
     if WITH_OUTPUT:
-        factor += tl.dot(grad_output, tl.trans(values), input_precision="ieee", out_dtype=scores.dtype)
+        factor += _times(grad_output, tl.trans(values))
     return p, p * factor
 
 
@@ -228,21 +264,21 @@ def backward_of_rows(
     row_segments += b * row_segments_b + h * row_segments_h
     key_segments += b * key_segments_b + h * key_segments_h
     grad_output += of_head.to(tl.int64) * n_q * value_width
-    row = start + tl.arange(0, ROWS).to(tl.int64)
+    row = start + tl.arange(0, ROWS)
     column, value_column = tl.arange(0, COLUMNS), tl.arange(0, VALUE_COLUMNS)
     inside, place = row < n_q, of_head.to(tl.int64) * n_q + row
     own = _block(q, row, column, q_n, q_c, n_q, width)
     of_output = own
     if WITH_OUTPUT:
         of_output = _block(grad_output, row, value_column, value_width, 1, n_q, value_width)
-    gathered = tl.zeros([ROWS, COLUMNS], own.dtype)
+    gathered = tl.zeros([ROWS, COLUMNS], settings.dtype.element_ty)
     first, end = 0, n_k
     if FROM_LOW:
         first = tl.maximum(start + low, 0) // KEYS * KEYS
     if TO_HIGH:
         end = tl.minimum(start + ROWS + high, n_k)
     for at in range(first, end, KEYS):
-        key = at + tl.arange(0, KEYS).to(tl.int64)
+        key = at + tl.arange(0, KEYS)
         keys = _block(k, key, column, k_n, k_c, n_k, width)
         values = keys
         if WITH_OUTPUT:
@@ -257,9 +293,9 @@ def backward_of_rows(
         )  # fmt: skip
         if WITH_GRAD_BIAS:
             # Rows, heads or keys that share an entry of the bias add to it in any order.
-            to = grad_bias + row[:, None] * grad_bias_n + key[None, :] * grad_bias_c
+            to = grad_bias + row.to(tl.int64)[:, None] * grad_bias_n + key[None, :] * grad_bias_c
             tl.atomic_add(to, gradient, mask=inside[:, None] & (key < n_k)[None, :])
-        gathered += tl.dot(gradient * slope, keys, input_precision="ieee", out_dtype=own.dtype)
+        gathered += _times(gradient * slope, keys)
     gathered *= tl.load(settings + 2)
     inside_q = inside[:, None] & (column < width)[None, :]
     tl.store(grad_q + place[:, None] * width + column[None, :], gathered, mask=inside_q)
@@ -292,21 +328,21 @@ def backward_of_keys(
     row_segments += b * row_segments_b + h * row_segments_h
     key_segments += b * key_segments_b + h * key_segments_h
     grad_output += of_head.to(tl.int64) * n_q * value_width
-    key = start + tl.arange(0, KEYS).to(tl.int64)
+    key = start + tl.arange(0, KEYS)
     column, value_column = tl.arange(0, COLUMNS), tl.arange(0, VALUE_COLUMNS)
     keys = _block(k, key, column, k_n, k_c, n_k, width)
     values = keys
     if WITH_OUTPUT:
         values = _block(v, key, value_column, v_n, v_c, n_k, value_width)
-    gathered = tl.zeros([KEYS, COLUMNS], keys.dtype)
-    gathered_values = tl.zeros([KEYS, VALUE_COLUMNS], keys.dtype)
+    gathered = tl.zeros([KEYS, COLUMNS], settings.dtype.element_ty)
+    gathered_values = tl.zeros([KEYS, VALUE_COLUMNS], settings.dtype.element_ty)
     first, end = 0, n_q
     if TO_HIGH:
         first = tl.maximum(start - high, 0) // ROWS * ROWS
     if FROM_LOW:
         end = tl.minimum(start + KEYS - low, n_q)
     for at in range(first, end, ROWS):
-        row = at + tl.arange(0, ROWS).to(tl.int64)
+        row = at + tl.arange(0, ROWS)
         inside, place = row < n_q, of_head.to(tl.int64) * n_q + row
         own = _block(q, row, column, q_n, q_c, n_q, width)
         of_output = own
@@ -320,11 +356,9 @@ def backward_of_keys(
         p, gradient = _weights_and_gradient(
             scores, terms, place, inside, rows_in_all, of_output, values, WITH_OUTPUT
         )  # fmt: skip
-        gathered += tl.dot(tl.trans(gradient * slope), own, input_precision="ieee", out_dtype=keys.dtype)
+        gathered += _times(tl.trans(gradient * slope), own)
         if WITH_OUTPUT:
-            gathered_values += tl.dot(
-                tl.trans(p), of_output, input_precision="ieee", out_dtype=keys.dtype
-            )  # fmt: skip
+            gathered_values += _times_wide(tl.trans(p), of_output, own)
     gathered *= tl.load(settings + 2)
     at_key = of_head.to(tl.int64) * n_k + key
     inside_k = (key < n_k)[:, None] & (column < width)[None, :]

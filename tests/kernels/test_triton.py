@@ -41,17 +41,28 @@ def test_arithmetic_on_cuda():
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
 
 
-# What the compiler asks for, by the width of a row in float32 and the capability: T4, A100.
-SHARED = [(64, 75, 64), (128, 75, 64), (256, 80, 96)]
-FLOATS = {"q", "k", "v", "bias", "settings", "sums", "output", "terms", "grad_output", "grad_q", "grad_k"}
-FLOATS |= {"grad_v", "grad_bias"}
+# What the compiler asks for, by the dtype that q, k and v came in, the width of a row and the capability: T4,
+# A100, H100.
+SHARED = [
+    (torch.float32, 64, 75, 64),
+    (torch.float32, 128, 75, 64),
+    (torch.float32, 256, 80, 96),
+    (torch.bfloat16, 64, 80, 96),
+    (torch.bfloat16, 128, 80, 96),
+    (torch.bfloat16, 256, 90, 96),
+    (torch.float16, 64, 80, 96),
+    (torch.float16, 128, 90, 96),
+]
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float16: "*fp16"}
+FLOATS = {"bias", "settings", "sums", "output", "terms", "grad_output", "grad_q", "grad_k", "grad_v"}
+FLOATS |= {"grad_bias"}
 INTEGERS = {"best", "row_segments", "key_segments"}
 
 
 @pytest.mark.triton
 @pytest.mark.parametrize("kernel", ["forward", "backward_of_rows", "backward_of_keys"])
-@pytest.mark.parametrize("width, capability, kilobytes", SHARED)
-def test_compiles_without_a_gpu_and_fits_it(kernel, width, capability, kilobytes):
+@pytest.mark.parametrize("dtype, width, capability, kilobytes", SHARED)
+def test_compiles_without_a_gpu_and_fits_it(kernel, dtype, width, capability, kilobytes):
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -59,7 +70,8 @@ def test_compiles_without_a_gpu_and_fits_it(kernel, width, capability, kilobytes
     from attnlib._rows import by_triton, triton_kernels
 
     x = torch.zeros(1, 1, 1, width)
-    launch = by_triton._Launch(by_triton.Tensors(x, x, x), by_triton.Pattern(1.0))
+    narrow = None if dtype == torch.float32 else dtype
+    launch = by_triton._Launch(by_triton.Tensors(x, x, x), by_triton.Pattern(1.0), narrow, kernel != "forward")
     options = {name: launch.flags.pop(name) for name in by_triton._OPTIONS}
     function = getattr(triton_kernels, kernel)
     signature, constants = {}, {}
@@ -67,6 +79,8 @@ def test_compiles_without_a_gpu_and_fits_it(kernel, width, capability, kilobytes
         if name.isupper():
             constants[(place,)] = launch.flags.get(name) or True
             signature[name] = "constexpr"
+        elif name in ("q", "k", "v"):
+            signature[name] = POINTERS[dtype]
         elif name in FLOATS or name in INTEGERS:
             signature[name] = "*fp32" if name in FLOATS else "*i64"
         else:
