@@ -71,7 +71,9 @@ def test_compiles_without_a_gpu_and_fits_it(kernel, dtype, width, capability, ki
 
     x = torch.zeros(1, 1, 1, width)
     narrow = None if dtype == torch.float32 else dtype
-    launch = by_triton._Launch(by_triton.Tensors(x, x, x), by_triton.Pattern(1.0), narrow, kernel != "forward")
+    launch = by_triton._Launch(
+        by_triton.Tensors(x, x, x), by_triton.Pattern(1.0), narrow, kernel != "forward"
+    )
     options = {name: launch.flags.pop(name) for name in by_triton._OPTIONS}
     function = getattr(triton_kernels, kernel)
     signature, constants = {}, {}
