@@ -23,6 +23,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from attnlib._transforms import found, readable
 from attnlib._types import Real
 from attnlib._validate import one_of, real_number, real_tensor
 from attnlib.errors import InvalidArgument, UnreachableEntropy
@@ -36,7 +37,7 @@ def _count(n: Real) -> Tensor:
     """``n`` in float64, 1 for an empty row: there both give scale 0."""
     count = real_tensor("n", n, low=0 if isinstance(n, Tensor) else 1)
     fraction = (count > 0) & (count < 1)
-    if fraction.any():
+    if found(fraction):
         raise InvalidArgument(f"n must be 0 or at least 1, got {count[fraction].flatten()[0].item()}")
     return torch.clamp(count, min=1)
 
@@ -46,7 +47,8 @@ def _log_count(n: Real) -> Tensor:
 
 
 def _as_given(n: Real, scale: Tensor) -> Real:
-    return scale if isinstance(n, Tensor) else scale.item()
+    """A number for a number, but where a compiler lets nobody look: there a tensor of no dimension."""
+    return scale if isinstance(n, Tensor) or not readable(scale) else scale.item()
 
 
 def sqrt_d(n: Real, d: float) -> Real:

@@ -112,10 +112,7 @@ class _Run:
         self.attention = training.attention(preset.n_train)
         self.forward = self.model
         if preset.compile:
-            # attnlib checks its arguments by value, which a compiler cannot follow: it compiles what is
-            # around.
-            self.forward = torch.compile(self.model, dynamic=False)
-            self.attention = torch.compiler.disable(self.attention.__call__)
+            self.forward = torch.compile(self.model, dynamic=False, fullgraph=True)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=preset.weight_decay, fused=True
         )

@@ -14,7 +14,7 @@ from attnlib._rows.passes import PASSES, run
 from attnlib._transforms import forward_mode
 
 # Logits written out at a time: within a core's cache on a CPU, enough work for a GPU.
-_BLOCK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 26}
+_BLOCK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 24}
 
 
 def block_elements(x: Tensor) -> int:

@@ -1,6 +1,6 @@
 """What ``impl='triton'`` runs: output and every statistic from one pass over the keys, by kernels of its own.
 
-Experimental: their arithmetic is tested by Triton's interpreter on a CPU; on a GPU they have never run.
+Experimental: their arithmetic is tested by Triton's interpreter on a CPU, and on an H100 so far.
 Products of float32 and float64 are formed in that dtype, not in a narrower one of the tensor cores. Where q, k
 and v came in half precision the kernels read them so: the tensor cores then form exactly what float32 would.
 The gradients rest on the identities of :mod:`attnlib._rows.tiles`, with dS = p (dO v^T - sum dO * out) for the
@@ -25,8 +25,9 @@ _LN2 = math.log(2)
 # Rows by keys of a program, by the bytes of a row of q, k or v: the compiler then asks for at most 64 kB of
 # shared memory at 512 bytes (d = 128 in float32), as small cards have, and for 96 kB at 1024.
 _SIDES = {256: (32, 32), 512: (32, 16)}
-# In half precision, and of the backward pass, which holds more of them, for 96 kB at 256 bytes (d = 128).
-_NARROW_SIDES = {128: (128, 64), 256: (64, 64), 512: (32, 32)}
+# In half precision, and of the backward pass, which holds more of them, for 96 kB at 256 bytes (d = 128). The
+# fastest of eight on an H100, within that.
+_NARROW_SIDES = {128: (64, 64), 256: (64, 64), 512: (32, 32)}
 _NARROW_SIDES_BACK = {128: (64, 64), 256: (32, 32)}
 _LEAST = (16, 16)
 # More stages would hold more blocks of keys at once. Triton warns where fusing is not asked for by name.
@@ -48,7 +49,12 @@ def _kernels() -> Any:
 
 
 def require(device: torch.device) -> None:
-    """Raise unless Triton's kernels can run on tensors of this device."""
+    """Raise unless Triton's kernels can run on tensors of this device.
+
+    A compiler cannot look at them: what it compiles raises where they are missing as it first runs.
+    """
+    if torch.compiler.is_compiling():
+        return
     interpreted = type(_kernels().forward).__name__ == "InterpretedFunction"
     if device.type != "cuda" and not (interpreted and device.type == "cpu"):
         raise EngineNotAvailable(
@@ -275,7 +281,6 @@ def rows_by_triton(
     with_output = tensors.v is not None
     numbers = (float(with_moments), float(with_output), _NARROW[narrow])
     lse, entropy, largest, *rest = run("triton", tensors, pattern, numbers)
-    varentropy = renyi = None
-    if with_moments:
-        varentropy, renyi, *rest = rest
-    return Found(rest[0] if with_output else None, lse, entropy, largest, varentropy, renyi, rest[-1])
+    varentropy, renyi = rest[:2] if with_moments else (None, None)
+    output = rest[2 if with_moments else 0] if with_output else None
+    return Found(output, lse, entropy, largest, varentropy, renyi, rest[-1])

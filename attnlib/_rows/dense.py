@@ -98,6 +98,17 @@ def renyi(s: Tensor, v: Tensor | None, weight: Tensor | None, numbers: Sequence[
     return tuple(map(WrittenRows(s).renyi, numbers))
 
 
+@row_function("largest")
+def largest(
+    s: Tensor, v: Tensor | None, weight: Tensor | None, numbers: Sequence[float]
+) -> tuple[Tensor, ...]:
+    """The largest logit, and the entropy of infinite order, without gradient; 0 and 0 without keys."""
+    top = s.amax(dim=-1)
+    top = top.masked_fill(top == -math.inf, 0)
+    total = (s.detach() - top.detach()[..., None]).exp_().sum(dim=-1)
+    return top, total.clamp(min=1).log()
+
+
 @row_function("output")
 def output(
     s: Tensor, v: Tensor | None, weight: Tensor | None, numbers: Sequence[float]

@@ -139,9 +139,9 @@ def _by_kernels(tensors: Tensors, pattern: Pattern, with_moments: bool, with_lar
     lse, entropy, varentropy, result = rows_by_kernels(tensors, pattern, with_moments)
     if not with_largest:
         return Rows(result, lse, entropy, varentropy, {}, None)
-    # No kernel returns it; it lies the entropy of infinite order below lse.
-    (log_total,) = blockwise("renyi", tensors._replace(v=None), pattern, (math.inf,))
-    return Rows(result, lse, entropy, varentropy, {}, lse - log_total, log_total=log_total)
+    # No kernel returns it.
+    largest, log_total = blockwise("largest", tensors._replace(v=None), pattern)
+    return Rows(result, lse, entropy, varentropy, {}, largest, log_total=log_total)
 
 
 def _fused(
@@ -317,6 +317,11 @@ def _write_output(tensors: Tensors, pattern: Pattern) -> tuple[Tensor, Tensor]:
     return result, lse
 
 
+def _has_kernels(q: Tensor) -> bool:
+    """Whether PyTorch has kernels of the device and the dtype of ``q``: those of CUDA know no float64."""
+    return q.device.type in KERNELS and (q.device.type != "cuda" or q.dtype != torch.float64)
+
+
 def _attend_to_keys(tensors: Tensors, geometry: Geometry) -> Tensor:
     """Output by whichever kernel suits, the sink aside."""
     q, k, v = tensors.q, tensors.k, tensors.values
@@ -331,7 +336,7 @@ def _attend_to_keys(tensors: Tensors, geometry: Geometry) -> Tensor:
     # matrix, unless it only hides keys: those are told by columns of their own instead.
     by_columns = pattern.is_causal and bias is not None and only_rows_alike
     suits = _suits_kernels(tensors, pattern) and not (by_columns and geometry.bias_varies is not False)
-    if not suits or q.device.type not in KERNELS or forward_mode(*tensors):
+    if not suits or not _has_kernels(q) or forward_mode(*tensors):
         return _write_output(tensors, pattern)[0]
     width = v.shape[-1]
     is_causal = pattern.is_causal

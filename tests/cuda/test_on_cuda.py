@@ -146,8 +146,7 @@ def test_a_model_is_recorded():
 def test_memory_stays_linear_in_the_rows():
     """At 32,768 keys the logits of one head are 4 GiB in float32."""
     q, k, v = (torch.randn(1, 1, 32768, 64, device="cuda") for _ in range(3))
-    impls = ["fused", "triton"]
-    for impl in impls:
+    for impl in ("fused", "triton"):
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         al.softmax_attention_with_statistics(q, k, v, impl=impl)

@@ -13,6 +13,7 @@ import torch
 
 import attnlib as al
 from attnlib._rows import by_triton
+from attnlib._rows.layout import resolve
 from attnlib.errors import InvalidArgument
 
 DEVICE = os.environ.get("ATTNLIB_TEST_DEVICE", "cpu")
@@ -204,6 +205,42 @@ def test_narrow_dtypes_err_no_more_than_rows_written_out(dtype, name):
         assert error <= 2 * errors["blockwise"][key] + slack, (key, error, errors["blockwise"][key])
 
 
+def narrow_rows(dtype, device=DEVICE):
+    """Rows of half precision before they are rounded to it, their gradients, and both of the reference."""
+    q, k, v = inputs(dtype=dtype)
+    pairs = []
+    for narrow, wide in ((dtype, torch.float32), (None, torch.float64)):
+        leaves = [x.detach().to(wide).requires_grad_() for x in (q, k, v)]
+        if narrow is None:
+            found = al.softmax_attention_with_statistics(*leaves, impl="reference")
+            rows = (found.output, found.statistics.entropy, found.statistics.varentropy)
+        else:
+            rest = dict(attn_mask=None, is_causal=False, scale=None, enable_gqa=False, dtype=wide)
+            tensors, geometry = resolve(*leaves, **rest)
+            found = by_triton.rows_by_triton(tensors, geometry.pattern, True, narrow)
+            rows = (found.output, found.entropy, found.varentropy)
+        pairs.append([*rows, *torch.autograd.grad(sum(x.square().sum() for x in rows), leaves)])
+    return zip(*pairs)
+
+
+# Products are formed from parts that hold 16 bits of a number of bfloat16's range, and 22 of float16's.
+PARTS = {torch.bfloat16: 2**-13, torch.float16: 2**-17}
+
+
+@pytest.mark.parametrize("dtype", PARTS)
+def test_what_was_computed_is_not_rounded_to_half_precision(dtype):
+    for got, want in narrow_rows(dtype):
+        error, size = (got.double() - want).abs().max(), want.abs().max()
+        assert error <= PARTS[dtype] * size, (error, size)
+
+
+@pytest.mark.parametrize("where", ["most.to(x.dtype)).to(tl.bfloat16)", "most.to(y.dtype)).to(tl.bfloat16)"])
+def test_a_part_left_out_is_seen(monkeypatch, tmp_path, where):
+    mutated(monkeypatch, tmp_path / "mutant.py", where, where + " * 0")
+    with pytest.raises(AssertionError):
+        test_what_was_computed_is_not_rounded_to_half_precision(torch.bfloat16)
+
+
 def test_long_rows_do_not_cost_digits():
     q, k, v = inputs(2, 5000, d=8, heads=1, batch=1, dtype=torch.float32)
     q = 4 * q
@@ -272,9 +309,19 @@ def test_transforms():
         gradient.sum().backward()
 
 
-def test_shapes_are_promised():
-    from attnlib._rows.layout import resolve
+def test_compiles():
+    q, k, v = inputs(dtype=torch.float32)
 
+    def output_and_entropy(q, k, v):
+        found = al.softmax_attention_with_statistics(q, k, v, impl="triton")
+        return found.output, found.statistics.entropy
+
+    compiled = torch.compile(output_and_entropy, fullgraph=True, backend="aot_eager")
+    for got, want in zip(compiled(q, k, v), output_and_entropy(q, k, v)):
+        close(got, want, 1e-6, "compiled")
+
+
+def test_shapes_are_promised():
     q, k, v = inputs()
     rest = dict(attn_mask=None, is_causal=True, scale=None, enable_gqa=False, dtype=None)
     for moments, values in ((0, None), (0, v), (1, None), (1, v)):
@@ -292,7 +339,7 @@ MUTANTS = {
     "no weight of the block before": ("squares * kept * kept", "squares * kept"),
     "no fall of the mean": ("of_old * (fall + mean)", "of_old * mean"),
     "means apart forgotten": (" + of_old * of_found * apart * apart", ""),
-    "output not rescaled": ("weighted * kept[:, None] + product", "weighted + product"),
+    "output not rescaled": ("weighted * kept[:, None] + _times", "weighted + _times"),
     "band one too wide": ("key[None, :] - row[:, None] <= high", "key[None, :] - row[:, None] <= high + 1"),
     "band one too narrow": ("key[None, :] - row[:, None] >= low", "key[None, :] - row[:, None] > low"),
     "last keys of a band left out": ("tl.minimum(start + ROWS + high, n_k)", "tl.minimum(start + high, n_k)"),
