@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterable
@@ -67,4 +68,11 @@ def _end_with_command(ended: Connection) -> None:
 
 
 def _in_place(work: Callable, piece):
-    return work(piece, _position)
+    try:
+        return work(piece, _position)
+    except Exception as error:
+        try:
+            pickle.dumps(error)
+        except Exception:  # a compiler's errors hold what cannot travel: then what they say does
+            raise ExperimentError(f"{type(error).__name__}: {error}") from None
+        raise

@@ -112,7 +112,8 @@ class _Run:
         self.attention = training.attention(preset.n_train)
         self.forward = self.model
         if preset.compile:
-            self.forward = torch.compile(self.model, dynamic=False, fullgraph=True)
+            # As one graph, handed to a GPU whole: launched kernel by kernel, such small layers leave it idle.
+            self.forward = torch.compile(self.model, dynamic=False, fullgraph=True, mode="reduce-overhead")
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=0.0, betas=(0.9, 0.98), weight_decay=preset.weight_decay, fused=True
         )

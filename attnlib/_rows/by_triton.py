@@ -1,10 +1,10 @@
 """What ``impl='triton'`` runs: output and every statistic from one pass over the keys, by kernels of its own.
 
 Experimental: their arithmetic is tested by Triton's interpreter on a CPU, and on an H100 so far.
-Products of float32 and float64 are formed in that dtype, not in a narrower one of the tensor cores. Where q, k
-and v came in half precision the kernels read them so: the tensor cores then form exactly what float32 would.
-The gradients rest on the identities of :mod:`attnlib._rows.tiles`, with dS = p (dO v^T - sum dO * out) for the
-output besides.
+Products of float32 and float64 are formed in that dtype, not in a narrower one of the tensor cores. Where q,
+k and v came in half precision the kernels read them so: the tensor cores then form exactly what float32
+would. The gradients rest on the identities of :mod:`attnlib._rows.tiles`, with dS = p (dO v^T - sum dO * out)
+for the output besides.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ class _TritonRows:
     """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
 
     All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, the same of the
-    output, and what stands for the dtype that q, k and v came in. Without gradient are the mean logit in bits,
-    the Renyi entropy before it is clamped, and last lse minus the largest logit.
+    output, and what stands for the dtype that q, k and v came in. Without gradient are the mean logit in
+    bits, the Renyi entropy before it is clamped, and last lse minus the largest logit.
     """
 
     def differentiable(self, numbers: Sequence[float]) -> int:

@@ -422,17 +422,20 @@ def _visible_counts(
     return torch.cat(counts, dim=-1)
 
 
+def _name_of(scale: Scale) -> str:
+    return "scale(n, d)" if callable(scale) and not isinstance(scale, Tensor) else "scale"
+
+
 def _row_scale(scale: Scale, counts: int | Tensor, d: int, dtype: torch.dtype) -> float | Tensor:
     if scale is None:
         return 1.0 / math.sqrt(d)
-    name = "scale"
+    name = _name_of(scale)
     if isinstance(scale, Tensor):
         floating_tensor("scale", scale)
         value: Any = scale
     elif not callable(scale):
         value = real_number("scale", scale)
     else:
-        name = "scale(n, d)"
         if isinstance(counts, Tensor):
             # A row without keys has no scale of its own; log 0 would only put a NaN into the gradients.
             counts = counts.clamp(min=1).to(dtype)
@@ -523,12 +526,17 @@ def resolve(
 
     q, k = whole(q), whole(k)
     if isinstance(into_q, Tensor):
+        if into_q.ndim == 0:
+            into_q = into_q.to(q.device)
+        if into_q.device != q.device:
+            raise InvalidArgument(
+                f"{_name_of(scale)} must be on the device of q, {q.device}, got {into_q.device}"
+            )
         try:
             into_q = into_q.to(compute).expand(*lead, n_q)[..., None]
         except RuntimeError:
-            name = "scale(n, d)" if callable(scale) and not isinstance(scale, Tensor) else "scale"
             raise InvalidArgument(
-                f"{name} of shape {tuple(into_q.shape)} does not broadcast to {lead + (n_q,)}"
+                f"{_name_of(scale)} of shape {tuple(into_q.shape)} does not broadcast to {lead + (n_q,)}"
             ) from None
     if into_q is not None:
         q = q * into_q

@@ -382,6 +382,11 @@ BAD = {
     "sink nan": ({"sink": torch.full((3,), math.nan)}, InvalidArgument, "sink must be finite"),
     "sink type": ({"sink": [1.0]}, TypeError, "sink must be a torch.Tensor"),
     "sink device": ({"sink": torch.zeros(3, device="meta")}, InvalidArgument, "sink must be on the device"),
+    "scale device": (
+        {"scale": torch.ones(3, 1, device="meta")},
+        InvalidArgument,
+        "scale must be on the device",
+    ),
     "window": ({"window": -1}, InvalidArgument, "window must not be negative, got -1"),
     "window float": ({"window": 1.5}, TypeError, "window must be an int"),
     "window three": ({"window": (1, 2, 3)}, TypeError, "window must be an int or a pair"),

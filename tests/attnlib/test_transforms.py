@@ -2,6 +2,7 @@
 
 import importlib
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -74,6 +75,22 @@ def test_compile_without_a_break(name, tensors):
     close(compiled(*tensors), FUNCTIONS[name](*tensors))
     compiled = torch.compile(loss(name), fullgraph=True, backend="aot_eager")
     close(gradients(compiled, tensors), gradients(loss(name), tensors))
+
+
+RULES = {
+    "sqrt_d": al.scale.sqrt_d,
+    "log_n": partial(al.scale.log_n, base=7),
+    "kappa_log": partial(al.scale.kappa_log, kappa=0.7),
+    "info": partial(al.scale.info, n_train=5),
+}
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+@pytest.mark.parametrize("name", RULES)
+def test_scale_rules_compile_without_a_break(name, is_causal, tensors):
+    torch._dynamo.reset()
+    function = partial(al.softmax_attention, scale=RULES[name], is_causal=is_causal)
+    close(torch.compile(function, fullgraph=True, backend="aot_eager")(*tensors), function(*tensors))
 
 
 class Module(torch.nn.Module):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.errors import ExperimentError
 from experiments.pool import run_at_once
 
 
@@ -37,3 +38,15 @@ def test_the_first_error_ends_what_is_running_and_what_waits(tmp_path):
     assert time.monotonic() - start < 300
     # The worker that failed may have taken one more before it was ended.
     assert sorted(path.name for path in tmp_path.iterdir()) in (["0", "1"], ["0", "1", "2"])
+
+
+def fail_in_ones_own_way(piece, position):
+    class Unsendable(Exception):
+        """No process but this one knows its class."""
+
+    raise Unsendable(f"piece {piece}")
+
+
+def test_an_error_that_cannot_travel_says_what_it_said(tmp_path):
+    with pytest.raises(ExperimentError, match="Unsendable: piece 3"):
+        run_at_once(fail_in_ones_own_way, [3], 2)

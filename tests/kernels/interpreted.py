@@ -24,7 +24,7 @@ ORDERS = (0.5, 1.1, 2.0, INF)
 
 @pytest.fixture(autouse=True, scope="session")
 def products_of_bfloat16():
-    """Triton's interpreter keeps bfloat16 as integers, and multiplies those; a tensor core, what they stand for."""
+    """Triton's interpreter keeps bfloat16 as integers, and multiplies those; here, what they stand for."""
     if DEVICE != "cpu":
         return
     from triton.runtime import interpreter
