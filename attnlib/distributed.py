@@ -125,8 +125,8 @@ def sharded_row_statistics(
         key_start: the place of the first of these keys among all, for ``is_causal`` and ``window``.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below); ``"blockwise"`` writes rows out in blocks of bounded size;
+            ``"reference"`` forms the whole matrix in float64.
         group: the processes; None for all.
 
     Returns:

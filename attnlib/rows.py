@@ -185,10 +185,10 @@ def row_entropy(
         segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
             documents; a pair of tensors gives those of the queries and those of the keys.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"triton"`` is a kernel
-            of this library for CUDA (experimental: tested by Triton's interpreter, never yet run on such a
-            machine); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the
-            whole matrix in float64.
+            they know the call (float32 and below); ``"triton"`` is a kernel of this library for CUDA
+            (experimental: compared with float64 by Triton's interpreter and on one card, an H100);
+            ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole matrix
+            in float64.
 
     Returns:
         ``RowEntropy(lse, entropy)``, in nats, in the dtype and on the device of q.
@@ -280,10 +280,10 @@ def row_statistics(
             documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"triton"`` is a kernel
-            of this library for CUDA (experimental: tested by Triton's interpreter, never yet run on such a
-            machine); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the
-            whole matrix in float64.
+            they know the call (float32 and below); ``"triton"`` is a kernel of this library for CUDA
+            (experimental: compared with float64 by Triton's interpreter and on one card, an H100);
+            ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole matrix
+            in float64.
 
     Returns:
         :class:`RowStatistics` in the dtype and on the device of q; entropies in nats.
@@ -374,10 +374,10 @@ def softmax_attention_with_statistics(
             documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"triton"`` is a kernel
-            of this library for CUDA (experimental: tested by Triton's interpreter, never yet run on such a
-            machine); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the
-            whole matrix in float64.
+            they know the call (float32 and below); ``"triton"`` is a kernel of this library for CUDA
+            (experimental: compared with float64 by Triton's interpreter and on one card, an H100);
+            ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole matrix
+            in float64.
 
     Returns:
         ``AttentionWithStatistics(output, statistics)`` in the dtype and on the device of q; entropies in

@@ -213,8 +213,8 @@ def partial_row_statistics(
         key_start: the place of the first of these keys among all, for ``is_causal`` and ``window``.
         orders: the Renyi orders to keep, in [0, inf]; 2 is always among them.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below); ``"blockwise"`` writes rows out in blocks of bounded size;
+            ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         :class:`PartialRows` in float32 at least, on the device of q; entropies in nats.
@@ -301,8 +301,8 @@ def stream_row_statistics(
             documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below); ``"blockwise"`` writes rows out in blocks of bounded size;
+            ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         :class:`~attnlib.RowStatistics` of all keys, in the dtype and on the device of q; entropies in nats.

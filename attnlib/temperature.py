@@ -346,8 +346,8 @@ def entropy_temperature(
         segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
             documents; a pair of tensors gives those of the queries and those of the keys.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below); ``"blockwise"`` writes rows out in blocks of bounded size;
+            ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         ``EntropyTemperature(gamma, entropy, iterations)`` in the dtype and on the device of q; the entropies
@@ -435,8 +435,8 @@ def entropy_targeted_attention(
         segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
             documents; a pair of tensors gives those of the queries and those of the keys.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below, never yet run on such a machine); ``"blockwise"`` writes
-            rows out in blocks of bounded size; ``"reference"`` forms the whole matrix in float64.
+            they know the call (float32 and below); ``"blockwise"`` writes rows out in blocks of bounded size;
+            ``"reference"`` forms the whole matrix in float64.
 
     Returns:
         ``TargetedAttention(output, gamma, iterations)`` in the dtype and on the device of q.

@@ -7,8 +7,8 @@ blockwise  the same, a bounded block of rows at a time
 products   matrix products whose gradients autocast leaves alone
 tiles      sums over tiles of logits that fit a core's cache: what ``impl='fused'`` runs on a CPU
 kernels    PyTorch's attention operators behind one signature, and the CPU's
-cuda       what ``impl='fused'`` runs on CUDA; never yet run on such a machine
-by_triton  what ``impl='triton'`` runs, with kernels of its own; never yet run on a GPU
+cuda       what ``impl='fused'`` runs on CUDA
+by_triton  what ``impl='triton'`` runs, with kernels of its own for CUDA
 engine     which of these answers a call
 ========== =====================================================================================
 """
