@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from public_functions import BIAS, FUNCTIONS, INF, D, N, draw, gradients, loss
+from public_functions import BIAS, FUNCTIONS, INF, D, N, draw, gradients, loss, phi
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import attnlib as al
