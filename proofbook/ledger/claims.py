@@ -11,7 +11,7 @@ from typing import Any
 
 from proofbook.ledger import run
 from proofbook.ledger.evidence import SUPPORTING, Evidence
-from proofbook.ledger.formulas import FormulaRefused, filled, names
+from proofbook.ledger.formulas import FormulaRefused, Said, filled, names
 from proofbook.names import CLAIM_MIME, VERDICTS, claim_anchor, verdict_class
 from proofbook.settings import Claims, Settings
 
@@ -114,7 +114,8 @@ def claim(
 
     Raises:
         ValueError: an ID or a verdict that is none, or a claim that is not listed.
-        FormulaRefused: a formula that nothing checked speaks of, or one that no sentence names.
+        FormulaRefused: a formula that nothing checked speaks of, one that no sentence names, or one that was
+            stated and has two names.
         VerdictRefused: a verdict that the evidence does not allow, or that the list does not expect.
     """
     if not _form().fits(claim_id):
@@ -137,6 +138,8 @@ def claim(
     texts = [text for text in (entry.statement, condition, correction) if text]
     if idle := sorted(set(given).difference(*map(names, texts))):
         raise FormulaRefused(f"{claim_id}: no sentence names {', '.join(idle)}")
+    if twice := _stated_twice(given):
+        raise FormulaRefused(f"{claim_id}: {twice} print the same formula, so one is the wrong one")
     try:
         statement, condition, correction = (
             text and filled(text, given, derivations) for text in (entry.statement, condition, correction)
@@ -145,6 +148,15 @@ def claim(
         raise FormulaRefused(f"{claim_id}: {error}") from error
     run.claimed(claim_id)
     return Claim(claim_id, statement or "", verdict, tuple(evidence), condition, correction, entry.own)
+
+
+def _stated_twice(formulas: Mapping[str, Any]) -> str | None:
+    """Two names of one formula that was stated, as a wrong variable leaves them; else None."""
+    stated: dict[int, str] = {}
+    for name, value in formulas.items():
+        if isinstance(value, Said) and (other := stated.setdefault(id(value), name)) != name:
+            return f"{other} and {name}"
+    return None
 
 
 def _objection(

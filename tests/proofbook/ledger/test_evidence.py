@@ -626,6 +626,20 @@ def test_formulas_in_words_are_printed_from_what_was_proved(resting):
     assert with_formula(law, found, *shown).condition == "if $3 x$"
 
 
+def test_two_names_of_one_stated_formula_are_refused(resting):
+    law, other = said(3 * x, x), said(2 * x, x)
+    found = counterexample("case", stated=law(2.0) - other(2.0), found=4, apart=1)
+
+    def with_two(one, another):
+        formulas = {"law": one, "other": another}
+        shown = (found, proved(square()), violates("case", False))
+        return claim("8823-C2", "holds under", *shown, condition="{{law}}, not {{other}}", formulas=formulas)
+
+    assert with_two(law, other).condition == "$3 x$, not $2 x$"
+    with pytest.raises(FormulaRefused, match="law and other print the same formula"):
+        with_two(law, law)
+
+
 @pytest.mark.parametrize(
     "value, message",
     [
