@@ -159,6 +159,8 @@ def _fused(
     pattern, dtype = geometry.pattern, tensors.q.dtype
     shift = None
     if not as_given:
+        # Heads cut out of wider vectors are read many times.
+        tensors = tensors._replace(q=tensors.q.contiguous(), k=tensors.k.contiguous())
         tensors, shift = centred(tensors, pattern)
     written = {o for o in orders if as_limit(o, dtype) == math.inf or abs(o - 1) < NEAR_ONE}
     with_largest = with_varentropy or bool(orders - written)

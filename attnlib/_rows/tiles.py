@@ -224,21 +224,21 @@ def _merge(tiles: list[list[list[Tensor]]]) -> list[Tensor]:
     for of_rows in tiles:
         level, *others = of_rows[0]
         of_rows.extend([[level, *map(torch.zeros_like, others)]] * (most - len(of_rows)))
-    parts = [[torch.cat(same, dim=-1) for same in zip(*of_rows)] for of_rows in tiles]
-    levels, totals, firsts, *moments = _after_each_other(parts)
-    level = levels.amax(dim=-1, keepdim=True)
+    # Tiles come first, so that sums over them run along memory.
+    parts = ([torch.stack(same) for same in zip(*of_rows)] for of_rows in tiles)
+    levels, totals, firsts, *moments = (torch.cat(same, dim=2) for same in zip(*parts))
+    level = levels.amax(dim=0)
     fall = (levels - level).clamp_(min=_NOTHING)
     share = fall.exp()
     weights = share * totals
-    total = weights.sum(dim=-1, keepdim=True)
+    total = weights.sum(dim=0)
     centres = fall + _mean(firsts, totals)
-    first = (weights * centres).sum(dim=-1, keepdim=True)
+    first = (weights * centres).sum(dim=0)
     if not moments:
         return [level, total, first]
     squares, norms = moments
     square = share * squares + weights * (centres - _mean(first, total)).square()
-    norm = torch.linalg.vector_norm(share * norms, dim=-1, keepdim=True)
-    return [level, total, first, square.sum(dim=-1, keepdim=True), norm]
+    return [level, total, first, square.sum(dim=0), torch.linalg.vector_norm(share * norms, dim=0)]
 
 
 class _Work:

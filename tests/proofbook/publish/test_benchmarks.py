@@ -13,7 +13,7 @@ from built_site import lay_out, read, text
 
 import attnlib
 from benchmarks import __main__ as command
-from benchmarks import attention_peers, import_time, normalization_suite
+from benchmarks import attention_peers, import_time, normalization_suite, recording, row_statistics
 from benchmarks.harness import bar
 from experiments.sources import code_digest
 from proofbook.publish.benchmarks import place, rows, shown, validate
@@ -182,6 +182,70 @@ def test_attention_and_its_peers_are_right_before_they_are_timed(monkeypatch):
     )
     with pytest.raises(AssertionError, match="lse \\+ entropy"):
         attention_peers.measure(65, "cpu", torch.float32, rates, heads=2, rounds=1)
+
+
+def test_rows_are_right_before_they_are_timed(monkeypatch):
+    monkeypatch.setitem(row_statistics.SHAPES, 65, (1, 2, 65, 8))
+    row_statistics.check(65, "cpu")
+    statistics = attnlib.row_statistics
+
+    def cancelled(q, k, **options):
+        rows = statistics(q, k, **options)
+        return rows if "impl" in options else rows._replace(varentropy=rows.varentropy + 0.01)
+
+    monkeypatch.setattr(attnlib, "row_statistics", cancelled)
+    with pytest.raises(AssertionError, match="not close"):
+        row_statistics.check(65, "cpu")
+
+
+@pytest.mark.parametrize("shape", [(1, 2, 700, 8), (3, 2, 130, 8), (5, 4, 6, 8)])
+def test_the_floor_visits_every_tile(monkeypatch, shape):
+    """What its tiles hold of q k^T and of p v, summed, is what the whole matrices hold."""
+    q, k, v = (x.double() for x in row_statistics.normal(shape, "cpu"))
+    floor = row_statistics.Floor(q, k, v)
+    sums, product, bmm = {"logits": 0.0, "output": 0.0}, torch.baddbmm, torch.bmm
+
+    def add(name, result):
+        sums[name] += float(result.sum())
+        return result
+
+    monkeypatch.setattr(torch, "baddbmm", lambda *given, **named: add("logits", product(*given, **named)))
+    monkeypatch.setattr(torch, "bmm", lambda *given, **named: add("output", bmm(*given, **named)))
+    floor.run(output=True)
+    assert sums["logits"] == pytest.approx(float((q @ k.mT).sum()) * shape[-1] ** -0.5)
+    floor.run(exponentials=True, output=True)
+    assert sums["output"] != 0
+    for case in floor.cases().values():
+        case()
+
+
+def test_a_bar_is_the_target_or_a_little_more_than_the_floor():
+    def table(floor):
+        names = (row_statistics.ENTROPY, row_statistics.ALL, row_statistics.BOTH)
+        ratio = f"ratio to {PEER}"
+        return {name: {ratio: 1.2} for name in names} | {f"floor: {name}": {ratio: floor} for name in names}
+
+    limits = [[bar["at_most"] for bar in row_statistics.bars_at(n, table(0.5))] for n in (128, 4096)]
+    assert limits == [[1.5, 1.5], [1.1, 1.3, 2.0]]
+    entropy, *_ = row_statistics.bars_at(4096, table(1.0))
+    assert entropy["at_most"] == pytest.approx(1.15) and "which leaves no 1.1" in entropy["name"]
+
+
+def test_a_model_is_recorded_right_before_it_is_timed(monkeypatch):
+    for name, size in (("LAYERS", 2), ("WIDTH", 12), ("HEADS", 3)):
+        monkeypatch.setattr(recording, name, size)
+    model, x = recording.Encoder().eval(), torch.randn(2, 5, 12)
+    with torch.no_grad():
+        recording.check(model, x)
+        assert list(recording.cases(model, x)) == [
+            PEER.replace("output only", "forward"),
+            "recorded",
+            "eager, weights written out",
+            "eager, entropy of its weights",
+        ]
+        monkeypatch.setattr(recording, "entropies", lambda *_: [torch.ones(3), torch.ones(3)])
+        with pytest.raises(AssertionError, match="not close"):
+            recording.check(model, x)
 
 
 def test_every_benchmark_can_be_named():
