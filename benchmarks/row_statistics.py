@@ -201,7 +201,7 @@ def bars_at(n: int, table: dict[str, dict]) -> list[dict]:
         if target is None:
             continue
         floor = table.get(f"floor: {name}", {}).get(f"ratio to {PEER}", 0.0)
-        how = f"{name} against output only, n = {n}"
+        how = f"{name} against output only, {' x '.join(map(str, SHAPES[n]))}"
         if 1.15 * floor > target:
             how += f" (1.15 times the floor of its tiles, which leaves no {target:g})"
         bars.append(bar(how, table[name][f"ratio to {PEER}"], at_most=max(target, 1.15 * floor)))
