@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -214,7 +215,7 @@ def _after_each_other(parts: list[list[Tensor]]) -> list[Tensor]:
 
 
 def _merge(tiles: list[list[list[Tensor]]]) -> list[Tensor]:
-    """The same sums of whole rows, some after the others, from those of their tiles.
+    """The same sums of whole rows from those of their tiles, blocks of as many rows after each other.
 
     Nothing large is subtracted: each difference is of means alone. Levels become largest logits.
     """
@@ -224,21 +225,24 @@ def _merge(tiles: list[list[list[Tensor]]]) -> list[Tensor]:
     for of_rows in tiles:
         level, *others = of_rows[0]
         of_rows.extend([[level, *map(torch.zeros_like, others)]] * (most - len(of_rows)))
-    # Tiles come first, so that sums over them run along memory.
-    parts = ([torch.stack(same) for same in zip(*of_rows)] for of_rows in tiles)
-    levels, totals, firsts, *moments = (torch.cat(same, dim=2) for same in zip(*parts))
-    level = levels.amax(dim=0)
+    # (heads, blocks of rows, tiles, rows of a block): sums over tiles run along memory.
+    heads, rows, _ = tiles[0][0][0].shape
+    levels, totals, firsts, *moments = (
+        torch.cat(same, dim=1).view(heads, len(tiles), most, rows) for same in zip(*chain(*tiles))
+    )
+    level = levels.amax(dim=2, keepdim=True)
     fall = (levels - level).clamp_(min=_NOTHING)
     share = fall.exp()
     weights = share * totals
-    total = weights.sum(dim=0)
+    total = weights.sum(dim=2, keepdim=True)
     centres = fall + _mean(firsts, totals)
-    first = (weights * centres).sum(dim=0)
-    if not moments:
-        return [level, total, first]
-    squares, norms = moments
-    square = share * squares + weights * (centres - _mean(first, total)).square()
-    return [level, total, first, square.sum(dim=0), torch.linalg.vector_norm(share * norms, dim=0)]
+    merged = [level, total, (weights * centres).sum(dim=2, keepdim=True)]
+    if moments:
+        squares, norms = moments
+        mean = _mean(merged[2], total)
+        merged.append((share * squares + weights * (centres - mean).square()).sum(dim=2))
+        merged.append(torch.linalg.vector_norm(share * norms, dim=2))
+    return [x.reshape(heads, -1, 1) for x in merged]
 
 
 class _Work:
@@ -302,6 +306,9 @@ class _TiledRows:
             merged: list[list[Tensor]] = []
             held: list[list[list[Tensor]]] = []
             for rows in tiles.of_rows():
+                if held and rows.stop - rows.start < tiles.row_step:
+                    merged.append(_merge(held))
+                    held = []
                 parts, of_rows = work.rows((b, h, rows), folded)
                 if output is not None and of_rows is not None:
                     output[folded, rows] = of_rows
