@@ -4,6 +4,8 @@ import contextlib
 import io
 import re
 import shutil
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -42,6 +44,14 @@ def build_here(root: Path, **options) -> Path:
         front = site.build(root, executed=False, **options)
     assert error.getvalue() == ""
     return front.parent
+
+
+def build_by_command(root: Path) -> Path:
+    """The site from stored outputs, built strictly as a reader builds it; nothing may be said on stderr."""
+    command = [sys.executable, "-m", "proofbook", "--root", str(root), "build", "--stored", "--strict"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
+    return root / "_build/strict/_build/html"
 
 
 def read(html: Path, page: str) -> str:

@@ -1,11 +1,9 @@
 """Recorded experiments on the site: made with what, how much they hold, whether of the present code."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from built_site import ROOT, lay_out, read, text
+from built_site import build_by_command, lay_out, read, text
 
 from experiments import length_extrapolation
 from experiments.presets import PRESETS
@@ -74,10 +72,7 @@ def shown(tmp_path_factory):
         device_name="A card",
         modified=True,
     )
-    run = [sys.executable, "-m", "proofbook", "--root", str(root), "build", "--stored", "--strict"]
-    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
-    return read(root / "_build/strict/_build/html", "book/recorded-runs.html")
+    return read(build_by_command(root), "book/recorded-runs.html")
 
 
 def test_an_experiment_names_what_it_was_made_with(shown):

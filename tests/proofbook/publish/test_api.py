@@ -4,13 +4,11 @@ import importlib
 import inspect
 import pkgutil
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from built_site import lay_out, read
+from built_site import build_by_command, lay_out, read
 
 import attnlib
 import attnlib.distributed
@@ -158,19 +156,7 @@ def html(tmp_path_factory):
     toc = root / "_toc.yml"
     toc.write_text(toc.read_text().rstrip("\n") + TOC)
     (root / "book/use-it-on-your-model.md").write_text("# The guide\n")
-    command = [
-        sys.executable,
-        "-m",
-        "proofbook",
-        "--root",
-        str(root),
-        "build",
-        "--stored",
-        "--strict",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
-    return root / "_build/strict/_build/html"
+    return build_by_command(root)
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,12 @@
 import copy
 import json
 import math
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from built_site import lay_out, read, text
+from built_site import build_by_command, lay_out, read, text
 
 import attnlib
 from benchmarks import __main__ as command
@@ -271,10 +270,7 @@ def page(tmp_path_factory):
     card = {"device": "cuda", "device_name": "A card", "modified": True}
     other = record(digest="0" * 64, made_on=card, quick=True)
     (recorded / "benchmarks-cuda.json").write_text(json.dumps(other))
-    run = [sys.executable, "-m", "proofbook", "--root", str(root), "build", "--stored", "--strict"]
-    done = subprocess.run(run, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and done.stderr == "", done.stdout + done.stderr
-    html = root / "_build/strict/_build/html"
+    html = build_by_command(root)
     assert read(html, "book/recorded-runs.html").count("Not recorded yet.") == 4  # timings are no runs
     return read(html, "book/benchmarks.html")
 

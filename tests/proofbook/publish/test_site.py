@@ -2,14 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
 import types
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from built_site import ROOT, lay_out, read, text
+from built_site import ROOT, build_by_command, lay_out, read, text
 from docutils import nodes
 from docutils.utils import new_document
 
@@ -30,29 +28,12 @@ CHAPTER = "book/8823-attention-scale.html"
 REPOSITORY, SITE = "https://github.com/nobody/attention", "https://example.org/attention"
 
 
-def build(root: Path) -> Path:
-    command = [
-        sys.executable,
-        "-m",
-        "proofbook",
-        "--root",
-        str(root),
-        "build",
-        "--stored",
-        "--strict",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return root / "_build/strict/_build/html"
-
-
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
     root = lay_out(tmp_path_factory.mktemp("site"))
     with (root / "book/notation.md").open("a", encoding="utf-8") as page:
         page.write("\nSee {claim}`8823-C1`, {claim}`8823-C2` and {claim}`8823-C4`.\n")
-    return build(root)
+    return build_by_command(root)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +41,7 @@ def addressed(tmp_path_factory):
     """The same book with an address."""
     root = lay_out(tmp_path_factory.mktemp("addressed"))
     (root / "book/address.yml").write_text(f"repository: {REPOSITORY}\nbranch: main\nsite: {SITE}/\n")
-    return build(root)
+    return build_by_command(root)
 
 
 def test_equations_are_numbered_and_reached_from_other_pages(html):
@@ -433,7 +414,7 @@ def test_a_warning_fails_the_strict_build(tmp_path):
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/notation\n")
     (root / "book/notation.md").write_text("# Notation\n\n{eq}`eq-that-is-not-there`\n")
     with pytest.raises(AssertionError, match="eq-that-is-not-there"):
-        build(root)
+        build_by_command(root)
 
 
 def test_a_claim_that_is_not_there_fails_the_strict_build(tmp_path):
@@ -441,7 +422,7 @@ def test_a_claim_that_is_not_there_fails_the_strict_build(tmp_path):
     (root / "_toc.yml").write_text("format: jb-book\nroot: book/notation\n")
     (root / "book/notation.md").write_text("# Notation\n\nSee {claim}`8823-C99`.\n")
     with pytest.raises(AssertionError, match="8823-C99` names a claim that no cell of the book checks"):
-        build(root)
+        build_by_command(root)
 
 
 def test_a_book_that_was_not_executed_is_not_built(tmp_path):
