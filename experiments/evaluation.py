@@ -12,7 +12,7 @@ from experiments.attention import QUANTITIES, Measured
 from experiments.corpus import MASK, Corpus
 from experiments.models import Attention
 from experiments.presets import Preset
-from experiments.training import autocast, generator, hide
+from experiments.training import generator, hide
 
 __all__ = ["Score", "evaluate", "trained_entropies"]
 
@@ -34,7 +34,7 @@ class Score:
 def _forward(model: nn.Module, attention: Attention, tokens: Tensor, preset: Preset):
     """The hidden states of windows (count, n), some windows at a time."""
     for part in tokens.split(max(1, TOKENS // tokens.shape[-1])):
-        yield model(part, attention).float()
+        yield model(part, attention)
 
 
 @torch.no_grad()
@@ -42,7 +42,8 @@ def evaluate(model: nn.Module, attention, corpus: Corpus, preset: Preset, length
     """Fill in hidden tokens of the held-out text in windows of ``length``.
 
     Text and hidden tokens depend on the preset alone: what differs between two lengths is how much is around
-    them.
+    them. All is computed in float32, whatever the arithmetic of the training: in bfloat16 the largest scores
+    of a row may tie, and no scale takes the entropy of such a row below log 2.
     """
     device = next(model.parameters()).device
     text = corpus.held_out[: preset.held_out_chunks]
@@ -50,14 +51,12 @@ def evaluate(model: nn.Module, attention, corpus: Corpus, preset: Preset, length
     tokens = text.masked_fill(hidden, MASK).reshape(-1, length).to(device)
     target, where = text.reshape(-1, length).to(device), hidden.reshape(-1, length).to(device)
     right = loss = 0.0
-    with autocast(preset, str(device)):
-        start = 0
-        for states in _forward(model, attention, tokens, preset):
-            part = slice(start, start := start + len(states))
-            scores, wanted = model.scores(states[where[part]]).float(), target[part][where[part]]
-            right += (scores.argmax(-1) == wanted).sum().item()
-            loss += cross_entropy(scores, wanted, reduction="sum").item()
-    # What is inside is measured in float32 whatever the arithmetic of the training.
+    start = 0
+    for states in _forward(model, attention, tokens, preset):
+        part = slice(start, start := start + len(states))
+        scores, wanted = model.scores(states[where[part]]), target[part][where[part]]
+        right += (scores.argmax(-1) == wanted).sum().item()
+        loss += cross_entropy(scores, wanted, reduction="sum").item()
     inside = Measured(attention)
     for _ in _forward(model, inside, tokens[: preset.inside_chunks * text.shape[-1] // length], preset):
         pass
