@@ -1,4 +1,4 @@
-"""Every public function on a CUDA device, against the same call on a CPU in float64."""
+"""Every public function on a CUDA device, against the same call on a CPU in float64; skipped without one."""
 
 import copy
 import math
@@ -10,6 +10,8 @@ from torch import nn
 from torch.nn.functional import scaled_dot_product_attention as sdpa
 
 import attnlib as al
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device here")
 
 # Sums of some hundred products and exponentials of numbers of size 1, and their derivatives.
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
