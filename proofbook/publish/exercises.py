@@ -32,7 +32,7 @@ _OPTIONS = re.compile(r"\A(?:\s*:\w+:[^\n]*\n)*", re.M)
 
 
 def beginnings(text: str) -> list[tuple[str, str]]:
-    """What begins in a piece of Markdown, in order: exercises and solutions, each with the exercise's label.
+    r"""What begins in a piece of Markdown, in order: exercises and solutions, each with the exercise's label.
 
     >>> beginnings("```{solution} ex-a\n```\n```{exercise}\n:label: ex-b\n```")
     [('solution', 'ex-a'), ('exercise', 'ex-b')]
