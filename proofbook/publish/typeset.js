@@ -21,6 +21,11 @@ const PILES = ["msupsub", "mfrac", "op-limits"];
 // The spaces around signs have a class each, in formulas.css, not a style of their own.
 const SPACES = { "0.1667em": "thin", "0.2222em": "medium", "0.2778em": "thick" };
 
+// What a line of KaTeX's font takes in any case, above its baseline and below, in em: 0.916 and 0.284, at a
+// line-height of 1.2.
+const ASCENT = 0.9;
+const DESCENT = 0.28;
+
 // What one line of a phone of 360 px holds, in em of the formula. A part that cannot break and is wider is opened.
 const PHONE = 17;
 // Parentheses narrower than this stay whole: a line broken within them helps little and reads badly.
@@ -125,7 +130,14 @@ function pile(table) {
   return table;
 }
 
-// Takes what changes nothing out of a tree: tables, classes without a style, and spans that are left with nothing.
+// A strut that keeps no more room than the line it stands in has of itself.
+function idle(node) {
+  if (!has(node, "katex-strut")) return false;
+  const below = -em(node.style.verticalAlign);
+  return below <= DESCENT && em(node.style.height) - below <= ASCENT;
+}
+
+// Takes what changes nothing out of a tree: tables, struts, classes without a style, and spans that are left with nothing.
 function slim(node, parents = []) {
   if (!node.classes || !node.style) return node;
   if (has(node, "mspace") && SPACES[node.style.marginRight]) {
@@ -140,6 +152,9 @@ function slim(node, parents = []) {
   if (has(node, "delimcenter") && em(node.style.top) === 0) {
     node.classes = [];
     node.style = {};
+  }
+  if (has(node, "katex-base") && node.children.length > 1) {
+    node.children = node.children.filter((child) => !idle(child));
   }
   const placed = [node.classes, ...parents].slice(0, 2).flat().some((name) => PLACED.includes(name));
   const around = [[...node.classes], ...parents];

@@ -73,5 +73,5 @@ def test_a_chapter_is_small_and_short_by_keyboard(reading, name):
     )
     assert read.open(name).evaluate(STOPS) < 150
     read.page.wait_for_load_state("networkidle")
-    assert (SITE / name).stat().st_size < 1_600_000
+    assert (SITE / name).stat().st_size < 1_500_000
     assert sum(len(gzip.compress(body)) for body in shared.values()) < 600_000

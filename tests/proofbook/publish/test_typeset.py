@@ -28,6 +28,14 @@ def test_a_formula_is_html_and_mathml(typesetter):
     assert found.width == found.widest == pytest.approx(0.95, abs=0.1)
 
 
+def test_a_strut_stays_where_it_keeps_more_room_than_the_line_has(typesetter):
+    """KaTeX's font reaches 0.916 em above the baseline and 0.284 em below it."""
+    for tex in ("x", "p_i", "2^n", r"\left(a+b\right)"):
+        assert "katex-strut" not in typesetter.set(tex).html, tex
+    for tex in (r"\frac{a}{b}", r"\sum_{i=1}^n x_i", r"S^*_{1,2}", r"x^{2^{2^n}}"):
+        assert "katex-strut" in typesetter.set(tex, display=True).html, tex
+
+
 def test_a_line_breaks_at_signs_but_not_after_the_one_it_begins_with(typesetter):
     assert len(parts(typesetter.set("a + b - c", relation="=", display=True).html)) == 3
     assert len(parts(typesetter.set("= a", display=True).html)) == 2
