@@ -29,6 +29,8 @@ class Packages:
         self._folders = dict(folders)
         self._ignored = frozenset(ignore)
         self._trees: dict[str, ast.Module] = {}
+        self._needs: dict[str, list[str]] = {}
+        self._digests: dict[str, str] = {}
 
     @classmethod
     def found(cls, *names: str, beside: Path | None = None, ignore: Iterable[str] = ()) -> Packages:
@@ -59,19 +61,24 @@ class Packages:
 
     def digest(self, *modules: str) -> str:
         """A digest of the code that ``modules`` reach: of the modules' names and syntax trees."""
-        return self._digest({name: self._tree(name) for name in self.reached(*modules)})
+        return self._digest({name: self._digest_of(name) for name in self.reached(*modules)})
 
     def digest_of(self, code: str) -> str:
         """A digest of a piece of code and of what it reaches."""
-        trees = {name: self._tree(name) for name in self.reached_from(code)}
-        return self._digest({"": ast.parse(code), **trees})
+        of_modules = {name: self._digest_of(name) for name in self.reached_from(code)}
+        return self._digest({"": tree_digest(ast.parse(code)), **of_modules})
 
     @staticmethod
-    def _digest(trees: Mapping[str, ast.Module]) -> str:
+    def _digest(digests: Mapping[str, str]) -> str:
         sha = hashlib.sha256()
-        for name in sorted(trees):
-            sha.update(f"{name}\0{tree_digest(trees[name])}\n".encode())
+        for name in sorted(digests):
+            sha.update(f"{name}\0{digests[name]}\n".encode())
         return sha.hexdigest()
+
+    def _digest_of(self, module: str) -> str:
+        if module not in self._digests:
+            self._digests[module] = tree_digest(self._tree(module))
+        return self._digests[module]
 
     def _closure(self, modules: Iterable[str]) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -85,8 +92,14 @@ class Packages:
             if name not in found and name not in self._ignored:
                 found[name] = path
                 ahead += _parents(name)
-                ahead += self._imports(self._tree(name), self._package(name))
+                ahead += self._needed_by(name)
         return dict(sorted(found.items()))
+
+    def _needed_by(self, module: str) -> list[str]:
+        """What a module imports, read once, however many chapters reach it."""
+        if module not in self._needs:
+            self._needs[module] = list(self._imports(self._tree(module), self._package(module)))
+        return self._needs[module]
 
     def _knows(self, module: str) -> bool:
         return module.split(".")[0] in self._folders

@@ -13,6 +13,7 @@ from proofbook.files import read_json
 from proofbook.publish import benchmarks, runs
 from proofbook.publish.address import Address, read_address
 from proofbook.publish.citation import Edition, read_edition
+from proofbook.publish.flow import Flow
 from proofbook.publish.notebooks import (
     BookError,
     Notebook,
@@ -182,6 +183,11 @@ class Book:
                 raise BookError(f"{file} is no list of claims: {error}") from error
             found[file] = content
         return found
+
+    @cached_property
+    def flows(self) -> dict[Path, Flow]:
+        """By notebook, where the values in its code come from."""
+        return {path: Flow(notebook) for path, notebook in self.notebooks.items()}
 
     @property
     def claim_files(self) -> list[Path]:

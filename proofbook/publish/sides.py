@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from proofbook.publish.book import Book
 from proofbook.publish.flow import Flow, Reached, Variable, name_of, with_names
-from proofbook.publish.notebooks import Notebook
 
 __all__ = ["dependent_sides", "independent", "not_compared", "said_and_compared"]
 
@@ -35,15 +34,7 @@ def pairs(flow: Flow, difference: ast.expr, before: int) -> Iterator[Sides]:
         elif found and isinstance(found[0], (ast.DictComp, ast.ListComp)):
             yield from pairs(flow, found[0], found[1])
     elif isinstance(one, ast.BinOp) and isinstance(one.op, ast.Sub):
-        ratio = one.left
-        if (
-            isinstance(one.right, ast.Constant)
-            and isinstance(ratio, ast.BinOp)
-            and isinstance(ratio.op, ast.Div)
-        ):
-            yield ratio.left, ratio.right, before
-        else:
-            yield one.left, one.right, before
+        yield *_ratio_less_one(one), before
     elif isinstance(one, ast.BinOp) and isinstance(one.op, (ast.Div, ast.Mult)):
         yield from pairs(flow, one.left, before)
         yield from pairs(flow, one.right, before)
@@ -205,19 +196,18 @@ def _rows(flow: Flow, rows: ast.expr, before: int) -> Iterator[tuple[ast.expr, a
 
 def independent(book: Book) -> Iterator[str]:
     """The two sides of a comparison have the origins that it names, and share no function in question."""
-    for path, notebook in book.notebooks.items():
-        for cell, problem in dependent_sides(notebook, book.settings.agreement.apart):
+    for path, flow in book.flows.items():
+        for cell, problem in dependent_sides(flow, book.settings.agreement.apart):
             yield f"{path}, cell {cell}, {problem}"
 
 
-def dependent_sides(notebook: Notebook, apart: Sequence[str]) -> Iterator[tuple[int, str]]:
+def dependent_sides(flow: Flow, apart: Sequence[str]) -> Iterator[tuple[int, str]]:
     """What is wrong with the sides of a notebook's comparisons, each with its cell.
 
     Args:
-        notebook: The notebook.
+        flow: The code of the notebook.
         apart: Packages and functions that two sides do not share, as the settings name them.
     """
-    flow = Flow(notebook)
     told: dict[tuple[int, str], None] = {}
     for one in comparisons(flow):
         for problem in _problems(flow, one, apart):
@@ -263,14 +253,13 @@ def _in_question(reached: Reached, named: Sequence[str]) -> set[str]:
 
 def said_and_compared(book: Book) -> Iterator[str]:
     """What a claim shows as stated is in what that claim was checked with, not only somewhere on the page."""
-    for path, notebook in book.notebooks.items():
-        for cell, problem in not_compared(notebook):
+    for path, flow in book.flows.items():
+        for cell, problem in not_compared(flow):
             yield f"{path}, cell {cell}: {problem}"
 
 
-def not_compared(notebook: Notebook) -> Iterator[tuple[int, str]]:
+def not_compared(flow: Flow) -> Iterator[tuple[int, str]]:
     """The formulas that claims of a notebook state and do not rest on, each with its cell."""
-    flow = Flow(notebook)
     for place, (cell, statement) in enumerate(flow.statements):
         for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
             stated = list(_stated(flow, call, place)) if name_of(call) == "claim" else []

@@ -251,12 +251,14 @@ def _copy(space: dict[str, Any]) -> dict[str, Any]:
 def of_the_lint(apart: Sequence[str]) -> Callable[[list[str]], Iterator[str]]:
     """What the lint says of the code of a chapter's cells; what it says of outputs and words is left out."""
     from proofbook.publish import sides, typed
+    from proofbook.publish.flow import Flow
 
     def complaints(cells: list[str]) -> Iterator[str]:
         notebook = {"cells": [{"cell_type": "code", "source": source} for source in cells]}
         for source in cells:
             yield from typed.wrongly_bound(source)
-        for _, problem in [*sides.dependent_sides(notebook, apart), *sides.not_compared(notebook)]:
+        flow = Flow(notebook)
+        for _, problem in [*sides.dependent_sides(flow, apart), *sides.not_compared(flow)]:
             yield problem
 
     return complaints

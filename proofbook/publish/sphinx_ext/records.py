@@ -183,7 +183,7 @@ class Benchmarks(Recorded):
             [
                 [nodes.strong("", name), nodes.Text(f": {bar['name']}")],
                 f"{bar['value']:.3g}",
-                f"{'≤' if 'at_most' in bar else '≥'} {bar.get('at_most', bar.get('at_least')):g}",
+                f"{'≤' if 'at_most' in bar else '≥'} {bar.get('at_most', bar.get('at_least')):.4g}",
                 nodes.inline("", outcome := "met" if bar["met"] else "missed", classes=[f"bar-{outcome}"]),
             ]
             for name, result in self.results(record)

@@ -25,7 +25,7 @@ def notebook(*cells):
 
 
 def found(*cells):
-    return [problem for _, problem in sides.dependent_sides(notebook(*cells), APART)]
+    return [problem for _, problem in sides.dependent_sides(Flow(notebook(*cells)), APART)]
 
 
 def table(difference, of="('attnlib', 'written out')"):
@@ -126,13 +126,13 @@ STATED = "claim('C1', 'holds', {}, formulas={{'law': law}})"
     ],
 )
 def test_a_formula_that_the_evidence_of_its_claim_uses_may_be_stated(cells):
-    assert list(sides.not_compared(notebook(*cells))) == []
+    assert list(sides.not_compared(Flow(notebook(*cells)))) == []
 
 
 @pytest.mark.parametrize("evidence", ["checked('a', True)", "measured('a', other(3) - rows, below=1)"])
 def test_one_that_was_compared_elsewhere_alone_is_named(evidence):
     cells = ("measured('b', law(3) - rows, below=1)", STATED.format(evidence))
-    assert [problem for _, problem in sides.not_compared(notebook(*cells))] == [
+    assert [problem for _, problem in sides.not_compared(Flow(notebook(*cells)))] == [
         "the claim 'C1' states law, and no evidence of it makes use of that"
     ]
 
