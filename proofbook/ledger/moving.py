@@ -12,16 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
+from sympy.core.relational import Relational
 
 from proofbook.derive import Derivation, Domain
 from proofbook.derive.ranges import Integers, Ladder, Reals, Simplex, exact
 from proofbook.derive.reach import reach, spoken_of
 from proofbook.ledger.formulas import FormulaRefused, holders, is_defined_in
 
-__all__ = ["Proofs", "Span"]
+__all__ = ["Proofs", "Span", "settled_by_ends"]
 
 TRIED = 5
-"""At how many values of each symbol, its ends among them, a condition that ties several is tried."""
+"""At how many values of each symbol, its ends among them, a condition is tried before it is settled."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,31 @@ class Proofs:
                 for values in itertools.product(*(spans[symbol].values(TRIED) for symbol in symbols)):
                     if relation.subs(dict(zip(symbols, values))) is not sp.true:
                         yield ", ".join(f"{key} = {one}" for key, one in zip(symbols, values))
+                if not settled_by_ends(relation, [(symbol, spans[symbol]) for symbol in symbols]):
+                    yield f"values at which nobody can tell whether {relation}"
+
+
+def settled_by_ends(relation: Any, spans: Sequence[tuple[sp.Symbol, Span]]) -> bool:
+    """Whether a condition that holds where all symbols are at an end of theirs holds between, too.
+
+    It does where the two sides differ by what is linear in each symbol, which is largest and smallest at such
+    ends; ``!=`` needs the difference to have one sign at all of them.
+    """
+    if not isinstance(relation, Relational):
+        return False
+    moving = [symbol for symbol, span in spans if span.low != span.high]
+    still = {symbol: exact(span.low) for symbol, span in spans if span.low == span.high}
+    difference = sp.expand((relation.lhs - relation.rhs).subs(still))
+    if not moving:
+        return True
+    polynomial = difference.as_poly(*moving)
+    if polynomial is None or any(polynomial.degree(symbol) > 1 for symbol in moving):
+        return False
+    if not isinstance(relation, sp.Ne):
+        return True
+    ends = [[exact(end) for end in (span.low, span.high)] for symbol, span in spans if symbol in moving]
+    signs = {sp.sign(difference.subs(dict(zip(moving, values)))) for values in itertools.product(*ends)}
+    return signs in ({sp.Integer(1)}, {sp.Integer(-1)})
 
 
 def _is_row(key: Any) -> bool:

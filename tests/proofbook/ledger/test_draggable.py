@@ -22,6 +22,7 @@ from proofbook.ledger.draggable import (
     draggable,
 )
 from proofbook.ledger.formulas import FormulaRefused
+from proofbook.ledger.moving import Span, settled_by_ends
 
 t = sp.Symbol("t", real=True)
 
@@ -179,6 +180,23 @@ def test_a_condition_on_several_symbols_is_kept():
     assert moved(proof, Curve(proof.last, x), axis=(2.5, 3))
     with pytest.raises(FormulaRefused, match=r"the figure for x = 1/2, y = 57/100"):
         moved(proof, Curve(proof.last, x))
+
+
+def test_a_condition_is_kept_between_the_values_that_are_tried():
+    """Five values of x from 0.5 to 3 miss 4/3, and any number of them might."""
+    kept = square(where=(sp.Ne(3 * x, 4),))
+    assert moved(kept, Curve(kept.last, x), axis=(1.5, 3)) and moved(kept, Curve(kept.last, x), axis=(0.5, 1))
+    with pytest.raises(FormulaRefused, match=r"nobody can tell whether Ne\(3\*x, 4\)"):
+        moved(kept, Curve(kept.last, x))
+
+
+def test_a_condition_that_ends_do_not_settle_is_not_believed():
+    """x (3 - x) is 5/4 at both ends of 1/2 to 5/2, and 9/4 between them."""
+    bent = square(where=(x * (3 - x) <= 9,))
+    with pytest.raises(FormulaRefused, match="nobody can tell whether"):
+        moved(bent, Curve(bent.last, x), axis=(0.5, 2.5))
+    span = [(x, Span(0.5, 2.5))]
+    assert settled_by_ends(x < 9, span) and not settled_by_ends(sp.Or(x < 9, x > 10), span)
 
 
 def test_a_range_without_zero_is_not_crossed():
