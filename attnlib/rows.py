@@ -347,7 +347,8 @@ def softmax_attention_with_statistics(
 
     On CUDA values and keys go through the kernel side by side, so output, lse and entropy take one forward
     and one backward call together; on a CPU output and statistics come from the same tiles of logits, in one
-    pass forward and one backward. Computed in float32 at least, under autocast too. Differentiable in every
+    pass forward and one backward. Computed in float32 at least, under autocast too; ``impl="triton"`` forms
+    what it multiplies q, k and v of bfloat16 by from two parts of 16 bits together. Differentiable in every
     tensor, once; with ``"reference"`` as often as wanted. Values are checked where they can be looked at: not
     under ``torch.compile``, ``torch.export``, ``vmap`` or with fake and meta tensors. A row that sees no key
     has output 0, lse -inf, entropies and varentropy 0, effective tokens and sparsity 1, and gradient 0.

@@ -73,7 +73,7 @@ PRESETS = {
         held_out_chunks=10,
         inside_chunks=2,
     ),
-    # Some minutes of an H100 with --jobs 9.
+    # Sized for minutes of an H100 with --jobs 9; not yet run to its end.
     "gpu": Preset(
         trainings=_ALL,
         seeds=(0, 1, 2),
