@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import mpmath as mp
 import sympy as sp
 from sympy.core.function import AppliedUndef
 
+from proofbook.derive.along_axes import REDUCTIONS, Evaluation, over_axes
+from proofbook.derive.definition import unfold
 from proofbook.derive.domain import Domain
 from proofbook.derive.instantiate import NotConcrete, at_size
 from proofbook.derive.numeric import mpmath_function
@@ -47,9 +49,17 @@ class _Target(Protocol):
 
     def number(self, value: Any) -> Any: ...
 
-    def entries(self, value: Any, vector: sp.IndexedBase) -> list[Any]: ...
+    def length(self, value: Any, vector: sp.IndexedBase) -> int: ...
 
-    def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]: ...
+    def entries(self, value: Any) -> list[Any]: ...
+
+    def first(self, value: Any) -> Any: ...
+
+    def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
+        """Of plain symbols alone."""
+
+    def along_axes(self, arguments: Sequence[Any], expression: sp.Expr, n: int) -> Callable[..., Any] | None:
+        """Of symbols and vectors as they are given; None for a formula that has to be written out."""
 
     def shaped(self, found: Any, arguments: list[Any]) -> Any: ...
 
@@ -91,7 +101,14 @@ def lambdify(
     target = _target(namespace)
 
     @functools.lru_cache(maxsize=None)
-    def at(n: int) -> Callable[..., Any]:
+    def along(n: int) -> Callable[..., Any] | None:
+        kept = unfold(expression)
+        if n and domain.size is not None:
+            kept = kept.subs(domain.size, n)
+        return target.along_axes(arguments, kept, n)
+
+    @functools.lru_cache(maxsize=None)
+    def written_out(n: int) -> Callable[..., Any]:
         plain: list[sp.Symbol] = []
         for a in arguments:
             plain += domain.entries(a, n) if isinstance(a, sp.IndexedBase) else [a]
@@ -108,20 +125,21 @@ def lambdify(
     def function(*values: Any) -> Any:
         if len(values) != len(arguments):
             raise TypeError(f"expected {len(arguments)} arguments, got {len(values)}")
+        given = [target.number(value) for value in values]
+        lengths = {
+            a: target.length(value, a) for a, value in zip(arguments, given) if isinstance(a, sp.IndexedBase)
+        }
+        if len({*lengths.values()}) > 1:
+            raise ValueError(f"vectors must have one length, got {' and '.join(map(str, lengths.values()))}")
+        n = next(iter(lengths.values()), 0)
+        if at_once := along(n):
+            single = [target.first(v) if a in lengths else v for a, v in zip(arguments, given)]
+            return target.shaped(at_once(*given), single)
         flat: list[Any] = []
-        n = 0
-        for a, value in zip(arguments, values):
-            value = target.number(value)
-            if not isinstance(a, sp.IndexedBase):
-                flat.append(value)
-                continue
-            entries = target.entries(value, a)
-            if n and n != len(entries):
-                raise ValueError(f"vectors must have one length, got {n} and {len(entries)}")
-            n = len(entries)
-            flat += entries
+        for a, value in zip(arguments, given):
+            flat += target.entries(value) if a in lengths else [value]
         try:
-            found = at(n)(*flat)
+            found = written_out(n)(*flat)
         except NameError as error:
             raise ValueError(f"{target.name} lacks a function of the formula: {error}") from error
         return target.shaped(found, flat)
@@ -155,13 +173,22 @@ class _Mpmath:
             return [mp.mpmathify(x) for x in value]
         return mp.mpmathify(value)
 
-    def entries(self, value: Any, vector: sp.IndexedBase) -> list[Any]:
+    def length(self, value: Any, vector: sp.IndexedBase) -> int:
         if not isinstance(value, list):
             raise ValueError(f"{vector.label} is a vector: it needs a list of entries, got a single number")
-        return value
+        return len(value)
+
+    def entries(self, value: Any) -> list[Any]:
+        return list(value)
+
+    def first(self, value: Any) -> Any:
+        return value[0]
 
     def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
         return mpmath_function(arguments, expression)
+
+    def along_axes(self, arguments: Sequence[Any], expression: sp.Expr, n: int) -> None:
+        return None
 
     def shaped(self, found: Any, arguments: list[Any]) -> Any:
         return found
@@ -189,36 +216,60 @@ class _Arrays:
             return False
         return True
 
-    def entries(self, value: Any, vector: sp.IndexedBase) -> list[Any]:
+    def length(self, value: Any, vector: sp.IndexedBase) -> int:
         if value.ndim < 1:
             raise ValueError(f"{vector.label} is a vector: it needs an axis of entries, got a single number")
+        return int(value.shape[-1])
+
+    def entries(self, value: Any) -> list[Any]:
         return [value[..., k] for k in range(value.shape[-1])]
+
+    def first(self, value: Any) -> Any:
+        return value[..., 0]
 
     def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
         functions = self._functions(expression)
-        return lambda *values: _compute(expression, dict(zip(arguments, values)), functions)
+        return lambda *values: Evaluation(dict(zip(arguments, values)), functions).of(expression)
+
+    def along_axes(self, arguments: Sequence[Any], expression: sp.Expr, n: int) -> Callable[..., Any] | None:
+        reductions = self._known(REDUCTIONS)
+        known = self._known(_SPELLINGS)
+        if not over_axes(expression, arguments, n, {*known, *reductions}):
+            return None
+        functions = {**self._adapted(known), **reductions}
+        return lambda *values: Evaluation(dict(zip(arguments, values)), functions).of(expression)
+
+    def _known(self, spellings: Mapping[type, tuple[str, ...]]) -> dict[type, Callable[..., Any]]:
+        """What the library has of these functions."""
+        return {
+            made: getattr(self.library, names[0])
+            for made, spelled in spellings.items()
+            if (names := [name for name in spelled if hasattr(self.library, name)])
+        }
+
+    def _adapted(self, found: dict[type, Callable[..., Any]]) -> dict[type, Callable[..., Any]]:
+        """Functions of arrays, which take numbers beside arrays and more than two of what is compared."""
+        extrema = {e: functools.partial(self._extremum, found[e]) for e in {sp.Max, sp.Min} & set(found)}
+        return {**found, **extrema, sp.Pow: self._power}
 
     def _functions(self, expression: sp.Expr) -> dict[type, Callable[..., Any]]:
         """What the library calls each function of the formula."""
-        found: dict[type, Callable[..., Any]] = {}
+        known, used = self._known(_SPELLINGS), {}
         lacking, seen, pending = set(), set(), [expression]
         while pending:
             e = pending.pop()
             if e in seen or e.is_number:
                 continue
             seen.add(e)
-            spelled = [name for name in _SPELLINGS.get(e.func, ()) if hasattr(self.library, name)]
-            if spelled:
-                found[e.func] = getattr(self.library, spelled[0])
+            if e.func in known:
+                used[e.func] = known[e.func]
             elif not isinstance(e, (sp.Symbol, sp.Add, sp.Mul, sp.Pow)):
                 lacking.add(e.func.__name__)
                 continue
             pending += e.args
         if lacking:
             raise ValueError(f"{self.name} lacks {', '.join(sorted(lacking))}")
-        for extremum in {sp.Max, sp.Min} & set(found):
-            found[extremum] = functools.partial(self._extremum, found[extremum])
-        return {**found, sp.Pow: self._power}
+        return self._adapted(used)
 
     def _extremum(self, choose: Callable[..., Any], *values: Any) -> Any:
         array = next(v for v in values if hasattr(v, "dtype"))
@@ -253,23 +304,3 @@ class _Numpy(_Arrays):
         modules = ["scipy", "numpy"] if importlib.util.find_spec("scipy") else ["numpy"]
         made: Callable[..., Any] = sp.lambdify(arguments, expression, modules)
         return made
-
-
-def _compute(
-    expression: sp.Expr, values: dict[sp.Expr, Any], functions: dict[type, Callable[..., Any]]
-) -> Any:
-    """The value of a formula; ``values`` holds those of its symbols, and then of all that was computed."""
-    if expression in values:
-        return values[expression]
-    if expression.is_number:
-        found: Any = int(expression) if expression.is_Integer else float(expression)
-    else:
-        arguments = [_compute(e, values, functions) for e in expression.args]
-        if isinstance(expression, sp.Add):
-            found = functools.reduce(lambda a, b: a + b, arguments)
-        elif isinstance(expression, sp.Mul):
-            found = functools.reduce(lambda a, b: a * b, arguments)
-        else:
-            found = functions[expression.func](*arguments)
-    values[expression] = found
-    return found

@@ -15,6 +15,7 @@ from proofbook.derive import (
     Derivation,
     Domain,
     MaxOver,
+    MinOver,
     Undecided,
     define,
     eq,
@@ -248,3 +249,103 @@ def test_numpy_needs_no_scipy():
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         == "1.0\n"
     )
+
+
+def written_out(formula, arguments):
+    """The same by mpmath, whose sums are written out entry by entry."""
+    made = lambdify(formula, arguments, DOMAIN, "mpmath")
+
+    def value(*values):
+        with mp.workdps(40):
+            return float(made(*(x.tolist() if np.ndim(x) else float(x) for x in values)))
+
+    return value
+
+
+@pytest.mark.parametrize(
+    "formula",
+    [
+        Sum(exp(lam * s[i]), (i, 1, n)),
+        Sum(s[i] * Sum(exp(s[j] - s[i]) * t[j], (j, 1, n)), (i, 1, n)),
+        Sum(s[i] * t[j] * (s[i] + 2 * t[j]), (i, 1, n), (j, 1, n)),
+        Sum(s[i] ** 2, (i, 2, n)) - Sum(s[i], (i, 1, 2)),
+        Sum(lam * x, (i, 1, n)) + Sum(s[j], (i, 1, n), (j, 1, 3)),
+        Sum(s[n] * s[i] / (n + s[1] ** 2), (i, 1, n)),
+        sp.Product(2 + s[i] * lam, (i, 1, n)) + sp.Product(3 + lam, (i, 1, n)),
+        MaxOver(s[i] * lam - t[i], (i, 1, n)) + MinOver(Abs(s[i] - x), (i, 2, 4)),
+        Sum(Max(s[i], t[i], Rational(1, 10)), (i, 1, n)),
+        log(Sum(exp(s[i]), (i, 1, n))) - Sum(exp(s[i]) * s[i], (i, 1, n)) / Sum(exp(s[i]), (i, 1, n)),
+        Sum((1 / n) ** s[i], (i, 1, n)),
+        sp.Derivative(Sum(exp(lam * s[i]), (i, 1, n)), lam),  # these are written out
+        Sum(i * s[i], (i, 1, n)),
+        Sum(s[i], (i, 1, n)) + Sum(2, (i, 1, n)),
+        Sum(s[i] * sp.KroneckerDelta(i, 2), (i, 1, n)),
+    ],
+)
+@pytest.mark.parametrize("length", [4, 7])
+def test_sums_along_axes_and_written_out_are_the_same(formula, length):
+    scores = normal_rows(3, 2, length)
+    others = normal_rows(2, length, seed=1)
+    factor, shift = 0.5 + normal_rows(3, 1, seed=2) ** 2, 0.75
+    arguments = (lam, x, s, t)
+    direct = written_out(formula, arguments)
+    for namespace, values in (
+        ("numpy", (factor, shift, scores, others)),
+        (torch, (torch.tensor(factor), shift, torch.tensor(scores), torch.tensor(others))),
+    ):
+        found = lambdify(formula, arguments, DOMAIN, namespace)(*values)
+        assert tuple(found.shape) == (3, 2)
+        for a in range(3):
+            for b in range(2):
+                expected = direct(factor[a, 0], shift, scores[a, b], others[b])
+                assert abs(float(found[a, b]) - expected) <= 1e-12 * max(1, abs(expected))
+
+
+def normal_rows(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_a_long_row_is_not_written_out(monkeypatch):
+    """16,384 terms that SymPy writes out take seconds, for one entropy."""
+    monkeypatch.setattr(sys.modules["proofbook.derive.lambdify"], "at_size", None)
+    scores = normal_rows(2, 16384)
+    found = lambdify(H(lam), (lam, s), DOMAIN, "numpy")(1.0, scores)
+    np.testing.assert_allclose(found, entropy(torch.tensor(scores), torch.ones(2)), **CLOSE)
+
+
+@pytest.mark.parametrize(
+    "formula, message",
+    [
+        (Sum(s[i], (i, 1, 6)), "lies outside a vector of 5 entries"),
+        (Sum(s[6] + s[i], (i, 1, n)), "lies outside a vector of 5 entries"),
+        (Sum(s[i] * t[i], (i, 1, n)), "arguments must name"),
+        (Sum(s[i] * x, (i, 1, n)), "arguments must name x"),
+        (Sum(s[j], (i, 1, n)), "has an index with no value"),
+        (Sum(Function("g")(s[i]), (i, 1, n)), "nobody defined g"),
+        (Sum(s[i], (i, 0, n)), "runs from 0|lies outside"),
+    ],
+)
+@pytest.mark.parametrize("namespace", ["numpy", torch])
+def test_a_sum_that_has_no_value_is_refused_whichever_way_it_is_added_up(namespace, formula, message):
+    with pytest.raises(ValueError, match=message):
+        lambdify(formula, (lam, s), DOMAIN, namespace)(
+            1.0, np.ones(5) if namespace == "numpy" else torch.ones(5)
+        )
+
+
+def test_vectors_of_two_lengths_are_refused():
+    with pytest.raises(ValueError, match="one length, got 3 and 5"):
+        lambdify(s[1] + t[1], (s, t), DOMAIN, "numpy")([1, 2, 3], [1, 2, 3, 4, 5])
+
+
+def test_a_library_without_a_reduction_writes_out():
+    names = ("asarray", "float64", "finfo", "full_like", "broadcast_shapes", "broadcast_to", "sqrt", "exp")
+    few = types.SimpleNamespace(__name__="few", **{name: getattr(np, name) for name in names})
+    found = lambdify(Sum(exp(s[i]), (i, 1, n)), (s,), DOMAIN, few)(np.zeros((2, 5)))
+    assert found.tolist() == [5, 5]
+
+
+def test_gradients_flow_through_sums_along_axes():
+    scores = rows(3).requires_grad_()
+    formula = Sum(MaxOver(s[j], (j, 1, n)) * s[i] ** 2, (i, 1, n)) + sp.Product(s[i], (i, 1, n))
+    assert torch.autograd.gradcheck(lambdify(formula, (s,), DOMAIN, torch), (scores,))
