@@ -24,6 +24,7 @@ from proofbook.derive.over import Over
 Point = Mapping[sp.Symbol, Any]
 
 COARSE, FINE = 30, 50  # digits carried by the two computations
+INTEGRAL = 20, 30  # the same of an integral, at whose many nodes every digit costs
 NESTED = 15, 20  # the same where an integral stands in another: every digit costs its square
 _NODES = 200_000  # at which integrands may be computed; what takes more has no value here
 _ENCLOSED = 12  # digits that a ball must certify before its middle stands for an integral
@@ -63,7 +64,7 @@ def value(expression: sp.Expr, point: Point) -> Value:
     1.0
     """
     found = []
-    for digits in NESTED if _nested(expression) else (COARSE, FINE):
+    for digits in _digits(expression):
         with mp.workdps(digits):
             found.append(_real(_Evaluator(digits).of(expression, dict(point)), expression))
     with mp.workdps(FINE):
@@ -76,12 +77,12 @@ def value(expression: sp.Expr, point: Point) -> Value:
         return Value(fine, spread)
 
 
-def _nested(expression: sp.Expr) -> bool:
-    """Whether an integral stands in another, or runs over more than one variable."""
-    return any(
-        len(integral.limits) > 1 or integral.function.has(sp.Integral)
-        for integral in expression.atoms(sp.Integral)
-    )
+def _digits(expression: sp.Expr) -> tuple[int, int]:
+    """How many digits the two computations carry."""
+    integrals = expression.atoms(sp.Integral)
+    if any(len(one.limits) > 1 or one.function.has(sp.Integral) for one in integrals):
+        return NESTED
+    return INTEGRAL if integrals else (COARSE, FINE)
 
 
 def compare(left: Value, right: Value) -> bool | None:
