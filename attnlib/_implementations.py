@@ -20,8 +20,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 Impl: TypeAlias = Literal["fused", "blockwise", "reference"]
 """Statistics of the rows of softmax attention, and what rests on them."""
-RowImpl: TypeAlias = Literal["fused", "triton", "blockwise", "reference"]
-"""The same of rows that are whole, which a kernel of this package knows too."""
+RowImpl: TypeAlias = Literal["fused", "compiled", "triton", "blockwise", "reference"]
+"""The same of rows that are whole, which kernels of this package know too."""
+RecordImpl: TypeAlias = Literal["fused", "compiled", "blockwise", "reference"]
+"""The same of the rows that a model has."""
 OutputImpl: TypeAlias = Literal["fused", "reference"]
 """Softmax attention's output alone, which a fused kernel always returns."""
 WrittenImpl: TypeAlias = Literal["blockwise", "reference"]
@@ -33,6 +35,7 @@ DecayImpl: TypeAlias = Literal["chunked", "reference"]
 
 IMPLS: tuple[str, ...] = get_args(Impl)
 ROW_IMPLS: tuple[str, ...] = get_args(RowImpl)
+RECORD_IMPLS: tuple[str, ...] = get_args(RecordImpl)
 OUTPUT_IMPLS: tuple[str, ...] = get_args(OutputImpl)
 WRITTEN_IMPLS: tuple[str, ...] = get_args(WrittenImpl)
 LINEAR_IMPLS: tuple[str, ...] = get_args(LinearImpl)

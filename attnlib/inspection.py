@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from attnlib._implementations import IMPLS, Impl
+from attnlib._implementations import RECORD_IMPLS, RecordImpl
 from attnlib._masks import causal_offset
 from attnlib._recording.follow import Met, version
 from attnlib._recording.place import Place, Whereabouts, alone, is_compiled
@@ -32,6 +32,7 @@ from attnlib._recording.reading import (
     received_from,
 )
 from attnlib._recording.watch import Watch
+from attnlib._rows.engine import require
 from attnlib._validate import one_of
 from attnlib.errors import AttentionNotRecorded, AttentionWarning, InvalidArgument, NothingRecorded
 from attnlib.report import KEPT, AttentionReport, HeadStatistics
@@ -64,7 +65,7 @@ class _Recording:
     """Puts the calls that a :class:`Watch` sees into a report. Nothing here may reach the model."""
 
     def __init__(
-        self, report: AttentionReport, where: Whereabouts, query_mask: Tensor | None, impl: Impl
+        self, report: AttentionReport, where: Whereabouts, query_mask: Tensor | None, impl: RecordImpl
     ) -> None:
         self.report, self.where, self.query_mask, self.impl = report, where, query_mask, impl
         self.problems: dict[str, int] = {}
@@ -199,7 +200,9 @@ def _check(
     for word in listed:
         one_of("keep", word, KEPT)
     one_of("on_problem", on_problem, ("warn", "raise"))
-    one_of("impl", impl, IMPLS)
+    one_of("impl", impl, RECORD_IMPLS)
+    # The device of a call is not known before; what is missing on this machine is.
+    require(impl, torch.device("cpu"))
     return listed
 
 
@@ -223,7 +226,7 @@ def record_attention(
     query_mask: Tensor | None = None,
     keep: Iterable[str] = (),
     on_problem: Literal["warn", "raise"] = "warn",
-    impl: Impl = "fused",
+    impl: RecordImpl = "fused",
 ) -> Iterator[AttentionReport]:
     """Record the statistics of every attention row of ``model`` while the ``with`` block runs.
 
@@ -263,8 +266,9 @@ def record_attention(
         on_problem: ``"warn"`` once, or ``"raise"``, at the end of the block, where something was not
             recorded.
         impl: how the statistics are computed, whatever the model runs: ``"fused"`` passes over tiles of the
-            logits on a CPU and uses attention kernels on CUDA, ``"blockwise"`` writes rows out in blocks of
-            bounded size, ``"reference"`` forms whole matrices in float64.
+            logits on a CPU and uses attention kernels on CUDA, ``"compiled"`` is a kernel for CPUs that is
+            built where it is first asked for, by the C++ compiler of this machine, ``"blockwise"`` writes
+            rows out in blocks of bounded size, ``"reference"`` forms whole matrices in float64.
 
     Returns:
         A context manager that gives an :class:`AttentionReport`, which fills up as the model runs; entropies
@@ -274,6 +278,7 @@ def record_attention(
         TypeError: an argument of the wrong type, or ``model`` or a part of it is scripted.
         InvalidArgument: another word for ``keep``, ``on_problem`` or ``impl``, or a ``query_mask`` that is
             not 2-d.
+        EngineNotAvailable: ``"compiled"`` without a C++ compiler that builds it.
         NothingRecorded: the block ended without an error and ``model`` was not called in it; with
             ``on_problem="raise"`` also if nothing was recorded.
         AttentionNotRecorded: with ``on_problem="raise"``, something was not recorded.
@@ -332,7 +337,7 @@ def record_batches(
     progress: Callable[[int, AttentionReport], None] | None = None,
     keep: Iterable[str] = (),
     on_problem: Literal["warn", "raise"] = "warn",
-    impl: Impl = "fused",
+    impl: RecordImpl = "fused",
 ) -> AttentionReport:
     """Record a model over many batches, without gradients and dropout: one report for a whole corpus.
 
@@ -343,7 +348,8 @@ def record_batches(
         progress: called after every batch with the number of batches done and the report so far.
         keep: what to keep beside the means: ``"rows"``, ``"positions"``, ``"steps"``, ``"keys"``.
         on_problem: ``"warn"`` once, or ``"raise"``, at the end, where something was not recorded.
-        impl: how the statistics are computed: ``"fused"``, ``"blockwise"`` or ``"reference"``.
+        impl: how the statistics are computed: ``"fused"``, ``"compiled"``, ``"blockwise"`` or
+            ``"reference"``.
 
     Returns:
         The :class:`AttentionReport`; entropies in nats.
@@ -351,6 +357,7 @@ def record_batches(
     Raises:
         TypeError: an argument of the wrong type, or ``model`` or a part of it is scripted.
         InvalidArgument: another word for ``keep``, ``on_problem`` or ``impl``.
+        EngineNotAvailable: ``"compiled"`` without a C++ compiler that builds it.
         NothingRecorded: there was no batch; with ``on_problem="raise"`` also if nothing was recorded.
         AttentionNotRecorded: with ``on_problem="raise"``, something was not recorded.
 

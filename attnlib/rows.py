@@ -185,10 +185,11 @@ def row_entropy(
         segment_ids: None, or integers (..., n): a row sees the keys with its own number only, as of packed
             documents; a pair of tensors gives those of the queries and those of the keys.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below); ``"triton"`` is a kernel of this library for CUDA
-            (experimental: compared with float64 by Triton's interpreter and on one card, an H100);
-            ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole matrix
-            in float64.
+            they know the call (float32 and below); ``"compiled"`` is a faster kernel for CPUs that is built
+            where it is first asked for, by the C++ compiler of this machine; ``"triton"`` is a kernel of this
+            library for CUDA (experimental: compared with float64 by Triton's interpreter and on one card, an
+            H100); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole
+            matrix in float64.
 
     Returns:
         ``RowEntropy(lse, entropy)``, in nats, in the dtype and on the device of q.
@@ -197,7 +198,8 @@ def row_entropy(
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, shapes that do not fit, another word for ``impl``,
             or logits beyond the range of the dtype that they are computed in.
-        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device.
+        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device; ``"compiled"``
+            without a C++ compiler that builds it, or elsewhere than on a CPU.
 
     Shapes: both results (..., heads, n).
 
@@ -280,10 +282,11 @@ def row_statistics(
             documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below); ``"triton"`` is a kernel of this library for CUDA
-            (experimental: compared with float64 by Triton's interpreter and on one card, an H100);
-            ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole matrix
-            in float64.
+            they know the call (float32 and below); ``"compiled"`` is a faster kernel for CPUs that is built
+            where it is first asked for, by the C++ compiler of this machine; ``"triton"`` is a kernel of this
+            library for CUDA (experimental: compared with float64 by Triton's interpreter and on one card, an
+            H100); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole
+            matrix in float64.
 
     Returns:
         :class:`RowStatistics` in the dtype and on the device of q; entropies in nats.
@@ -292,7 +295,8 @@ def row_statistics(
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
             or logits beyond the range of the dtype that they are computed in.
-        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device.
+        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device; ``"compiled"``
+            without a C++ compiler that builds it, or elsewhere than on a CPU.
 
     Shapes: each result (..., heads, n).
 
@@ -375,10 +379,11 @@ def softmax_attention_with_statistics(
             documents; a pair of tensors gives those of the queries and those of the keys.
         orders: the Renyi orders wanted, in [0, inf]; 0, 1 and inf are the limits.
         impl: ``"fused"`` passes over tiles of the logits, and on CUDA uses PyTorch's attention kernels where
-            they know the call (float32 and below); ``"triton"`` is a kernel of this library for CUDA
-            (experimental: compared with float64 by Triton's interpreter and on one card, an H100);
-            ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole matrix
-            in float64.
+            they know the call (float32 and below); ``"compiled"`` is a faster kernel for CPUs that is built
+            where it is first asked for, by the C++ compiler of this machine; ``"triton"`` is a kernel of this
+            library for CUDA (experimental: compared with float64 by Triton's interpreter and on one card, an
+            H100); ``"blockwise"`` writes rows out in blocks of bounded size; ``"reference"`` forms the whole
+            matrix in float64.
 
     Returns:
         ``AttentionWithStatistics(output, statistics)`` in the dtype and on the device of q; entropies in
@@ -388,7 +393,8 @@ def softmax_attention_with_statistics(
         TypeError: an argument of the wrong type, or a tensor that is not floating-point.
         InvalidArgument: NaN or infinity, a negative order, shapes that do not fit, another word for ``impl``,
             or logits beyond the range of the dtype that they are computed in.
-        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device.
+        EngineNotAvailable: ``"triton"`` without the package triton or without a CUDA device; ``"compiled"``
+            without a C++ compiler that builds it, or elsewhere than on a CPU.
 
     Shapes: output (..., heads, n, dv), each statistic (..., heads, n).
 

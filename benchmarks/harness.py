@@ -11,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+import attnlib
+from attnlib.errors import EngineNotAvailable
 from experiments import hooks
 from experiments.sources import sources
 from proofbook.ledger.provenance import environment
@@ -22,6 +24,17 @@ def provenance(device: str, names: Iterable[str]) -> dict:
     """Where and with what the numbers of the benchmarks ``names`` are made."""
     paths = sources().reached(*(f"benchmarks.{name}" for name in names)).values()
     return environment(device, hooks, folder=Path(__file__).parent, paths=paths)
+
+
+def compiled_here(device: str) -> bool:
+    """Whether ``impl="compiled"`` runs here, built by then; why not is printed."""
+    x = torch.zeros(1, 1, 1, device=device)
+    try:
+        attnlib.row_entropy(x, x, impl="compiled")
+    except EngineNotAvailable as error:
+        print(f"impl='compiled' is left out: {error}", flush=True)
+        return False
+    return True
 
 
 def normal(shape: tuple[int, ...], device: str, *, requires_grad: bool = False) -> list[torch.Tensor]:

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 import attnlib
-from benchmarks.harness import Case, bar, compare, show
+from benchmarks.harness import Case, bar, compare, compiled_here, show
 
 LAYERS, WIDTH, HEADS = 6, 768, 12
 # (batch, tokens): short texts together, and long ones.
 SHAPES = ((8, 128), (4, 512))
 PEER = "forward (SDPA)"
-RECORDED, EAGER, EAGER_ENTROPY = "recorded", "eager, weights written out", "eager, entropy of its weights"
+RECORDED, COMPILED = "recorded", "recorded, compiled"
+EAGER, EAGER_ENTROPY = "eager, weights written out", "eager, entropy of its weights"
 
 
 class SelfAttention(nn.Module):
@@ -64,8 +65,8 @@ class Encoder(nn.Module):
         return x, weights
 
 
-def recorded(model: Encoder, x: Tensor) -> attnlib.AttentionReport:
-    with attnlib.record_attention(model) as report:
+def recorded(model: Encoder, x: Tensor, **impl: str) -> attnlib.AttentionReport:
+    with attnlib.record_attention(model, **impl) as report:
         model(x)
     return report
 
@@ -77,19 +78,22 @@ def entropies(model: Encoder, x: Tensor) -> list[Tensor]:
     ]
 
 
-def check(model: Encoder, x: Tensor) -> None:
-    """Nothing is timed before it is right."""
-    report, want = recorded(model, x), entropies(model, x)
+def check(model: Encoder, x: Tensor, **impl: str) -> None:
+    """Nothing is timed before it is right, by the default or a named ``impl``."""
+    report, want = recorded(model, x, **impl), entropies(model, x)
     if report.problems or len(report) != LAYERS:
         raise AssertionError(f"recorded {report!r}: {report.problems}")
     for layer, entropy in zip(report, want, strict=True):
         torch.testing.assert_close(report[layer].entropy.to(entropy), entropy, rtol=1e-4, atol=1e-4)
 
 
-def cases(model: Encoder, x: Tensor) -> dict[str, Case]:
+def cases(model: Encoder, x: Tensor, with_compiled: bool = False) -> dict[str, Case]:
+    ours: dict[str, Case] = {RECORDED: lambda: recorded(model, x)}
+    if with_compiled:
+        ours[COMPILED] = lambda: recorded(model, x, impl="compiled")
     return {
         PEER: lambda: model(x),
-        RECORDED: lambda: recorded(model, x),
+        **ours,
         EAGER: lambda: model(x, output_attentions=True),
         EAGER_ENTROPY: lambda: entropies(model, x),
     }
@@ -100,19 +104,24 @@ def run(device: str, quick: bool) -> dict:
     model = Encoder().eval().to(device)
     results: dict[str, dict] = {}
     bars = []
+    with_compiled = compiled_here(device)
     with torch.no_grad():
         for batch, n in SHAPES:
             x = torch.randn(batch, n, WIDTH, generator=torch.Generator().manual_seed(n)).to(device)
             check(model, x)
+            if with_compiled:
+                check(model, x, impl="compiled")
             where = f"{batch} x {n} tokens"
-            table = compare(cases(model, x), against=PEER, device=device, rounds=3 if quick else 9)
+            table = compare(
+                cases(model, x, with_compiled), against=PEER, device=device, rounds=3 if quick else 9
+            )
             results[where] = table
             show(f"{where}, {LAYERS} layers, {HEADS} heads of {WIDTH // HEADS}, float32", table)
             ratio = {name: row[f"ratio to {PEER}"] for name, row in table.items()}
-            if n == 128:
-                bars.append(
-                    bar(f"recorded against eager weights, {where}", ratio[RECORDED] / ratio[EAGER], at_most=1)
-                )
-            else:
-                bars.append(bar(f"recorded against forward, {where}", ratio[RECORDED], at_most=1.3))
+            for name in (RECORDED, COMPILED) if with_compiled else (RECORDED,):
+                if n == 128:
+                    of_eager = ratio[name] / ratio[EAGER]
+                    bars.append(bar(f"{name} against eager weights, {where}", of_eager, at_most=1))
+                else:
+                    bars.append(bar(f"{name} against forward, {where}", ratio[name], at_most=1.3))
     return {"results": results, "bars": bars}

@@ -88,7 +88,7 @@ def test_attnlibs_tests_run_from_its_unpacked_sdist(built, tmp_path):
         archive.extractall(tmp_path, filter="data")
     (unpacked,) = tmp_path.iterdir()
     assert {"CHANGELOG.md", "CITATION.cff", "LICENSE", "README.md"} <= {p.name for p in unpacked.iterdir()}
-    shared = {"attnlib", "conftest.py", "public_functions.py"}
+    shared = {"attnlib", "conftest.py", "public_functions.py", "row_cases.py"}
     assert {path.name for path in (unpacked / "tests").iterdir()} == shared
     wanted, carried = (
         {path.relative_to(top) for path in (top / "tests/attnlib").rglob("*.py")} for top in (ROOT, unpacked)

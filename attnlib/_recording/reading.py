@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch as functorch
 
-from attnlib._implementations import Impl, at_least_float32
+from attnlib._implementations import RecordImpl, at_least_float32
 from attnlib._masks import HIDES_FROM, hides
 from attnlib.errors import InvalidArgument
 from attnlib.keys import key_statistics
@@ -101,7 +101,7 @@ def read_scores(
     is_causal: bool,
     scale: float | None,
     enable_gqa: bool,
-    impl: Impl,
+    impl: RecordImpl,
 ) -> RowStatistics:
     """Statistics of every row of a call of scaled_dot_product_attention, in float32 at least."""
     if query.is_nested or key.is_nested:
@@ -130,7 +130,7 @@ def _read_nested(
     is_causal: bool,
     scale: float | None,
     enable_gqa: bool,
-    impl: Impl,
+    impl: RecordImpl,
 ) -> RowStatistics:
     """Sequences of several lengths in one tensor: each on its own, their rows one after the other."""
     if attn_mask is not None or not (query.is_nested and key.is_nested):

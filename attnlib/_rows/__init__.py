@@ -9,6 +9,8 @@ tiles      sums over tiles of logits that fit a core's cache: what ``impl='fused
 kernels    PyTorch's attention operators behind one signature, and the CPU's
 cuda       what ``impl='fused'`` runs on CUDA
 by_triton  what ``impl='triton'`` runs, with kernels of its own for CUDA
+compiled   what ``impl='compiled'`` runs, with kernels of its own for CPUs
+building   these, built by the user's own C++ compiler
 engine     which of these answers a call
 ========== =====================================================================================
 """

@@ -24,7 +24,7 @@ from attnlib._transforms import forward_mode, found, readable, transformed
 from attnlib._validate import floating_tensor
 from attnlib.errors import InvalidArgument
 
-Engine: TypeAlias = Literal["tiles", "kernels", "triton", "blockwise", "reference"]
+Engine: TypeAlias = Literal["tiles", "kernels", "triton", "compiled", "blockwise", "reference"]
 
 _FUSED = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION]
 
@@ -42,6 +42,8 @@ def engine_for(
         return "blockwise"
     if impl == "triton":
         return "triton"
+    if impl == "compiled":
+        return "compiled"
     if device.type != "cuda":
         return "tiles"
     # Kernels know no float64, and return sum p k, not sum p bias: other rows are written out.
@@ -52,9 +54,11 @@ def _engine(impl: str, tensors: Tensors, geometry: Geometry) -> Engine:
     engine = engine_for(impl, tensors.q.device, _only_hides(tensors, geometry), tensors.q.dtype)
     if engine == "reference":
         return engine
-    if engine == "triton":
+    if engine in ("triton", "compiled"):
         if forward_mode(*tensors):
-            raise InvalidArgument("impl='triton' has no forward-mode derivatives: take another impl for them")
+            raise InvalidArgument(
+                f"impl={impl!r} has no forward-mode derivatives: take another impl for them"
+            )
         return engine
     # No operator of ours carries forward-mode derivatives along, and no other knows of weights.
     return "blockwise" if tensors.weight is not None or forward_mode(*tensors) else engine
@@ -83,11 +87,20 @@ def resolve_for(
     """Check the arguments and bring them into the layout and the dtype that ``impl`` computes in."""
     check_impl(impl, allowed)
     dtype = computing_dtype(impl, floating_tensor("q", q).dtype)
-    if impl == "triton":
-        from attnlib._rows.by_triton import require
-
-        require(q.device)
+    require(impl, q.device)
     return resolve(q, k, v, dtype=dtype, **arguments)
+
+
+def require(impl: str, device: torch.device) -> None:
+    """Raise unless what ``impl`` asks for can run on tensors of this device."""
+    if impl == "triton":
+        from attnlib._rows import by_triton
+
+        by_triton.require(device)
+    elif impl == "compiled":
+        from attnlib._rows import compiled
+
+        compiled.require(device)
 
 
 class Rows(NamedTuple):
@@ -121,6 +134,12 @@ def _by_triton(
     from attnlib._rows.by_triton import rows_by_triton
 
     return _in_one_pass(rows_by_triton(tensors, pattern, with_moments, narrow))
+
+
+def _by_compiled(tensors: Tensors, pattern: Pattern, with_moments: bool, with_largest: bool) -> Rows:
+    from attnlib._rows.compiled import rows_by_compiled
+
+    return _in_one_pass(rows_by_compiled(tensors, pattern, with_moments))
 
 
 def _in_one_pass(found: Found) -> Rows:
@@ -220,6 +239,8 @@ def evaluate(
         by_triton = functools.partial(_by_triton, narrow=geometry.narrow)
         as_given = geometry.narrow is not None
         rows = _fused(tensors, geometry, orders, with_varentropy, by_triton, as_given)
+    elif engine == "compiled":
+        rows = _fused(tensors, geometry, orders, with_varentropy, _by_compiled)
     elif engine == "kernels":
         rows = _fused(tensors, geometry, orders, with_varentropy, _by_kernels)
     elif engine == "blockwise":

@@ -274,7 +274,7 @@ class _Work:
         return parts, output
 
 
-class _TiledRows:
+class TiledRows:
     """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
 
     All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, and the same of
@@ -515,7 +515,7 @@ def coefficients(
     return Coefficients(constant, linear, total((unit**2, of_varentropy)), own)
 
 
-PASSES["tiles"] = _TiledRows()
+PASSES["tiles"] = TiledRows()
 
 
 class Found(NamedTuple):
