@@ -297,7 +297,7 @@ def carry_over(records: list[Record], older: OlderCode, folder: Path) -> Iterato
                     replays[preset, seed] = replayed(older, record.configuration, seed, aside)
                 of_preset = [one for one in records if one.configuration["preset"] == preset]
                 trained = {name: losses for one in of_preset for name, losses in one.losses(seed).items()}
-                how += established(replays[preset, seed], record, trained, seed, differing)
+                how += established(replays[preset, seed], record, trained, seed, len(differing))
             record.carry_over(how)
             yield f"{record.path}: carried over; {how}"
         except ExperimentError as error:
@@ -319,7 +319,7 @@ def of_commit(records: list[Record], folder: Path) -> Iterator[str]:
 
 
 def established(
-    both: tuple[dict, dict], record: Record, trained: dict[str, list[float]], seed: int, differing: list[str]
+    both: tuple[dict, dict], record: Record, trained: dict[str, list[float]], seed: int, differing: int
 ) -> str:
     """What the replays by the older and the present code have shown, in words.
 
@@ -336,7 +336,7 @@ def established(
     begun = ", ".join(f"{len(one['losses'])} of {name}" for name, one in both[0]["trainings"].items())
     recorded = f", for {point} steps the recorded mean loss to {results.DIGITS} digits" if trained else ""
     return (
-        f"; as {', '.join(differing)} differ, both codes were run: "
+        f"; as {differing} {'differs' if differing == 1 else 'differ'}, both codes were run: "
         f"the first steps with seed {seed} ({begun}) give the same losses{recorded}, and {reached}; "
         f"one score of each of {len(scores[0])} arms is the same within {TOLERANCE:g}"
     )

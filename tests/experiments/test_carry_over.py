@@ -260,7 +260,7 @@ def test_a_record_follows_its_code_as_far_as_that_does_the_same(project):
         carried = entry.pop("carried_from")
         assert (carried["commit"], carried["digest"]) == made and entry.pop("digest") != before["digest"]
         assert entry == {name: value for name, value in before.items() if name != "digest"}
-    assert "as experiments.training differ, both codes were run" in carried["how"]
+    assert "as 1 differs, both codes were run" in carried["how"]
     assert "30 of O, 30 of gau-relu2-n" in carried["how"] and "the same weights bit by bit" in carried["how"]
     assert "for 30 steps the recorded mean loss to 6 digits" in carried["how"]
 
