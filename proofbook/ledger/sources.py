@@ -30,6 +30,7 @@ class Packages:
         self._ignored = frozenset(ignore)
         self._trees: dict[str, ast.Module] = {}
         self._needs: dict[str, list[str]] = {}
+        self._imported: dict[str, dict[str, list[tuple[ast.alias, str | None]]]] = {}
         self._digests: dict[str, str] = {}
 
     @classmethod
@@ -162,15 +163,20 @@ class Packages:
                 return
         yield base
 
-    def _bound(self, module: str, name: str) -> Iterator[tuple[ast.alias, str | None]]:
+    def _bound(self, module: str, name: str) -> list[tuple[ast.alias, str | None]]:
         """The imports by which a module has ``name``, each with its origin; None for a package itself."""
+        if module not in self._imported:
+            by_name = self._imported[module] = {}
+            for alias, origin in self._bindings(module):
+                by_name.setdefault(alias.asname or alias.name, []).append((alias, origin))
+        return self._imported[module].get(name, [])
+
+    def _bindings(self, module: str) -> Iterator[tuple[ast.alias, str | None]]:
         for node in ast.walk(self._tree(module)) if self._path(module) else ():
-            for alias in node.names if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
-                if (alias.asname or alias.name) == name:
-                    if isinstance(node, ast.ImportFrom):
-                        yield alias, _base(node, self._package(module))
-                    elif self._knows(alias.name):
-                        yield alias, None
+            if isinstance(node, ast.ImportFrom):
+                yield from ((alias, _base(node, self._package(module))) for alias in node.names)
+            elif isinstance(node, ast.Import):
+                yield from ((alias, None) for alias in node.names if self._knows(alias.name))
 
 
 def _parents(module: str) -> list[str]:

@@ -1,6 +1,7 @@
 """What of a notebook an exercise needs, so that a page can run it: the lines that its names come from."""
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -130,18 +131,24 @@ def _needed(wanting: Sequence[ast.stmt], earlier: Sequence[ast.stmt]) -> list[as
     wanted = _open(wanting)
     found: list[ast.stmt] = []
     for one in reversed(earlier):
-        names = Names(one)
+        names = _names(one)
         if not isinstance(one, ast.Expr) and names.made & wanted:
             found.append(one)
             wanted = (wanted - names.surely_made) | names.used
     return found[::-1]
 
 
+@functools.lru_cache(maxsize=4096)
+def _names(one: ast.stmt) -> Names:
+    """Read once, though every exercise of a chapter looks through all statements before it."""
+    return Names(one)
+
+
 def _open(statements: Sequence[ast.stmt]) -> set[str]:
     """The names that statements have from before them."""
     wanted: set[str] = set()
     for one in reversed(statements):
-        names = Names(one)
+        names = _names(one)
         wanted = (wanted - names.surely_made) | names.used
     return wanted
 

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -25,6 +25,9 @@ from proofbook.publish.notebooks import (
 )
 from proofbook.publish.translation import TranslatedPage, name_of
 from proofbook.settings import BadSettings, Settings
+
+if TYPE_CHECKING:
+    from proofbook.ledger.record import PresentCode
 
 __all__ = ["RUNS_FILE", "Book"]
 
@@ -244,6 +247,13 @@ class Book:
         """Every file in the folders of data that the settings name."""
         folders = [self.folder / name for name in self.settings.outputs.data]
         return [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+
+    @cached_property
+    def present_code(self) -> "PresentCode":
+        """Digests of the code as it is, which tell a record of other code."""
+        from proofbook.ledger.record import PresentCode  # with it comes SymPy, which most uses do without
+
+        return PresentCode(self.folder)
 
     def source(self, path: Path) -> Notebook | str:
         """A page as it is written: a notebook with the outputs that are to be shown, or Markdown."""

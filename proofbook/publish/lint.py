@@ -211,13 +211,12 @@ def claims(book: Book) -> Iterator[str]:
 
 def records(book: Book) -> Iterator[str]:
     """Data are as they were written; a record of a chapter's present code speaks of its claims."""
-    from proofbook.ledger.record import PresentCode
     from proofbook.ledger.sums import problems
 
     for name in book.settings.outputs.data:
         yield from problems(book.folder / name)
     today = datetime.now(UTC).strftime("%Y-%m-%d")
-    code = PresentCode(book.folder)
+    code = book.present_code
     pages = {path.stem: page for path, page in book.pages.items()}
     for run in book.recorded:
         device, date = run["environment"]["device"], run["environment"]["date"]

@@ -59,7 +59,6 @@ class Recorded(BookDirective):
 
     def run(self) -> list[nodes.Node]:
         self.depend()
-        code = PresentCode(self.book.folder)
         found: list[nodes.Node] = []
         for device, name in DEVICES:
             found.append(nodes.rubric("", name))
@@ -67,7 +66,7 @@ class Recorded(BookDirective):
             if not records:
                 found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
             for record in records:
-                found += self.one(record, code)
+                found += self.one(record, self.book.present_code)
         return found
 
 
