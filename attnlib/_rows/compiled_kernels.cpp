@@ -10,6 +10,9 @@
 // Logits are kept in bits, each row with its largest so far. Of a block come the sum of the weights
 // w = 2^(s - largest), of w x with x = s - largest, of w (x - mean)^2 with the block's own mean, and of w^2; they
 // merge in double precision into those of the row as in tiles.py: nothing large is subtracted.
+//
+// The backward pass makes the logits of a block again, and of them dS = p (a + b x + c x^2 + e p + dO.v) with
+// x = s - mean; the gradients of queries and keys are its products with keys and queries.
 
 #include <cmath>
 #include <cstdint>
@@ -91,7 +94,7 @@ INLINE V<float> larger(V<float> least, V<float> x) { return least > x ? least : 
 INLINE V<double> larger(V<double> least, V<double> x) { return least > x ? least : x; }
 #endif
 
-// 2^x for NOTHING <= x <= 1; 1 at 0 and 0 at NOTHING exactly. Of 2^f = 1 + f p(f), |f| <= 1/2, p is p's interpolant
+// 2^x for NOTHING <= x < 100; 1 at 0 and 0 at NOTHING exactly. Of 2^f = 1 + f p(f), |f| <= 1/2, p is p's interpolant
 // at Chebyshev's nodes: off by 5.1e-9 of 2^f in single and by 1.2e-19 in double precision, before rounding.
 template <class T> INLINE V<T> finish_exp2(V<T> x, V<T> p, V<T> shifted) {
     typename Kind<T>::I power = (typename Kind<T>::I)shifted << Kind<T>::MANTISSA;
@@ -243,6 +246,13 @@ struct Call {
     int64_t with_moments, with_output, threads;
     // (B, H, Lq) each, of the results in the order of compiled.py, and (B, H, Lq, dv)
     void *lse, *entropy, *largest, *varentropy, *renyi, *output, *mean, *exact_renyi, *log_total;
+    // Of the backward pass: a, b, c and e of each row or null, the gradient of the output or null, and the
+    // gradients to fill. Those of keys and values have a tensor for each of `splits` shares of the rows.
+    const void *constant, *linear, *square, *own, *grad_output;
+    void *grad_q, *grad_k, *grad_v, *grad_bias;
+    int64_t of_grad_bias[4], split_of_grad_bias;
+    int64_t splits, unit_batch, unit_heads;  // heads that add to the same entries of a bias are one unit
+    double scale;
 };
 
 template <class Work> void in_parallel(int64_t tasks, int64_t threads, const Work& work) {
@@ -302,9 +312,8 @@ template <class T> struct Strips {
     static constexpr T INF = std::numeric_limits<T>::infinity();
     const Call& call;
     T *queries, *keys, *values, *scores, *added, *of_keys;
-    const T *k_head, *v_head, *bias_head;
+    const T *q_head, *k_head, *v_head, *bias_head;
     const int64_t *rows_head, *keys_head;
-    const T* keys_now[1];
     int64_t b, h, row_start, row_end, key_start, key_count;
     bool key_biased, key_hidden;
 
@@ -322,7 +331,7 @@ template <class T> struct Strips {
     void enter(int64_t b_, int64_t h_, int64_t first_row) {
         b = b_, h = h_, row_start = first_row;
         row_end = smaller(row_start + STRIPS * R, call.n_q);
-        auto q = static_cast<const T*>(call.q) + b * call.of_q[0] + h * call.of_q[1];
+        q_head = static_cast<const T*>(call.q) + b * call.of_q[0] + h * call.of_q[1];
         k_head = static_cast<const T*>(call.k) + b * call.of_k[0] + h * call.of_k[1];
         v_head = call.v ? static_cast<const T*>(call.v) + b * call.of_v[0] + h * call.of_v[1] : nullptr;
         bias_head =
@@ -335,7 +344,7 @@ template <class T> struct Strips {
             int64_t start = row_start + s * R, n = smaller(R, row_end - start);
             T* to = queries + s * call.width * R;
             if (n < R) std::memset(to, 0, call.width * R * sizeof(T));
-            transpose(to, R, q + start * call.of_q[2], call.of_q[2], call.of_q[3], n, call.width);
+            transpose(to, R, q_head + start * call.of_q[2], call.of_q[2], call.of_q[3], n, call.width);
         }
     }
 
@@ -348,8 +357,9 @@ template <class T> struct Strips {
         end = call.to_high ? smaller(call.n_k, row_end + call.high) : call.n_k;
     }
 
-    static void copy(T* to, const T* from, int64_t of_n, int64_t of_c, int64_t n, int64_t columns) {
-        for (int64_t at = 0; at < columns; at += CHUNK, to += KEYS * CHUNK) {
+    // Rows of a matrix, CHUNK columns of `of_chunk` rows after each other.
+    static void copy(T* to, const T* from, int64_t of_n, int64_t of_c, int64_t n, int64_t columns, int64_t of_chunk) {
+        for (int64_t at = 0; at < columns; at += CHUNK, to += of_chunk * CHUNK) {
             int64_t part = smaller(CHUNK, columns - at);
             for (int64_t j = 0; j < n; ++j) {
                 const T* source = from + j * of_n + at * of_c;
@@ -374,9 +384,9 @@ template <class T> struct Strips {
             }
             if (!seen) return false;
         }
-        copy(keys, k_head + start * call.of_k[2], call.of_k[2], call.of_k[3], count, call.width);
+        copy(keys, k_head + start * call.of_k[2], call.of_k[2], call.of_k[3], count, call.width, KEYS);
         if (with_values)
-            copy(values, v_head + start * call.of_v[2], call.of_v[2], call.of_v[3], count, call.value_width);
+            copy(values, v_head + start * call.of_v[2], call.of_v[2], call.of_v[3], count, call.value_width, KEYS);
         return true;
     }
 
@@ -603,7 +613,7 @@ private:
             V<double> entropy = LN2 * (log_total - mean);
             narrow(found[1] + i, entropy < 0 ? zero : entropy);
             narrow(found[2] + i, LN2 * level);
-            narrow(found[3] + i, LN2 * (level + mean));
+            narrow(found[3] + i, level + mean);
             narrow(found[4] + i, LN2 * log_total);
             if (MOMENTS) {
                 V<double> renyi = LN2 * (2 * log_total - log2_of(none ? one : load(squares + at)));
@@ -628,32 +638,248 @@ private:
     }
 };
 
-// 0, or 1 where there was no memory.
-template <class Pass> int run_pass(const Call& call, int rows) {
-    const int64_t blocks = (call.n_q + rows - 1) / rows;
+// --------------------------------------------------------------------------------------------------- backward
+
+template <class T, bool OUTPUT> class Backward {
+    static constexpr int R = ROWS<T>, w = W<T>;
+    static_assert(CHUNK % R == 0, "a chunk is made of whole pairs of vectors");
+    static constexpr T LOG2E = (T)1.4426950408889634074;
+    Strips<T> strips;
+    enum { MEAN, SHARE, CONSTANT, LINEAR, SQUARE, OWN, TERMS };
+    T *terms, *slopes, *weights, *from_output, *gathered;
+    T *rows_of_q, *rows_of_grad, *grads;  // queries and the output's gradient as they lie, and that transposed
+    T *of_keys, *of_values;               // the gradients of a block of keys and of their values
+
+public:
+    explicit Backward(const Call& call) : strips(call) {}
+
+    void lay_out(Arena& arena) {
+        const Call& call = strips.call;
+        const int64_t values = OUTPUT ? call.value_width : 0;
+        strips.lay_out(arena, call.width, values);
+        terms = arena.take<T>(STRIPS * TERMS * R);
+        slopes = arena.take<T>(KEYS * R);
+        weights = arena.take<T>(OUTPUT ? KEYS * R : 0);
+        from_output = arena.take<T>(OUTPUT ? KEYS * R : 0);
+        gathered = arena.take<T>(STRIPS * call.width * R);
+        rows_of_q = arena.take<T>(STRIPS * chunks(call.width) * R * CHUNK);
+        rows_of_grad = arena.take<T>(STRIPS * chunks(values) * R * CHUNK);
+        grads = arena.take<T>(STRIPS * values * R);
+        of_keys = arena.take<T>(chunks(call.width) * KEYS * CHUNK);
+        of_values = arena.take<T>(chunks(values) * KEYS * CHUNK);
+    }
+
+    // All blocks of rows of a split, of all heads of a unit.
+    void run(int64_t unit, int64_t split) {
+        const Call& call = strips.call;
+        const int64_t across = call.heads / call.unit_heads;
+        const int64_t first_b = unit / across * call.unit_batch, first_h = unit % across * call.unit_heads;
+        for (int64_t b = first_b; b < first_b + call.unit_batch; ++b)
+            for (int64_t h = first_h; h < first_h + call.unit_heads; ++h)
+                for (int64_t row = split * STRIPS * R; row < call.n_q; row += call.splits * STRIPS * R)
+                    rows(b, h, row, split);
+    }
+
+private:
+    void rows(int64_t b, int64_t h, int64_t first_row, int64_t split) {
+        const Call& call = strips.call;
+        strips.enter(b, h, first_row);
+        const int64_t head = b * call.heads + h, of_split = call.batch * call.heads;
+        std::memset(gathered, 0, STRIPS * call.width * R * sizeof(T));
+        for (int64_t s = 0; s < strips.strips(); ++s) enter(s, head * call.n_q + first_row + s * R);
+        int64_t first, end;
+        strips.reach(first, end);
+        for (int64_t at = first; at < end; at += KEYS) {
+            if (!strips.enter_keys(at, smaller(KEYS, end - at), OUTPUT)) continue;
+            std::memset(of_keys, 0, chunks(call.width) * KEYS * CHUNK * sizeof(T));
+            if (OUTPUT) std::memset(of_values, 0, chunks(call.value_width) * KEYS * CHUNK * sizeof(T));
+            for (int64_t s = 0; s < strips.strips(); ++s) {
+                auto sight = strips.by_band(s);
+                if (sight != Strips<T>::NOTHING) block(s, sight == Strips<T>::PART, split);
+            }
+            const int64_t place = (split * of_split + head) * call.n_k + at;
+            add(static_cast<T*>(call.grad_k) + place * call.width, of_keys, call.width, (T)call.scale);
+            if (OUTPUT)
+                add(static_cast<T*>(call.grad_v) + place * call.value_width, of_values, call.value_width, 1);
+        }
+        for (int64_t s = 0; s < strips.strips(); ++s) {
+            T* from = gathered + s * call.width * R;
+            for (int64_t i = 0; i < call.width * R; ++i) from[i] *= (T)call.scale;
+            T* to = static_cast<T*>(call.grad_q) + (head * call.n_q + first_row + s * R) * call.width;
+            transpose(to, call.width, from, R, 1, call.width, strips.rows_of(s));
+        }
+    }
+
+    // What is read of a strip's rows: 0 beyond their number, which leaves no weight there.
+    void enter(int64_t s, int64_t place) {
+        const Call& call = strips.call;
+        const int64_t n = strips.rows_of(s), first = strips.row_start + s * R;
+        T* to = terms + s * TERMS * R;
+        std::memset(to, 0, TERMS * R * sizeof(T));
+        const void* from[TERMS] = {call.mean, call.entropy, call.constant, call.linear, call.square, call.own};
+        for (int i = 0; i < TERMS; ++i)
+            if (from[i]) std::memcpy(to + i * R, static_cast<const T*>(from[i]) + place, n * sizeof(T));
+        T* share = to + SHARE * R;
+        for (int half = 0; half < R; half += w)
+            store(share + half, exp2_clamped<T>(load(share + half) * -LOG2E));
+        for (int64_t r = n; r < R; ++r) share[r] = 0;
+        T* rows = rows_of_q + s * chunks(call.width) * R * CHUNK;
+        std::memset(rows, 0, chunks(call.width) * R * CHUNK * sizeof(T));
+        strips.copy(rows, strips.q_head + first * call.of_q[2], call.of_q[2], call.of_q[3], n, call.width, R);
+        if (OUTPUT) {
+            const T* grad = static_cast<const T*>(call.grad_output) + place * call.value_width;
+            rows = rows_of_grad + s * chunks(call.value_width) * R * CHUNK;
+            std::memset(rows, 0, chunks(call.value_width) * R * CHUNK * sizeof(T));
+            strips.copy(rows, grad, call.value_width, 1, n, call.value_width, R);
+            T* turned = grads + s * call.value_width * R;
+            std::memset(turned, 0, call.value_width * R * sizeof(T));
+            transpose(turned, R, grad, call.value_width, 1, n, call.value_width);
+        }
+    }
+
+    void block(int64_t s, bool cut, int64_t split) {
+        const Call& call = strips.call;
+        V<T> unused0{}, unused1{};
+        strips.logits(s, cut, unused0, unused1, slopes);
+        if (OUTPUT)
+            strips.product(strips.values, grads + s * call.value_width * R, call.value_width, from_output,
+                           [&](int64_t j, Pair<T> x, bool) {
+                               store(from_output + j * R, x.left), store(from_output + j * R + w, x.right);
+                           });
+        for (int half = 0; half < R; half += w) {
+            const T* of = terms + s * TERMS * R + half;
+            const V<T> mean = load(of + MEAN * R), share = load(of + SHARE * R), a = load(of + CONSTANT * R),
+                       b = load(of + LINEAR * R), c = load(of + SQUARE * R), e = load(of + OWN * R);
+            const V<T> nothing = all(Kind<T>::NOTHING);
+            for (int64_t i = half; i < strips.key_count * R; i += R) {
+                V<T> x = larger(nothing, load(strips.scores + i) - mean);
+                V<T> p = share * exp2_of(x);
+                V<T> factor = a + x * (b + x * c) + p * e;
+                if (OUTPUT) {
+                    factor += load(from_output + i);
+                    store(weights + i, p);
+                }
+                store(strips.scores + i, p * factor);
+            }
+        }
+        if (call.grad_bias) add_to_bias(s, split);
+        if (call.capped)
+            for (int64_t i = 0; i < strips.key_count * R; ++i) strips.scores[i] *= slopes[i];
+        const T* keys = strips.keys;
+        for (int64_t at = 0; at < call.width; at += CHUNK, keys += KEYS * CHUNK)
+            accumulate<1, CHUNK, R>(smaller(CHUNK, call.width - at), strips.key_count, keys, strips.scores,
+                                    gathered + (s * call.width + at) * R, R);
+        over_rows(strips.scores, rows_of_q + s * chunks(call.width) * R * CHUNK, call.width, of_keys);
+        if (OUTPUT)
+            over_rows(weights, rows_of_grad + s * chunks(call.value_width) * R * CHUNK, call.value_width, of_values);
+    }
+
+    template <int ACROSS, int ALONG, int OF_B>
+    INLINE void accumulate(int64_t n, int64_t count, const T* a, const T* b, T* to, int64_t of_to) {
+        auto start = [&](int64_t i) { return Pair<T>{load(to + i * of_to), load(to + i * of_to + w)}; };
+        auto end = [&](int64_t i, Pair<T> x) { store(to + i * of_to, x.left), store(to + i * of_to + w, x.right); };
+        times<T, ACROSS, ALONG, OF_B>(n, count, a, b, start, end);
+    }
+
+    // (keys, columns) += (keys, rows) (rows, columns): here lanes are columns.
+    void over_rows(const T* a, const T* b, int64_t columns, T* to) {
+        for (int64_t at = 0; at < columns; at += CHUNK, b += R * CHUNK, to += KEYS * CHUNK)
+            for (int64_t c = 0; c < smaller(CHUNK, columns - at); c += R)
+                accumulate<R, 1, CHUNK>(strips.key_count, R, a, b + c, to + c, CHUNK);
+    }
+
+    void add(T* to, const T* from, int64_t columns, T factor) {
+        for (int64_t at = 0; at < columns; at += CHUNK, from += KEYS * CHUNK)
+            for (int64_t j = 0; j < strips.key_count; ++j)
+                for (int64_t c = 0; c < smaller(CHUNK, columns - at); ++c)
+                    to[j * columns + at + c] += factor * from[j * CHUNK + c];
+    }
+
+    void add_to_bias(int64_t s, int64_t split) {
+        const Call& call = strips.call;
+        const int64_t* of = call.of_grad_bias;
+        T* to = static_cast<T*>(call.grad_bias) + split * call.split_of_grad_bias + strips.b * of[0] +
+                strips.h * of[1] + (strips.row_start + s * R) * of[2] + strips.key_start * of[3];
+        for (int64_t r = 0; r < strips.rows_of(s); ++r)
+            for (int64_t j = 0; j < strips.key_count; ++j) to[r * of[2] + j * of[3]] += strips.scores[j * R + r];
+    }
+};
+
+// 0, or 1 where there was no memory. `task(pass, i)` is one of so many.
+template <class Pass, class Task> int run_pass(const Call& call, int64_t tasks, Task task) {
     int failed = 0;
-    in_parallel(call.batch * call.heads * blocks, call.threads, [&](auto next) {
+    in_parallel(tasks, call.threads, [&](auto next) {
         Arena arena;
         Pass pass(call);
         pass.lay_out(arena);
         if (!arena.provide()) {
-            failed = 1;
+            __atomic_store_n(&failed, 1, __ATOMIC_RELAXED);
             return;
         }
         pass.lay_out(arena);
-        for (int64_t i; next(i);)
-            pass.run(i / blocks / call.heads, i / blocks % call.heads, i % blocks * rows);
+        for (int64_t i; next(i);) task(pass, i);
     });
     return failed;
 }
 
+template <class T, bool MOMENTS, bool OUTPUT> int forward_of(const Call& call) {
+    const int64_t rows = STRIPS * ROWS<T>, blocks = (call.n_q + rows - 1) / rows;
+    return run_pass<Forward<T, MOMENTS, OUTPUT>>(
+        call, call.batch * call.heads * blocks, [&](auto& pass, int64_t i) {
+            pass.run(i / blocks / call.heads, i / blocks % call.heads, i % blocks * rows);
+        });
+}
+
 template <class T> int forward(const Call& call) {
-    const int rows = STRIPS * ROWS<T>;
-    if (call.with_moments)
-        return call.with_output ? run_pass<Forward<T, true, true>>(call, rows)
-                                : run_pass<Forward<T, true, false>>(call, rows);
-    return call.with_output ? run_pass<Forward<T, false, true>>(call, rows)
-                            : run_pass<Forward<T, false, false>>(call, rows);
+    if (call.with_moments) return call.with_output ? forward_of<T, true, true>(call) : forward_of<T, true, false>(call);
+    return call.with_output ? forward_of<T, false, true>(call) : forward_of<T, false, false>(call);
+}
+
+template <class T, bool OUTPUT> int backward_of(const Call& call) {
+    const int64_t units = call.batch / call.unit_batch * (call.heads / call.unit_heads);
+    return run_pass<Backward<T, OUTPUT>>(call, units * call.splits, [&](auto& pass, int64_t i) {
+        pass.run(i / call.splits, i % call.splits);
+    });
+}
+
+template <class T> int backward(const Call& call) {
+    return call.grad_output ? backward_of<T, true>(call) : backward_of<T, false>(call);
+}
+
+// ----------------------------------------------------------------------------------------- a common part of keys
+
+// Whether the keys of some head share so large a part that they are better centred: n |mean|^2 > sum |k|^2 / 4.
+template <class T> int shares_much(const Call& call) {
+    int found = 0;
+    in_parallel(call.batch * call.heads, call.threads, [&](auto next) {
+        Arena arena;
+        T* sums = arena.take<T>(call.width);
+        if (!arena.provide()) return;
+        sums = arena.take<T>(call.width);
+        for (int64_t i; next(i);) {
+            const T* k = static_cast<const T*>(call.k) + i / call.heads * call.of_k[0] + i % call.heads * call.of_k[1];
+            T squares = 0, common = 0;
+            for (int64_t c = 0; c < call.width; ++c) sums[c] = 0;
+            for (int64_t j = 0; j < call.n_k; ++j, k += call.of_k[2]) {
+                V<T> square{};
+                int64_t c = 0;
+                if (call.of_k[3] == 1)
+                    for (; c + W<T> <= call.width; c += W<T>) {
+                        V<T> x = load_anywhere(k + c);
+                        store(sums + c, load(sums + c) + x);
+                        square += x * x;
+                    }
+                for (; c < call.width; ++c) {
+                    T x = k[c * call.of_k[3]];
+                    sums[c] += x, squares += x * x;
+                }
+                for (int l = 0; l < W<T>; ++l) squares += square[l];
+            }
+            for (int64_t c = 0; c < call.width; ++c) common += sums[c] * sums[c];
+            if (common > call.n_k * squares / 4) __atomic_store_n(&found, 1, __ATOMIC_RELAXED);
+        }
+    });
+    return found;
 }
 
 }  // namespace
@@ -662,4 +888,8 @@ extern "C" {
 int64_t attnlib_size_of_call() { return sizeof(Call); }
 int attnlib_forward_float(const Call* call) { return forward<float>(*call); }
 int attnlib_forward_double(const Call* call) { return forward<double>(*call); }
+int attnlib_shares_much_float(const Call* call) { return shares_much<float>(*call); }
+int attnlib_shares_much_double(const Call* call) { return shares_much<double>(*call); }
+int attnlib_backward_float(const Call* call) { return backward<float>(*call); }
+int attnlib_backward_double(const Call* call) { return backward<double>(*call); }
 }

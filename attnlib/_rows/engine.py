@@ -163,24 +163,30 @@ def _by_kernels(tensors: Tensors, pattern: Pattern, with_moments: bool, with_lar
     return Rows(result, lse, entropy, varentropy, {}, largest, log_total=log_total)
 
 
+def _together(tensors: Tensors, pattern: Pattern) -> tuple[Tensors, Tensor | None]:
+    """With keys centred; heads cut out of wider vectors, which are read many times, lie together."""
+    return centred(tensors._replace(q=tensors.q.contiguous(), k=tensors.k.contiguous()), pattern)
+
+
+def _as_given(tensors: Tensors, pattern: Pattern) -> tuple[Tensors, None]:
+    """As they are: the dtype that they came in does not hold centred keys."""
+    return tensors, None
+
+
 def _fused(
     tensors: Tensors,
     geometry: Geometry,
     orders: set[float],
     with_varentropy: bool,
     rows: Callable[[Tensors, Pattern, bool, bool], Rows],
-    as_given: bool = False,
+    prepare: Callable[[Tensors, Pattern], tuple[Tensors, Tensor | None]] = _together,
 ) -> Rows:
     """All that is asked for, given how to get lse and entropy, and with them the moments, at one scale.
 
-    ``as_given``: ``rows`` reads the keys in the dtype that they came in, which does not hold centred ones.
+    ``prepare``: what is read in place of the tensors, and what that takes from each row's logits.
     """
     pattern, dtype = geometry.pattern, tensors.q.dtype
-    shift = None
-    if not as_given:
-        # Heads cut out of wider vectors are read many times.
-        tensors = tensors._replace(q=tensors.q.contiguous(), k=tensors.k.contiguous())
-        tensors, shift = centred(tensors, pattern)
+    tensors, shift = prepare(tensors, pattern)
     written = {o for o in orders if as_limit(o, dtype) == math.inf or abs(o - 1) < NEAR_ONE}
     with_largest = with_varentropy or bool(orders - written)
     found = rows(tensors, pattern, with_varentropy, with_largest)
@@ -237,10 +243,12 @@ def evaluate(
         rows = _fused(tensors, geometry, orders, with_varentropy, _by_tiles)
     elif engine == "triton":
         by_triton = functools.partial(_by_triton, narrow=geometry.narrow)
-        as_given = geometry.narrow is not None
-        rows = _fused(tensors, geometry, orders, with_varentropy, by_triton, as_given)
+        prepare = _together if geometry.narrow is None else _as_given
+        rows = _fused(tensors, geometry, orders, with_varentropy, by_triton, prepare)
     elif engine == "compiled":
-        rows = _fused(tensors, geometry, orders, with_varentropy, _by_compiled)
+        from attnlib._rows import compiled
+
+        rows = _fused(tensors, geometry, orders, with_varentropy, _by_compiled, compiled.centred)
     elif engine == "kernels":
         rows = _fused(tensors, geometry, orders, with_varentropy, _by_kernels)
     elif engine == "blockwise":

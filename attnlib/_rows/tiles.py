@@ -274,7 +274,7 @@ class _Work:
         return parts, output
 
 
-class TiledRows:
+class _TiledRows:
     """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
 
     All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, and the same of
@@ -479,6 +479,12 @@ def _add_largest(
         grad_bias.index_put_((b, h, i, key), grad, accumulate=True)
 
 
+def add_largest(tensors: Tensors, pattern: Pattern, grad: Tensor, grads: Tensors) -> None:
+    """Add the gradient of each row's largest logit to those of q, k and the bias."""
+    grad_q, grad_k = grads.q.flatten(0, 1), grads.k.flatten(0, 1)
+    _add_largest(_Tiles(tensors, pattern, buffers=1), tensors.hide_empty(grad, 0), grad_q, grad_k, grads.bias)
+
+
 def _by_row(x: Tensor) -> Tensor:
     """A number a row (B, H, Lq) as a column (B H, Lq, 1)."""
     return x.flatten(0, 1)[..., None]
@@ -515,7 +521,7 @@ def coefficients(
     return Coefficients(constant, linear, total((unit**2, of_varentropy)), own)
 
 
-PASSES["tiles"] = TiledRows()
+PASSES["tiles"] = _TiledRows()
 
 
 class Found(NamedTuple):

@@ -17,14 +17,14 @@ import torch
 from row_cases import INF, N_K, N_Q, OPTIONS, close, draw, fields, inputs, loss
 
 import attnlib as al
-from attnlib._rows import building, compiled
+from attnlib._rows import building, compiled, layout
 from attnlib._rows.layout import resolve
 from attnlib.errors import EngineNotAvailable, InvalidArgument
 
 EPS = torch.finfo(torch.float32).eps
 SOURCE = building.SOURCE
 # Lengths of a case then reach over several strips of rows, blocks of keys and chunks of columns.
-SMALL = {"KEYS = 96": "KEYS = 12", "STRIPS = 4": "STRIPS = 1", "CHUNK = 64": "CHUNK = 4"}
+SMALL = {"KEYS = 96": "KEYS = 12", "STRIPS = 4": "STRIPS = 1", "CHUNK = 64": "CHUNK = 32"}
 compare = functools.partial(row_cases.compare, "compiled")
 
 
@@ -74,7 +74,7 @@ def test_options_in_small_blocks(from_source):
     from_source(SMALL)
     for name, options in OPTIONS.items():
         try:
-            compare(*inputs(), **options)
+            compare(*inputs(d=40, dv=36), **options)
         except AssertionError as error:
             raise AssertionError(name) from error
 
@@ -233,6 +233,21 @@ def test_keys_with_a_large_common_part():
 
 
 @needs_compiler
+@pytest.mark.parametrize("shape", [(2, 3, 50, 7), (1, 1, 9, 70)])
+def test_a_common_part_of_keys_is_seen_in_the_one_head_that_has_it(shape):
+    k = draw(*shape, dtype=torch.float32)
+    for keys in (k, k.transpose(1, 2).contiguous().transpose(1, 2), k.mT.contiguous().mT):
+        tensors = layout.Tensors(keys, keys)
+        assert compiled.centred(tensors, layout.Pattern(1.0)) == (tensors, None)
+        shifted = keys.clone()
+        shifted[-1, -1] += 2
+        found, shift = compiled.centred(tensors._replace(k=shifted), layout.Pattern(1.0))
+        want, other = layout.centred(tensors._replace(k=shifted), layout.Pattern(1.0))
+        assert torch.equal(found.k, want.k) and torch.equal(shift, other)
+    assert (found.k - k)[-1, -1].abs().max() < 1
+
+
+@needs_compiler
 def test_rows_of_huge_logits():
     q, k, v = (x.float() for x in inputs())
     rows = al.row_statistics(1e15 * q, 1e15 * k, impl="compiled")
@@ -375,6 +390,20 @@ def test_threads_share_the_work_and_change_nothing(from_source):
 
 
 @needs_compiler
+@pytest.mark.parametrize("name", ["plain", "bias", "bias for all rows", "all"])
+def test_threads_do_not_meet_in_a_gradient(name, from_source):
+    """Few heads, whose rows are shared out, and biases that heads, batches or rows have in common."""
+    from_source(SMALL)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(4)
+        compare(*inputs(batch=2), **OPTIONS[name])
+        compare(*inputs(heads=1, batch=1), attn_mask=draw(1, N_K, seed=4))
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_compiler
 def test_threads_of_its_own_where_there_is_no_openmp(monkeypatch, from_source):
     from_source({})
     monkeypatch.setattr(building, "_of_openmp", lambda version: [])
@@ -425,6 +454,11 @@ def test_the_recorder_takes_it_by_name():
         close(reports[0][name].max_logit, reports[1][name].max_logit, 1e-5, name)
 
 
+SOME = (
+    {"softcap": 2.0, "window": (9, 4), "attn_mask": draw(2, 1, 1, N_K, seed=7)},
+    {"attn_mask": OPTIONS["bias"]["attn_mask"][:1], "is_causal": True},
+    {"segment_ids": OPTIONS["documents"]["segment_ids"]},
+)
 # Every one is an error that was easy to make, and that the comparison has to see.
 MUTANTS = {
     "levels not merged": ("share * total, sum", "total, sum"),
@@ -440,22 +474,34 @@ MUTANTS = {
     "bias of other rows in nats": ("added[i] *= (T)1.4426950408889634074", "added[i] *= 1"),
     "segments": ("own[r] == key", "own[r] <= key"),
     "chunks of columns not added up": ("return at ? Pair", "return false ? Pair"),
+    "slope of the cap": ("1 - x * x)", "1 - x)"),
+    "linear term": ("x * (b + x * c)", "b + x * c"),
+    "own term": ("+ p * e", "- p * e"),
+    "weights of values": ("over_rows(weights", "over_rows(strips.scores"),
+    "gradient of the output": ("factor += load(from_output + i);", ""),
+    "gradient of the bias": ("add_to_bias(s, split);", "{}"),
+    "rows beyond the last": (
+        "over_rows(strips.scores, rows_of_q + s *",
+        "over_rows(strips.scores, rows_of_q + 0 *",
+    ),
 }
 
 
 @needs_compiler
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_planted_error_is_seen(from_source, name):
-    from_source({**SMALL, MUTANTS[name][0]: MUTANTS[name][1]})
-    some = (
-        {"softcap": 2.0, "window": (9, 4), "attn_mask": draw(2, 1, 1, N_K, seed=7)},
-        {"attn_mask": OPTIONS["bias"]["attn_mask"][:1], "is_causal": True},
-        {"segment_ids": OPTIONS["documents"]["segment_ids"]},
-    )
+    from_source({**SMALL, "STRIPS = 4": "STRIPS = 2", MUTANTS[name][0]: MUTANTS[name][1]})
     # Some make results that no logits give, which the library refuses by itself.
     with pytest.raises((AssertionError, InvalidArgument)):
-        for options in some:
-            compare(*inputs(heads=1), **options)
+        for options in SOME:
+            compare(*inputs(heads=1, d=40), **options)
+
+
+@needs_compiler
+def test_the_unchanged_source_passes_where_planted_errors_are_seen(from_source):
+    from_source({**SMALL, "STRIPS = 4": "STRIPS = 2"})
+    for options in SOME:
+        compare(*inputs(heads=1, d=40), **options)
 
 
 # ------------------------------------------------------------------------------------------------- building
