@@ -11,7 +11,7 @@ from typing import Any
 
 from proofbook.ledger import run
 from proofbook.ledger.evidence import SUPPORTING, Evidence
-from proofbook.ledger.formulas import FormulaRefused, Said, filled, names
+from proofbook.ledger.formulas import FormulaRefused, Said, filled, names, shown
 from proofbook.names import CLAIM_MIME, VERDICTS, claim_anchor, verdict_class
 from proofbook.settings import Claims, Settings
 
@@ -95,8 +95,9 @@ def claim(
 ) -> Claim:
     """Give a claim its verdict. The statement is that of the book's list; the evidence is already checked.
 
-    The list also says which verdict is expected and which equations it rests on. A cell that comes to another
-    verdict, or that proves it by other equations, is refused: one of the two places is wrong.
+    The list also says which verdict is expected, which equations it rests on, and how its formulas read.
+    A cell that comes to another verdict, that proves it by other equations, or whose formulas read otherwise,
+    is refused: one of the two places is wrong.
 
     A verdict must be earned, and a claim that holds cannot come with a counterexample:
 
@@ -114,8 +115,8 @@ def claim(
 
     Raises:
         ValueError: an ID or a verdict that is none, or a claim that is not listed.
-        FormulaRefused: a formula that nothing checked speaks of, one that no sentence names, or one that was
-            stated and has two names.
+        FormulaRefused: a formula that nothing checked speaks of, one that no sentence names, one that was
+            stated and has two names, or one that the list has otherwise.
         VerdictRefused: a verdict that the evidence does not allow, or that the list does not expect.
     """
     if not _form().fits(claim_id):
@@ -144,6 +145,8 @@ def claim(
         statement, condition, correction = (
             text and filled(text, given, derivations) for text in (entry.statement, condition, correction)
         )
+        if problem := _reads_otherwise(entry, shown(given, derivations)):
+            raise FormulaRefused(problem)
     except FormulaRefused as error:
         raise FormulaRefused(f"{claim_id}: {error}") from error
     run.claimed(claim_id)
@@ -210,6 +213,7 @@ class Listed:
     verdict: str
     rests_on: frozenset[str]
     own: bool = False
+    formulas: Mapping[str, str] | None = None
 
 
 def _unexpected(entry: Listed, verdict: str, evidence: Sequence[Evidence]) -> str | None:
@@ -224,12 +228,28 @@ def _unexpected(entry: Listed, verdict: str, evidence: Sequence[Evidence]) -> st
     return None
 
 
+def _reads_otherwise(entry: Listed, formulas: Mapping[str, str]) -> str | None:
+    """How the formulas that a cell prints differ from those in the list; None when they do not."""
+    if entry.formulas is None:
+        return None
+    for name in sorted({*formulas, *entry.formulas}):
+        here, there = formulas.get(name), entry.formulas.get(name)
+        if here != there:
+            return (
+                f"the formula {name} is {here or 'none'!r} in the cell and {there or 'none'!r} "
+                "in the list in claims/, [formulas]: one of the two is wrong"
+            )
+    return None
+
+
 def listed_claims(folder: str | Path | None = None) -> dict[str, Listed]:
     """The book's claims by ID, from the files in ``claims/``.
 
     A file names its ``chapter``, and has a table ``[claims]`` of statements, one ``[verdicts]`` of what each
-    is expected to come to, and one ``[rests-on]`` of the equations it is proved by, for those that are. Those
-    of its claims that have a source's number and are the book's own stand in the list ``own``.
+    is expected to come to, and one ``[rests-on]`` of the equations it is proved by, for those that are. A
+    table ``[formulas]``, where there is one, has the TeX of every formula that a claim prints, by claim and
+    name: ``C1.law = '\\log n'``. Those of its claims that have a source's number and are the book's own stand
+    in the list ``own``.
 
     Raises:
         ValueError: a claim that is listed twice or without a verdict, or a table that speaks of no claim.
@@ -244,7 +264,7 @@ def _listed(folder: Path) -> dict[str, Listed]:
         with path.open("rb") as file:
             content = tomllib.load(file)
         verdicts, rests_on = content.get("verdicts", {}), content.get("rests-on", {})
-        own = content.get("own", [])
+        own, formulas = content.get("own", []), content.get("formulas")
         for claim_id, statement in content["claims"].items():
             if claim_id in listed:
                 raise ValueError(f"{claim_id} is listed twice, the second time in {path.name}")
@@ -255,9 +275,15 @@ def _listed(folder: Path) -> dict[str, Listed]:
                 )
             equations = frozenset(rests_on.get(claim_id, ()))
             listed[claim_id] = Listed(
-                statement, content["chapter"], verdicts[claim_id], equations, claim_id in own
+                statement,
+                content["chapter"],
+                verdicts[claim_id],
+                equations,
+                claim_id in own,
+                None if formulas is None else formulas.get(claim_id, {}),
             )
-        for name, table in (("[verdicts]", verdicts), ("[rests-on]", rests_on), ("own", own)):
+        tables = {"[verdicts]": verdicts, "[rests-on]": rests_on, "own": own, "[formulas]": formulas or {}}
+        for name, table in tables.items():
             if strangers := sorted(set(table) - set(content["claims"])):
                 raise ValueError(f"{path.name}: {name} speaks of {', '.join(strangers)}, not listed there")
     return listed

@@ -23,7 +23,7 @@ from proofbook.derive.strategies import PROVED
 from proofbook.display import SYMBOL
 from proofbook.ledger.numbers import printed as printed_number
 
-__all__ = ["FormulaRefused", "Said", "filled", "said"]
+__all__ = ["FormulaRefused", "Said", "filled", "said", "shown"]
 
 _NAMED = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
 _MARKS = {**SYMBOL, "!=": r"\ne"}  # a domain may say that something is not zero
@@ -98,6 +98,15 @@ def filled(text: str, formulas: Mapping[str, Any], derivations: Sequence[Derivat
         return f"${_printed(found[1], value, derivations)}$"
 
     return _NAMED.sub(printed, text)
+
+
+def shown(formulas: Mapping[str, Any], derivations: Sequence[Derivation]) -> dict[str, str]:
+    """The TeX of formulas by name, as ``filled`` prints them; numbers, which runs change, are left out."""
+    return {
+        name: _printed(name, value, derivations)
+        for name, value in formulas.items()
+        if not isinstance(value, (str, Integral, tuple))
+    }
 
 
 def names(text: str) -> set[str]:

@@ -11,7 +11,17 @@ from typing import Any
 
 from proofbook.files import write_whole
 from proofbook.names import VERDICTS, verdict_class
-from proofbook.publish import checking, definitions, execute, followed, proofs, sides, translation, typed
+from proofbook.publish import (
+    checking,
+    definitions,
+    execute,
+    followed,
+    proofs,
+    sides,
+    slack,
+    translation,
+    typed,
+)
 from proofbook.publish.answering import awaits_answer
 from proofbook.publish.book import Book
 from proofbook.publish.exercises import EXERCISE, SOLUTION, beginnings
@@ -128,12 +138,15 @@ _NUMBER = re.compile(r"\d(?:[\d.,]*\d)?")
 
 
 def takeaways(book: Book) -> Iterator[str]:
-    """Every takeaway names a claim or an equation that says it, and types no number that a check found."""
-    known = {
-        "claim": {claim["id"] for claim in book.claims},
-        "eq": {equation["label"] for page in book.pages.values() for equation in page.equations},
+    """Every takeaway names a claim or an equation of its chapter that says it, and types no number found."""
+    of_page = {
+        path: {
+            "claim": {claim["id"] for claim in page.claims},
+            "eq": {equation["label"] for equation in page.equations},
+        }
+        for path, page in book.pages.items()
     }
-    for path in book.pages:
+    for path, own in of_page.items():
         for section in _TAKEAWAYS.finditer(book.prose(path)):
             before, *bullets = re.split(r"^[-*+] +", section["body"], flags=re.M)
             if before.strip() or not bullets:
@@ -144,8 +157,10 @@ def takeaways(book: Book) -> Iterator[str]:
                 if not named:
                     yield f"{where} names no claim ({{claim}}`...`) and no equation ({{eq}}`...`)"
                 for role, name in named:
-                    if name not in known[role]:
+                    if not any(name in names[role] for names in of_page.values()):
                         yield f"{where} names {name}, which the book does not have"
+                if named and not any(name in own[role] for role, name in named):
+                    yield f"{where} names nothing of its own chapter, only {', '.join(n for _, n in named)}"
                 for number in _NUMBER.findall(_NOT_TYPED.sub(" ", text)):
                     if typed.is_large(number):
                         yield f"{where} has {number} typed; the claim that it names has the number"
@@ -369,6 +384,7 @@ CHECKS = (
     typed.formulas,
     sides.independent,
     sides.said_and_compared,
+    slack.of_checks,
     records,
     permalinks,
     unchecked_cells,

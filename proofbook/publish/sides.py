@@ -222,6 +222,8 @@ def _problems(flow: Flow, one: Comparison, named: Sequence[str]) -> Iterator[str
     if not one.sides:
         yield "what is compared with what cannot be read: give a difference, this - that, or a ratio less 1"
     for sides in one.sides:
+        if ast.unparse(sides[0]) == ast.unparse(sides[1]):
+            yield f"both sides are {ast.unparse(sides[0])}"
         used = _used(flow, *sides, named)
         if both := used[0] & used[1]:
             yield f"both sides use {', '.join(sorted(both))}"

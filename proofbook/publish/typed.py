@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proofbook.publish.book import Book
-from proofbook.publish.flow import calls_in, name_of
+from proofbook.publish.flow import Flow, calls_in, name_of
 from proofbook.publish.prose import numbers_named, uniform, without_code
 
 __all__ = ["COUNTED", "formulas", "numbers", "numbers_filled_in"]
@@ -128,6 +128,12 @@ _DRAWING |= {"Bars", "Curve", "Dot", "Iterates", "Line", "Panel", "Reading", "Sl
 _LABELS = {"label", "title", "xlabel", "ylabel"}
 
 
+def numbers_in(code: str) -> Iterator[str]:
+    """The numbers that the words of a cell type, whatever the lists say of them."""
+    for _, text in _words_in_code(code):
+        yield from typed_numbers(text)
+
+
 def _words_in_code(code: str) -> Iterator[tuple[str, str]]:
     """The words that a cell puts before readers, in claims, sentences and figures, by who shows them."""
     for call in calls_in(code):
@@ -169,6 +175,9 @@ def numbers_filled_in(book: Book) -> Iterator[str]:
     for path, index, cell in book.code_cells():
         for problem in wrongly_bound(cell["source"]):
             yield f"{path}, cell {index}: {problem}"
+    for path, flow in book.flows.items():
+        for index, problem in bound_to_another(flow):
+            yield f"{path}, cell {index}: {problem}"
 
 
 def wrongly_bound(code: str) -> Iterator[str]:
@@ -188,6 +197,22 @@ def wrongly_bound(code: str) -> Iterator[str]:
                     f"{name} shares no word with what fill_in binds it to, {ast.unparse(value)}: "
                     "name it by that, or the wrong variable would go unnoticed"
                 )
+
+
+def bound_to_another(flow: Flow) -> Iterator[tuple[int, str]]:
+    """Numbers that have the name of one variable and are bound to another, each with its cell."""
+    for cell, statement in flow.statements:
+        for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
+            for keyword in call.keywords if name_of(call) == "fill_in" else ():
+                parts = ast.walk(keyword.value)
+                named = {getattr(node, "id", "") or getattr(node, "attr", "") for node in parts} - {""}
+                name = keyword.arg or ""
+                if named and name not in named and flow.maker(name, len(flow.statements)) is not None:
+                    yield (
+                        cell,
+                        f"fill_in binds {name} to {ast.unparse(keyword.value)}, and the notebook has a "
+                        f"variable {name}: take that one, or another name",
+                    )
 
 
 def _words(name: str) -> set[str]:
@@ -247,14 +272,23 @@ def typed_formulas(text: str) -> Iterator[str]:
 
 def formulas(book: Book) -> Iterator[str]:
     """The words of a claim type no formula: they name objects that were checked."""
-    said: list[tuple[str, str]] = []
     for file, statements in book.claim_statements.items():
-        said += [(f"{file.as_posix()}, {claim}", text) for claim, text in statements.items()]
+        for claim, text in statements.items():
+            yield from (f"{file.as_posix()}, {claim}: {problem}" for problem in formulas_in_words(text))
     for path, index, cell in book.code_cells():
-        for call in calls_in(cell["source"]):
-            if name_of(call) == "claim":
-                words = [one.value for one in call.keywords if one.arg in ("condition", "correction")]
-                said += [(f"{path}, cell {index}", text) for one in words for text in _texts(one)]
-    for place, text in said:
-        for formula in typed_formulas(text):
-            yield f"{place}: the formula {uniform(formula)!r} is typed; name it, and give it in formulas="
+        yield from (f"{path}, cell {index}: {problem}" for problem in formulas_in(cell["source"]))
+
+
+def formulas_in(code: str) -> Iterator[str]:
+    """The formulas that the words of a cell's claims type."""
+    for call in calls_in(code):
+        if name_of(call) == "claim":
+            words = [one.value for one in call.keywords if one.arg in ("condition", "correction")]
+            for text in (text for one in words for text in _texts(one)):
+                yield from formulas_in_words(text)
+
+
+def formulas_in_words(text: str) -> Iterator[str]:
+    """What is to be said of the formulas that some words of a claim type."""
+    for formula in typed_formulas(text):
+        yield f"the formula {uniform(formula)!r} is typed; name it, and give it in formulas="

@@ -1,11 +1,15 @@
 """Errors planted outside derivations, one at a time: how many does building the book refuse by itself?
 
     python tests/book/planted.py [--chapters 9034 ...] [--each 3] [--seed 0]
+    python tests/book/planted.py --files 6 [--seed 0]
 
 A chapter's cells run once, in order, as a notebook runs them. Before each cell, some changed copies of it run
 on a copy of what the cells before left. One that raises is refused, and so is one with which a later cell
-raises, or of whose code the lint complains: that stops a build too. No stored output is looked at, nothing is
-written into the book. It takes minutes, so it is a command.
+raises, or of whose code the lint complains: that stops a build too. What a claim says is planted as well, in
+its condition and in the list where its statement stands. With ``--files`` it is the other files of the book
+in which so many errors of each kind are planted (planted_files.py): prose, captions, lists, data, records.
+No stored output is looked at, and all of it happens in a copy of the book. It takes minutes, so it is a
+command.
 """
 
 from __future__ import annotations
@@ -15,8 +19,13 @@ import ast
 import contextlib
 import copy
 import io
+import itertools
+import os
 import random
+import re
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,28 +44,54 @@ EVIDENCE_OFF = {
 """How what was found is made wrong where nothing in it can be changed."""
 
 
+TURNED = (
+    *(
+        ("at most", "at least"),
+        ("below", "above"),
+        ("smaller", "larger"),
+        ("less", "more"),
+        ("falls", "rises"),
+    ),
+    *(("lower", "higher"), ("never", "always"), ("positive", "negative"), ("decreases", "increases")),
+)
+"""Words that say which way something goes, each with its opposite."""
+SMALL = 2.2e-14
+"""What a bound may be, whatever was measured: a hundred times what float64 can tell of a quantity near 1."""
+
+
 @dataclass(frozen=True)
 class Planted:
-    """An error in a cell: of what kind, where, and the cell with it."""
+    """An error in a cell: of what kind, where, and the cell with it.
+
+    Args:
+        shown: What is shown there before and after, as expressions: where both are the same, it is no error.
+        elsewhere: A file that has the error, and its text with it; the cell is then as it was.
+    """
 
     kind: str
     what: str
     source: str
+    shown: tuple[str, str] | None = None
+    elsewhere: tuple[Path, str] | None = None
 
 
 @dataclass(frozen=True)
 class Around:
-    """What stands around a cell that one of its names could be mistaken for: numbers, and formulas stated."""
+    """What stands around a cell that one of its names could be mistaken for: numbers, and formulas stated.
+
+    The list in which its claims have their statements stands there, too.
+    """
 
     numbers: Mapping[str, Any] = field(default_factory=dict)
     stated: Mapping[str, Any] = field(default_factory=dict)
+    lists: Path | None = None
 
     @classmethod
-    def of(cls, space: Mapping[str, Any]) -> Around:
+    def of(cls, space: Mapping[str, Any], lists: Path | None = None) -> Around:
         """The numbers and the stated formulas that cells have left."""
         named = {name: value for name, value in space.items() if not name.startswith("_")}
         numbers = {name: value for name, value in named.items() if type(value) in (int, float)}
-        return cls(numbers, {name: one for name, one in named.items() if type(one).__name__ == "Said"})
+        return cls(numbers, {name: one for name, one in named.items() if type(one).__name__ == "Said"}, lists)
 
     def another(self, name: str, rng: random.Random) -> str | None:
         """Another thing of the same kind and of another value; None where there is none."""
@@ -77,6 +112,8 @@ def planted(source: str, rng: random.Random, around: Around | None = None) -> It
         if name == "claim" and len(call.args) > 1 and isinstance(call.args[1], ast.Constant):
             other = rng.choice([one for one in VERDICTS if one != call.args[1].value])
             yield _changed(source, "verdict", call.args[1], repr(other))
+        if name == "claim":
+            yield from _said(source, call, rng, around.lists)
         if name == "claim" and isinstance(keywords.get("formulas"), ast.Dict):
             for value in keywords["formulas"].values:
                 yield from _mutants(source, "formula in words", value, rng)
@@ -85,9 +122,9 @@ def planted(source: str, rng: random.Random, around: Around | None = None) -> It
                         yield _changed(source, "another formula", value, other)
         if name == "said":
             yield from _mutants(source, "formula in words", call.args[0], rng)
-        if name == "measured" and "below" in keywords:
+        if name == "measured" and "below" in keywords and not _is_small(keywords["below"]):
             yield _changed(source, "bound", keywords["below"], f"1000 * ({_text(source, keywords['below'])})")
-        if name == "between" and len(call.args) == 4:
+        if name == "between" and len(call.args) == 4 and "loose" not in keywords:
             high = call.args[3]
             yield _changed(
                 source, "bound", high, f"({_text(source, high)}) + 9 * abs({_text(source, high)}) + 9"
@@ -110,8 +147,69 @@ def planted(source: str, rng: random.Random, around: Around | None = None) -> It
                         left = _text(source, part.left)
                         yield _changed(source, "the same on both sides", part.right, f"({left})")
         if name in ("fill_in", "curve"):
-            for value in [*call.args[1:], *keywords.values()]:
+            for value in [*call.args[1:], *(one for key, one in keywords.items() if key != "at")]:
                 yield from _mutants(source, "number or curve shown", value, rng)
+        if name in DRAWN and len(call.args) > 1:
+            yield from _mutants(source, "formula drawn", call.args[1], rng)
+
+
+DRAWN = ("plot", "loglog", "semilogx", "semilogy")
+
+
+def _said(source: str, call: ast.Call, rng: random.Random, lists: Path | None) -> Iterator[Planted]:
+    """Errors in what a claim says: in its condition or correction, and in its statement in the list."""
+    formulas = next((one.value for one in call.keywords if one.arg == "formulas"), None)
+    given: dict[str, ast.expr] = {}
+    if isinstance(formulas, ast.Dict):
+        given = {getattr(key, "value", ""): one for key, one in zip(formulas.keys, formulas.values)}
+        for one, other in itertools.combinations(rng.sample(sorted(given), len(given)), 2):
+            if ast.dump(given[one]) != ast.dump(given[other]):
+                swapped = {**given, one: given[other], other: given[one]}
+                texts = (f"{key!r}: {_text(source, value)}" for key, value in swapped.items())
+                yield _changed(source, "formulas swapped", formulas, f"{{{', '.join(texts)}}}")
+                break
+    for keyword in call.keywords:
+        if keyword.arg in ("condition", "correction") and isinstance(keyword.value, ast.Constant):
+            yield _changed(source, "condition", keyword.value, "None")
+            for kind, text in _other_words("condition", keyword.value.value, sorted(given), rng):
+                yield _changed(source, kind, keyword.value, repr(text))
+    if lists is None or not isinstance(call.args[0], ast.Constant):
+        return
+    id, content = call.args[0].value, lists.read_text(encoding="utf-8")
+    found = re.search(rf"^{id} = '''(.*)'''$", content, re.M)
+    if found:
+        for kind, text in _other_words("statement", found[1], sorted(given), rng):
+            changed = content[: found.start(1)] + text + content[found.end(1) :]
+            yield Planted(kind, f"{id}: {found[1]} -> {text}", source, elsewhere=(lists, changed))
+    for table, kind in (("verdicts", "verdict in the list"), ("rests-on", "equations in the list")):
+        found = re.search(rf"^\[{table}\]\n(?:.+\n)*?{id} = (.*)$", content, re.M)
+        if found and table == "verdicts":
+            text = rng.choice([f'"{one}"' for one in VERDICTS if f'"{one}"' != found[1]])
+        elif found:
+            text = str(rng.sample(one := ast.literal_eval(found[1]), len(one) - 1)).replace("'", '"')
+        if found:
+            changed = content[: found.start(1)] + text + content[found.end(1) :]
+            yield Planted(kind, f"{id}: {found[1]} -> {text}", source, elsewhere=(lists, changed))
+
+
+def _other_words(kind: str, text: str, names: list[str], rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Words with another formula named, with a number typed for one, and with a word for its opposite."""
+    places = [*re.finditer(r"\{\{(\w+)\}\}", text)]
+    if places:
+        place = rng.choice(places)
+        others = [name for name in names if name != place[1]]
+        for other in [*([f"{{{{{rng.choice(others)}}}}}"] if others else []), "0.37"]:
+            yield kind, text[: place.start()] + other + text[place.end() :]
+    pairs = {one: other for pair in TURNED for one, other in (pair, pair[::-1])}
+    turning = [*re.finditer(rf"\b(?:{'|'.join(pairs)})\b", text)]
+    if turning:
+        place = rng.choice(turning)
+        yield f"{kind}, a word turned", text[: place.start()] + pairs[place[0]] + text[place.end() :]
+
+
+def _is_small(bound: ast.expr) -> bool:
+    """Whether a bound may be a thousand times as wide all the same."""
+    return isinstance(bound, ast.Constant) and 1000 * bound.value <= SMALL
 
 
 def _mistaken(source: str, value: ast.expr, rng: random.Random, around: Around) -> Iterator[Planted]:
@@ -120,7 +218,7 @@ def _mistaken(source: str, value: ast.expr, rng: random.Random, around: Around) 
     if names:
         one = rng.choice(names)
         if other := around.another(one.id, rng):
-            yield _changed(source, "another variable", one, other)
+            yield _changed(source, "another variable", one, other, whole=value)
 
 
 def _mutants(
@@ -130,7 +228,9 @@ def _mutants(
     places: list[tuple[ast.AST, str]] = []
     for part in ast.walk(node):
         if isinstance(part, ast.Constant) and type(part.value) in (int, float):
-            places.append((part, f"({part.value!r} + 1)"))
+            places.append(
+                (part, f"({part.value!r} + 1)" if abs(part.value) <= 12 else f"(2 * {part.value!r})")
+            )
         if isinstance(part, ast.BinOp) and isinstance(part.op, (ast.Add, ast.Sub)):
             sign = "-" if isinstance(part.op, ast.Add) else "+"
             places.append((part, f"({_text(source, part.left)} {sign} ({_text(source, part.right)}))"))
@@ -140,15 +240,29 @@ def _mutants(
     if not places:
         places.append((node, f"({off.format(_text(source, node))})"))
     if places:
-        yield _changed(source, kind, *rng.choice(places))
+        yield _changed(source, kind, *rng.choice(places), whole=node)
 
 
-def _changed(source: str, kind: str, node: ast.AST, text: str) -> Planted:
+def _changed(source: str, kind: str, node: ast.AST, text: str, whole: ast.AST | None = None) -> Planted:
+    """The cell with a text in place of a node of it, which is part of what is shown as a whole, if any is."""
+    shown = None
+    if whole is not None:
+        begin = _offset(source, whole.lineno, whole.col_offset)  # type: ignore[attr-defined]
+        start = _offset(source, node.lineno, node.col_offset) - begin  # type: ignore[attr-defined]
+        end = _offset(source, node.end_lineno, node.end_col_offset) - begin  # type: ignore[attr-defined]
+        was = _text(source, whole).encode()
+        shown = was.decode(), (was[:start] + text.encode() + was[end:]).decode()
     lines = [line.encode() for line in source.splitlines(keepends=True)]
     first, last = node.lineno - 1, node.end_lineno - 1  # type: ignore[attr-defined]
     before = b"".join(lines[:first]) + lines[first][: node.col_offset]  # type: ignore[attr-defined]
     after = lines[last][node.end_col_offset :] + b"".join(lines[last + 1 :])  # type: ignore[attr-defined]
-    return Planted(kind, f"{_text(source, node)} -> {text}", (before + text.encode() + after).decode())
+    changed = (before + text.encode() + after).decode()
+    return Planted(kind, f"{_text(source, node)} -> {text}", changed, shown)
+
+
+def _offset(source: str, line: int, column: int) -> int:
+    """How many bytes of a text come before a column, in bytes, of a line."""
+    return sum(len(one.encode()) for one in source.splitlines(keepends=True)[: line - 1]) + column
 
 
 def _name(call: ast.Call) -> str:
@@ -196,6 +310,7 @@ def outcomes(
     each: int,
     complaints: Callable[[list[str]], Iterable[str]] = lambda cells: (),
     wanted: Sequence[str] = (),
+    lists: Path | None = None,
 ) -> Iterator[Outcome]:
     """Errors planted in the cells of a chapter, at most `each` of a kind in a cell, and what became of them.
 
@@ -210,17 +325,24 @@ def outcomes(
     for number, source in enumerate(cells):
         try:
             found = [
-                one for one in planted(source, rng, Around.of(space)) if not wanted or one.kind in wanted
+                one
+                for one in planted(source, rng, Around.of(space, lists))
+                if not wanted or one.kind in wanted
             ]
         except SyntaxError:  # a magic of IPython's
             continue
         rng.shuffle(found)
         kinds: Counter[str] = Counter()
         for one in found:
-            kinds[one.kind] += 1
-            if kinds[one.kind] > each:
+            if kinds[one.kind] == each:
                 continue
-            if refused := runs(one.source, _copy(space)):
+            after = _copy(space)
+            with in_place(one):
+                refused = runs(one.source, after)
+            if refused is None and one.shown and one.kind != "evidence" and _same(*one.shown, after):
+                continue
+            kinds[one.kind] += 1
+            if refused:
                 yield Outcome(f"cell {number}", one, refused)
             else:
                 passed.append((number, one))
@@ -228,8 +350,39 @@ def outcomes(
             raise RuntimeError(f"cell {number} fails as it stands: {problem}")
     for number, one in passed:
         changed = [*cells[:number], one.source, *cells[number + 1 :]]
-        refused = next(iter(complaints(changed)), None) or _to_the_end(cells, number, one.source)
+        with in_place(one):
+            refused = next(iter(complaints(changed)), None) or _to_the_end(cells, number, one.source)
         yield Outcome(f"cell {number}", one, refused)
+
+
+@contextlib.contextmanager
+def in_place(one: Planted) -> Iterator[None]:
+    """While the file that has the error, if one has, is in place of the right one."""
+    if one.elsewhere is None:
+        yield
+        return
+    from proofbook.ledger import claims
+
+    file, text = one.elsewhere
+    before = file.read_bytes()
+    file.write_text(text, encoding="utf-8")
+    claims._listed.cache_clear()
+    try:
+        yield
+    finally:
+        file.write_bytes(before)
+        claims._listed.cache_clear()
+
+
+def _same(one: str, other: str, space: dict[str, Any]) -> bool:
+    """Whether two expressions have one value, among what cells have left."""
+    import numpy as np
+
+    try:
+        values = [eval(text, dict(space)) for text in (one, other)]
+        return bool(np.array_equal(*map(np.asarray, values)))
+    except Exception:  # of what only the cell's own loops and functions know
+        return False
 
 
 def _to_the_end(cells: list[str], number: int, source: str) -> str | None:
@@ -248,20 +401,70 @@ def _copy(space: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def of_the_lint(apart: Sequence[str]) -> Callable[[list[str]], Iterator[str]]:
-    """What the lint says of the code of a chapter's cells; what it says of outputs and words is left out."""
-    from proofbook.publish import sides, typed
+def of_the_lint(root: Path) -> Callable[[list[str]], Iterator[str]]:
+    """What the lint says of the code of a chapter's cells, the words in it, and the lists of claims."""
+    from proofbook.publish import sides, slack, typed
+    from proofbook.publish.book import Book
     from proofbook.publish.flow import Flow
 
+    settled = Book(root)
+    own = {source["id"] for source in settled.sources}
+
     def complaints(cells: list[str]) -> Iterator[str]:
-        notebook = {"cells": [{"cell_type": "code", "source": source} for source in cells]}
+        statements = [text for one in Book(root).claim_statements.values() for text in one.values()]
+        for text in statements:
+            yield from typed.formulas_in_words(text)
+            yield from set(typed.typed_numbers(text)) - own
         for source in cells:
             yield from typed.wrongly_bound(source)
-        flow = Flow(notebook)
-        for _, problem in [*sides.dependent_sides(flow, apart), *sides.not_compared(flow)]:
-            yield problem
+            yield from typed.formulas_in(source)
+            yield from slack.in_checks(source)
+            yield from set(typed.numbers_in(source)) - own
+        flow = Flow({"cells": [{"cell_type": "code", "source": source} for source in cells]})
+        apart = settled.settings.agreement.apart
+        yield from (problem for _, problem in sides.dependent_sides(flow, apart))
+        yield from (problem for _, problem in sides.not_compared(flow))
+        yield from (problem for _, problem in typed.bound_to_another(flow))
 
     return complaints
+
+
+def copied(root: Path, to: Path) -> Path:
+    """A copy of a book with all that its notebooks import, for errors to be planted in."""
+    left_out = shutil.ignore_patterns(".*", "_build", "build", "node_modules", "__pycache__")
+    shutil.copytree(root, to, ignore=left_out, dirs_exist_ok=True)
+    return to
+
+
+def count(found: Iterable[tuple[str, Outcome]]) -> None:
+    """Say which errors pass, and how many of each kind are refused."""
+    refused: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    for place, one in found:
+        tried[one.planted.kind] += 1
+        refused[one.planted.kind] += one.refused is not None
+        if one.refused is None:
+            print(f"PASSED {place}, {one.place}, {one.planted.kind}: {one.planted.what}", flush=True)
+    for kind in sorted(tried):
+        print(f"{kind}: {refused[kind]} of {tried[kind]} refused")
+    print(f"in all: {refused.total()} of {tried.total()} refused")
+
+
+def in_chapters(root: Path, asked: argparse.Namespace) -> Iterator[tuple[str, Outcome]]:
+    """Errors planted in the cells of chapters, and in what the claims of these say."""
+    from proofbook.publish.book import Book
+    from proofbook.publish.notebooks import code_of
+
+    book = Book(root)
+    for path, notebook in book.notebooks.items():
+        if not any(part in path.stem for part in asked.chapters):
+            continue
+        cells = [cell["source"] for cell in code_of(notebook)]
+        rng = random.Random(f"{asked.seed} {path.stem}")
+        lists = root / "book/claims" / f"{path.stem}.toml"
+        words = lists if lists.is_file() else None
+        for one in outcomes(cells, rng, asked.each, of_the_lint(root), asked.kinds, words):
+            yield path.stem, one
 
 
 def main() -> None:
@@ -270,35 +473,26 @@ def main() -> None:
     )
     parser.add_argument("--chapters", nargs="*", default=[""], help="parts of their names; all without it")
     parser.add_argument("--each", type=int, default=1, help="errors of a kind in one cell")
+    parser.add_argument(
+        "--files", type=int, help="plant so many errors of a kind in files, and none in cells"
+    )
     parser.add_argument("--kinds", nargs="*", default=[], help="kinds to count; all without it")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    import os
-
     import matplotlib
 
-    from proofbook.publish.book import Book
-    from proofbook.publish.notebooks import code_of
-
     matplotlib.use("agg")
-    os.chdir(ROOT / "book")
     sys.path.insert(0, str(ROOT))
-    book = Book(ROOT)
-    refused: Counter[str] = Counter()
-    tried: Counter[str] = Counter()
-    for path, notebook in book.notebooks.items():
-        if not any(part in path.stem for part in asked.chapters):
-            continue
-        cells = [cell["source"] for cell in code_of(notebook)]
-        rng = random.Random(f"{asked.seed} {path.stem}")
-        for one in outcomes(cells, rng, asked.each, of_the_lint(book.settings.agreement.apart), asked.kinds):
-            tried[one.planted.kind] += 1
-            refused[one.planted.kind] += one.refused is not None
-            if one.refused is None:
-                print(f"PASSED {path.stem}, {one.place}, {one.planted.kind}: {one.planted.what}", flush=True)
-    for kind in sorted(tried):
-        print(f"{kind}: {refused[kind]} of {tried[kind]} refused")
-    print(f"in all: {refused.total()} of {tried.total()} refused")
+    with tempfile.TemporaryDirectory() as folder:
+        root = copied(ROOT, Path(folder) / "copy")
+        os.chdir(root / "book")
+        if asked.files:
+            import planted_files
+
+            count(planted_files.outcomes(root, asked.files, asked.seed, asked.kinds))
+        else:
+            count(in_chapters(root, asked))
+        os.chdir(ROOT)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from experiments import results
 from experiments.arms import ARMS
 from experiments.known_distances import RULES
 from experiments.tables import Comparison
+from proofbook.ledger import listed_claims
 from proofbook.ledger.record import validate
 from proofbook.publish import benchmarks, lint
 from proofbook.publish.book import Book
@@ -24,6 +25,11 @@ def book():
 @pytest.mark.parametrize("check", lint.CHECKS, ids=lambda check: check.__name__)
 def test_the_book_passes(book, check):
     assert list(check(book)) == []
+
+
+def test_every_list_of_claims_says_how_its_formulas_read():
+    listed = listed_claims(ROOT / "book/claims")
+    assert listed and all(one.formulas is not None for one in listed.values())
 
 
 def test_the_book_has_chapters():

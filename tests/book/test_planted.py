@@ -6,11 +6,21 @@ import sys
 from pathlib import Path
 
 import pytest
+from built_site import lay_out
 
-spec = importlib.util.spec_from_file_location("planted", Path(__file__).with_name("planted.py"))
-planted = importlib.util.module_from_spec(spec)
-sys.modules["planted"] = planted
-spec.loader.exec_module(planted)
+from proofbook.publish.book import Book
+
+
+def module(name):
+    """A module of this folder, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name]
+
+
+planted = module("planted")
+planted_files = module("planted_files")
 
 SETUP = """
 def measured(text, value, below):
@@ -83,9 +93,16 @@ def checked(text, holds):
 
 def test_what_the_lint_refuses_is_refused():
     kinds = ["another variable", "another formula"]
-    check = "claim('A1', 'holds', checked('a', law(1) == 2), formulas={'law': law})"
-    cells = [SAID, "rows, keys = 3, 4", "law = said(2)", "other = said(3)", "fill_in(rows=rows)", check]
-    for lint, refused in ((planted.of_the_lint([]), True), (lambda cells: (), False)):
+    check = "claim('A1', 'holds', checked('a', law(1) == two), formulas={'law': law})"
+    cells = [
+        SAID,
+        "rows, keys, two = 3, 4, 2",
+        "law = said(2)",
+        "other = said(3)",
+        "fill_in(rows=rows)",
+        check,
+    ]
+    for lint, refused in ((planted.of_the_lint(planted.ROOT), True), (lambda cells: (), False)):
         found = planted.outcomes(cells, random.Random(0), 9, lint, kinds)
         assert [(one.planted.kind, one.refused is not None) for one in found] == [
             (kind, refused) for kind in kinds
@@ -97,7 +114,66 @@ def test_a_side_that_is_put_in_place_of_the_other_is_planted():
     (one,) = planted.planted(source, random.Random(0))
     assert one.kind == "the same on both sides" and "al.entropy(x) - (al.entropy(x))" in one.source
     head = "import attnlib as al"
-    assert not list(planted.of_the_lint(["attnlib"])([head, source]))
-    assert any(
-        "both sides use attnlib" in line for line in planted.of_the_lint(["attnlib"])([head, one.source])
+    lint = planted.of_the_lint(planted.ROOT)
+    assert not list(lint([head, source]))
+    assert any("both sides use attnlib" in line for line in lint([head, one.source]))
+
+
+def found(source, **around):
+    return list(planted.planted(source, random.Random(0), planted.Around(**around)))
+
+
+def test_a_bound_that_may_be_wide_is_not_widened():
+    assert [one.kind for one in found("measured('a', x, below=1e-9)")] == ["bound", "evidence"]
+    assert [one.kind for one in found("measured('a', x, below=1e-300)")] == ["evidence"]
+    assert [one.kind for one in found("between('a', x, 1, 2, loose='its sign counts')")] == ["evidence"]
+
+
+def test_what_shows_the_same_is_no_error():
+    cells = ["def fill_in(**numbers):\n    pass", "parts = [3.01, 3.02, 9]"]
+    assert kinds(*cells, "fill_in(first=f'{parts[0]:.1f}')") == []
+    assert kinds(*cells, "fill_in(second=f'{parts[1]:.1f}')") == [("number or curve shown", False)]
+
+
+def test_the_words_of_a_claim_are_planted_where_they_stand(tmp_path):
+    lists = tmp_path / "one.toml"
+    lists.write_text(
+        "chapter = 'one'\n[claims]\nA1 = '''It is at most {{law}}.'''\n"
+        '[verdicts]\nA1 = "holds"\n[rests-on]\nA1 = ["eq-a", "eq-b"]\n'
     )
+    cell = "claim('A1', 'holds', x, condition='{{rest}} is positive', formulas={'law': law, 'rest': rest})"
+    plants = found(cell, lists=lists)
+    assert {one.kind for one in plants} == {
+        *("verdict", "formulas swapped", "condition", "condition, a word turned", "statement"),
+        *("statement, a word turned", "verdict in the list", "equations in the list", "formula in words"),
+    }
+    for one in plants:
+        with planted.in_place(one):
+            changed = lists.read_text()
+        assert (one.source != cell) != (changed != lists.read_text())
+    assert any("{'law': rest, 'rest': law}" in one.source for one in plants)
+    assert any(one.elsewhere and "at least {{law}}" in one.elsewhere[1] for one in plants)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    return planted.copied(lay_out(small), tmp_path / "copy")
+
+
+@pytest.mark.parametrize("kind", [*planted_files.KINDS])
+def test_each_kind_of_error_in_a_file_is_planted_in_a_book(copied, kind):
+    """The second book may lack what the kind is about; what is there is changed, and put back."""
+    book = Book(copied)
+    for plant in planted_files.KINDS[kind]:
+        try:
+            file, what, text = plant(book, random.Random(1))
+        except (LookupError, IndexError):
+            continue
+        before = (copied / file).read_text(encoding="utf-8")
+        assert text != before and what
+        one = planted.Planted(kind, what, "", elsewhere=(copied / file, text))
+        with planted.in_place(one):
+            assert (copied / file).read_text(encoding="utf-8") == text
+        assert (copied / file).read_text(encoding="utf-8") == before

@@ -578,6 +578,7 @@ def test_a_cell_must_rest_on_the_equations_of_the_list(book):
         ('[verdicts]\nU1 = "true"\n', "got 'true'"),
         ('[verdicts]\nU1 = "holds"\nU2 = "holds"\n', r"\[verdicts\] speaks of U2"),
         ('[verdicts]\nU1 = "holds"\n[rests-on]\nU2 = ["eq-a"]\n', r"\[rests-on\] speaks of U2"),
+        ('[verdicts]\nU1 = "holds"\n[formulas]\nU2.law = "x"\n', r"\[formulas\] speaks of U2"),
     ],
 )
 def test_a_list_without_its_verdicts_is_refused(book, content, message):
@@ -624,6 +625,32 @@ def test_formulas_in_words_are_printed_from_what_was_proved(resting):
         with_formula(law, *shown)
     found = counterexample("case", stated=law(2.0), found=4, apart=1)
     assert with_formula(law, found, *shown).condition == "if $3 x$"
+
+
+@pytest.fixture
+def reading(resting, book):
+    """The list also says how the two formulas of 8823-C2 read."""
+    with (book / "one.toml").open("a") as file:
+        file.write("[formulas]\n8823-C2.law = '3 x'\n8823-C2.rest = '2 x'\n")
+    forget_lists()
+
+
+def test_formulas_read_as_the_list_says(reading):
+    law, signed = said(3 * x, x), said(-3 * x, x)
+    found = counterexample("case", stated=law(2.0) + signed(2.0), found=4, apart=1)
+
+    def with_two(**formulas):
+        shown = (found, proved(square()), violates("case", False))
+        words = " and ".join(f"{{{{{name}}}}}" for name in formulas)
+        return claim("8823-C2", "holds under", *shown, condition=words, formulas=formulas)
+
+    assert with_two(law=law, rest=2 * x).condition == "$3 x$ and $2 x$"
+    assert with_two(law=law, rest=2 * x, rows=64).condition == "$3 x$ and $2 x$ and 64"
+    for wrong in ({"law": signed, "rest": 2 * x}, {"law": 2 * x, "rest": law}, {"law": law}):
+        with pytest.raises(FormulaRefused, match=r"in the list in claims/, \[formulas\]"):
+            with_two(**wrong)
+    with pytest.raises(FormulaRefused, match="the formula more is 'x\\^\\{2\\}' in the cell and 'none'"):
+        with_two(law=law, rest=2 * x, more=x**2)
 
 
 def test_two_names_of_one_stated_formula_are_refused(resting):

@@ -1,5 +1,6 @@
 """Every lint passes the fixture book and fails the one fault made for it."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -301,6 +302,17 @@ def test_a_listed_formula_may_stand_and_an_unused_entry_may_not(root):
 def test_formulas_in_code_are_not_display_formulas(root):
     edit(root, replace("## A figure", "## A figure\n\n```\n$$ H = F $$\n```\n\nand `$$ H $$` and $H$"))
     assert lint.check_book(root) == []
+
+
+def test_a_takeaway_rests_on_its_own_chapter(root):
+    edit(root, replace("{claim}`8823-C1`", "{claim}`U9`"))
+    book = Book(root)
+    elsewhere = Path("book/another.ipynb")
+    page = next(iter(book.pages.values()))
+    book.pages[elsewhere] = dataclasses.replace(page, claims=[{"id": "U9"}], equations=[])
+    book._prose[elsewhere] = ""
+    (line,) = lint.takeaways(book)
+    assert line.endswith("names nothing of its own chapter, only U9")
 
 
 def test_what_counts_in_a_takeaway_and_what_stands_in_mathematics_may_stand(root):

@@ -47,6 +47,12 @@ def test_two_origins_that_share_nothing_pass(difference):
     assert found(table(difference)) == []
 
 
+def test_a_computation_does_not_agree_with_itself():
+    assert any(
+        "both sides are by_hand(rows)" in problem for problem in found(table("by_hand(rows) - by_hand(rows)"))
+    )
+
+
 def test_what_both_sides_are_given_may_come_from_anywhere():
     assert found("p = torch.softmax(al.draw(3), -1)", table("al.entropy(p) - by_hand(p)")) == []
 

@@ -10,6 +10,7 @@ import pytest
 from proofbook.ledger.numbers import Numbers
 from proofbook.publish import site, typed
 from proofbook.publish.book import Book
+from proofbook.publish.flow import Flow
 from proofbook.publish.notebooks import BookError
 
 ROOT = Path(__file__).parents[3]
@@ -178,6 +179,24 @@ def test_a_number_that_no_sentence_names_is_idle(root):
     assert any(
         "no sentence names n," in line for line in new(typed.numbers_filled_in, root, code("...", n=512))
     )
+
+
+def bound(source):
+    head = "rows, far = 3, 4\nfar_rows = rows * far\n"
+    return [problem for _, problem in typed.bound_to_another(Flow({"cells": [code(head + source)]}))]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["fill_in(rows=rows)", "fill_in(rows=len(rows))", "fill_in(many_rows=far_rows)", "say(rows=far)"],
+)
+def test_a_number_with_the_name_of_a_variable_is_that_variable(source):
+    assert bound(source) == []
+
+
+def test_a_number_with_the_name_of_another_variable_is_refused():
+    (problem,) = bound("fill_in(rows=far_rows, far=far)")
+    assert "fill_in binds rows to far_rows, and the notebook has a variable rows" in problem
 
 
 @pytest.mark.parametrize(

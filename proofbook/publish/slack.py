@@ -1,0 +1,176 @@
+"""What makes a check say less than its words, or a figure draw what nothing computed.
+
+In a check: a thing held against itself, slack or an end that is typed and not said, a margin that is no
+difference, a result taken by its number. In a figure: what was computed times, or plus, a number that is
+typed into the drawing.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+
+from proofbook.publish.book import Book
+from proofbook.publish.flow import calls_in, name_of
+
+__all__ = ["ROUNDING", "in_checks", "of_checks"]
+
+ROUNDING = 1e-8
+"""Slack up to this is for rounding; a larger one is named in the words of the check."""
+
+DRAWING = {"loglog", "plot", "semilogx", "semilogy"}
+CHECKS = {"attacked", "between", "checked", "measured", "violates"}
+_ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE)
+
+
+def of_checks(book: Book) -> Iterator[str]:
+    """Checks and figures of the book hold no typed slack, and nothing against itself."""
+    for path, index, cell in book.code_cells():
+        for problem in in_checks(cell["source"]):
+            yield f"{path}, cell {index}: {problem}"
+
+
+def in_checks(code: str) -> Iterator[str]:
+    """What is wrong with what the checks and figures of a cell are given, a line each.
+
+    >>> list(in_checks("checked('it falls', x[0] > x[1 - 1])"))
+    ['it falls: x[0] is held against itself']
+    """
+    for call in calls_in(code):
+        if name_of(call) in DRAWING and len(call.args) > 1:
+            yield from _scaled(call.args[1])
+        if name_of(call) in CHECKS and len(call.args) > 1:
+            words = _words(call.args[0])
+            given: ast.expr = _Folded().visit(ast.parse(ast.unparse(call.args[1]), mode="eval").body)
+            for problem in (
+                *_with_itself(given),
+                *_slack(given, words, is_margin=name_of(call) == "attacked"),
+                *(_ends(given, words) if name_of(call) in ("checked", "violates") else ()),
+                *_by_number(given),
+                *(_margin(given) if name_of(call) == "attacked" else ()),
+            ):
+                yield f"{words}: {problem}"
+
+
+def _words(text: ast.expr) -> str:
+    """The words of a check as far as they are typed, with ``…`` for each value in them."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+
+
+class _Folded(ast.NodeTransformer):
+    """Code with the arithmetic of typed numbers carried out."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        return _number_for(node) if _is_number(node.left) and _is_number(node.right) else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        return _number_for(node) if _is_number(node.operand) else node
+
+
+def _number_for(node: ast.expr) -> ast.expr:
+    try:
+        return ast.Constant(eval(compile(ast.Expression(ast.fix_missing_locations(node)), "", "eval")))
+    except (ArithmeticError, TypeError):
+        return node
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
+
+
+def _with_itself(given: ast.expr) -> Iterator[str]:
+    for node in ast.walk(given):
+        pairs: list[tuple[ast.expr, ast.expr]] = []
+        if isinstance(node, ast.Compare):
+            pairs = list(zip([node.left, *node.comparators], node.comparators))
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Sub, ast.Div)):
+            pairs = [(node.left, node.right)]
+        for one, other in pairs:
+            if ast.unparse(one) == ast.unparse(other):
+                yield f"{ast.unparse(one)} is held against itself"
+
+
+def _slack(given: ast.expr, words: str, is_margin: bool) -> Iterator[str]:
+    """Numbers added to a margin, or to one side of an inequality, that rounding does not need."""
+    sides = [given] if is_margin else []
+    for node in ast.walk(given):
+        if isinstance(node, ast.Compare) and all(isinstance(op, _ORDERED) for op in node.ops):
+            sides += [node.left, *node.comparators]
+    for side in sides:
+        if not isinstance(side, ast.BinOp) or not isinstance(side.op, (ast.Add, ast.Sub)):
+            continue
+        added = [side.right, *([side.left] if isinstance(side.op, ast.Add) else [])]
+        for number in (one.value for one in added if isinstance(one, ast.Constant) and _is_number(one)):
+            assert isinstance(number, (int, float))
+            if abs(number) > ROUNDING and not _is_said(number, words):
+                yield (
+                    f"{number} is added in the check, and its words do not say so: name it there, "
+                    f"or leave no more than {ROUNDING:g} for rounding"
+                )
+
+
+def _ends(given: ast.expr, words: str) -> Iterator[str]:
+    """Numbers that something is held to be below, above or equal to, and that the words leave out."""
+    for node in (one for one in ast.walk(given) if isinstance(one, ast.Compare)):
+        for side in (node.left, *node.comparators):
+            if isinstance(side, ast.Constant) and _is_number(side):
+                number = side.value
+                assert isinstance(number, (int, float))
+                if abs(number) > ROUNDING and abs(number) != 1 and not _is_said(number, words):
+                    yield (
+                        f"the check holds something against {number}, and its words do not say so: let a "
+                        "variable have it, and its words print that"
+                    )
+
+
+IN_WORDS: dict[float, str] = {
+    **{0.5: "half", 0.1: "tenth", 0.01: "hundredth|per ?cent", 0.001: "thousandth", 2: "two|twice|second"},
+    **{3: "three|thrice", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"},
+}
+"""Numbers as words say them."""
+
+
+def _is_said(number: float, words: str) -> bool:
+    """Whether words have a number, in digits or as a word.
+
+    >>> _is_said(5, "more than five times"), _is_said(0.01, "by 0.01"), _is_said(6, "more than five times")
+    (True, True, False)
+    """
+    digits = re.escape(f"{abs(number):g}")
+    return bool(
+        re.search(rf"(?<![\d.]){digits}(?![\d.]*\d)", words)
+        or abs(number) in IN_WORDS
+        and re.search(rf"\b(?:{IN_WORDS[abs(number)]})", words)
+    )
+
+
+def _margin(given: ast.expr) -> Iterator[str]:
+    """A margin that is a sum: what is left of a bound is the bound less something."""
+    terms, waiting = [], [given]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, ast.BinOp) and isinstance(one.op, (ast.Add, ast.Sub)):
+            terms.append(one)
+            waiting += [one.left, one.right]
+    if terms and all(isinstance(one.op, ast.Add) and not _has_number(one) for one in terms):
+        yield f"{ast.unparse(given)} is a sum, and a margin is a difference"
+
+
+def _has_number(node: ast.BinOp) -> bool:
+    return _is_number(node.left) or _is_number(node.right)
+
+
+def _scaled(drawn: ast.expr) -> Iterator[str]:
+    if isinstance(drawn, ast.BinOp) and _has_number(drawn):
+        yield f"{ast.unparse(drawn)} is drawn: let what was computed have a name, without a number typed here"
+
+
+def _by_number(given: ast.expr) -> Iterator[str]:
+    for node in ast.walk(given):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call) and _is_number(node.slice):
+            yield (
+                f"{ast.unparse(node)} takes a result by its number, and another one would go unnoticed: "
+                "let the results have names"
+            )
