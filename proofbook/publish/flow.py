@@ -10,7 +10,7 @@ from functools import cached_property
 
 from proofbook.publish.notebooks import Notebook
 
-__all__ = ["Flow", "Names", "Reached", "calls_in", "name_of", "statements_of"]
+__all__ = ["Flow", "Names", "Reached", "calls_in", "folded", "is_number", "name_of", "statements_of"]
 
 
 class Names:
@@ -272,3 +272,35 @@ def with_names(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:
 
     found: ast.expr = Put().visit(copy.deepcopy(node))
     return found
+
+
+def folded(node: ast.expr) -> ast.expr:
+    """A copy of an expression with the arithmetic of typed numbers carried out.
+
+    >>> ast.unparse(folded(ast.parse("x[1 - 1] + 2 * 3", mode="eval").body))
+    'x[0] + 6'
+    """
+    found: ast.expr = _Folded().visit(copy.deepcopy(node))
+    return found
+
+
+class _Folded(ast.NodeTransformer):
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        return _number_for(node) if is_number(node.left) and is_number(node.right) else node
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
+        self.generic_visit(node)
+        return _number_for(node) if is_number(node.operand) else node
+
+
+def _number_for(node: ast.expr) -> ast.expr:
+    try:
+        return ast.Constant(eval(compile(ast.Expression(ast.fix_missing_locations(node)), "", "eval")))
+    except (ArithmeticError, TypeError):
+        return node
+
+
+def is_number(node: ast.expr) -> bool:
+    """Whether an expression is a typed number."""
+    return isinstance(node, ast.Constant) and type(node.value) in (int, float)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 
 from proofbook.publish.book import Book
-from proofbook.publish.flow import calls_in, name_of
+from proofbook.publish.flow import calls_in, folded, is_number, name_of
 
 __all__ = ["ROUNDING", "in_checks", "of_checks"]
 
@@ -40,11 +40,11 @@ def in_checks(code: str) -> Iterator[str]:
             yield from _scaled(call.args[1])
         if name_of(call) in CHECKS and len(call.args) > 1:
             words = _words(call.args[0])
-            given: ast.expr = _Folded().visit(ast.parse(ast.unparse(call.args[1]), mode="eval").body)
+            given = folded(call.args[1])
             for problem in (
                 *_with_itself(given),
                 *_slack(given, words, is_margin=name_of(call) == "attacked"),
-                *(_ends(given, words) if name_of(call) in ("checked", "violates") else ()),
+                *(_outright(given, words) if name_of(call) in ("checked", "violates") else ()),
                 *_by_number(given),
                 *(_margin(given) if name_of(call) == "attacked" else ()),
             ):
@@ -55,29 +55,6 @@ def _words(text: ast.expr) -> str:
     """The words of a check as far as they are typed, with ``…`` for each value in them."""
     parts = text.values if isinstance(text, ast.JoinedStr) else [text]
     return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
-
-
-class _Folded(ast.NodeTransformer):
-    """Code with the arithmetic of typed numbers carried out."""
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
-        self.generic_visit(node)
-        return _number_for(node) if _is_number(node.left) and _is_number(node.right) else node
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.expr:
-        self.generic_visit(node)
-        return _number_for(node) if _is_number(node.operand) else node
-
-
-def _number_for(node: ast.expr) -> ast.expr:
-    try:
-        return ast.Constant(eval(compile(ast.Expression(ast.fix_missing_locations(node)), "", "eval")))
-    except (ArithmeticError, TypeError):
-        return node
-
-
-def _is_number(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and type(node.value) in (int, float)
 
 
 def _with_itself(given: ast.expr) -> Iterator[str]:
@@ -102,7 +79,7 @@ def _slack(given: ast.expr, words: str, is_margin: bool) -> Iterator[str]:
         if not isinstance(side, ast.BinOp) or not isinstance(side.op, (ast.Add, ast.Sub)):
             continue
         added = [side.right, *([side.left] if isinstance(side.op, ast.Add) else [])]
-        for number in (one.value for one in added if isinstance(one, ast.Constant) and _is_number(one)):
+        for number in (one.value for one in added if isinstance(one, ast.Constant) and is_number(one)):
             assert isinstance(number, (int, float))
             if abs(number) > ROUNDING and not _is_said(number, words):
                 yield (
@@ -111,11 +88,17 @@ def _slack(given: ast.expr, words: str, is_margin: bool) -> Iterator[str]:
                 )
 
 
+def _outright(given: ast.expr, words: str) -> Iterator[str]:
+    """What is wrong with the numbers of a check that answers yes or no."""
+    yield from _ends(given, words)
+    yield from _factors(given, words)
+
+
 def _ends(given: ast.expr, words: str) -> Iterator[str]:
     """Numbers that something is held to be below, above or equal to, and that the words leave out."""
     for node in (one for one in ast.walk(given) if isinstance(one, ast.Compare)):
         for side in (node.left, *node.comparators):
-            if isinstance(side, ast.Constant) and _is_number(side):
+            if isinstance(side, ast.Constant) and is_number(side):
                 number = side.value
                 assert isinstance(number, (int, float))
                 if abs(number) > ROUNDING and abs(number) != 1 and not _is_said(number, words):
@@ -125,9 +108,42 @@ def _ends(given: ast.expr, words: str) -> Iterator[str]:
                     )
 
 
+def _factors(given: ast.expr, words: str) -> Iterator[str]:
+    """Numbers that something in the check is multiplied with, or divided by, and that the words leave out."""
+    for node in ast.walk(given):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
+            for side in (node.left, node.right):
+                size = _size(side) if isinstance(side, ast.Constant) and is_number(side) else 1
+                if size not in (0, 1) and not _is_said(size, words):
+                    yield (
+                        f"{ast.unparse(side)} is a factor in the check, and its words do not say so: let a "
+                        "variable have it, and its words print that"
+                    )
+
+
+def _size(number: ast.Constant) -> float:
+    return abs(float(number.value))  # type: ignore[arg-type]
+
+
 IN_WORDS: dict[float, str] = {
-    **{0.5: "half", 0.1: "tenth", 0.01: "hundredth|per ?cent", 0.001: "thousandth", 2: "two|twice|second"},
-    **{3: "three|thrice", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine", 10: "ten"},
+    **{
+        0.5: "half",
+        0.1: "tenth",
+        0.01: "hundredth|per ?cent",
+        0.001: "thousandth",
+        1000: "thousand",
+        2: "two|twice|second|half",
+    },
+    **{
+        3: "three|thrice|tripl|third",
+        4: "four",
+        5: "five",
+        6: "six",
+        7: "seven",
+        8: "eight",
+        9: "nine",
+        10: "ten",
+    },
 }
 """Numbers as words say them."""
 
@@ -159,7 +175,7 @@ def _margin(given: ast.expr) -> Iterator[str]:
 
 
 def _has_number(node: ast.BinOp) -> bool:
-    return _is_number(node.left) or _is_number(node.right)
+    return is_number(node.left) or is_number(node.right)
 
 
 def _scaled(drawn: ast.expr) -> Iterator[str]:
@@ -169,7 +185,7 @@ def _scaled(drawn: ast.expr) -> Iterator[str]:
 
 def _by_number(given: ast.expr) -> Iterator[str]:
     for node in ast.walk(given):
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call) and _is_number(node.slice):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Call) and is_number(node.slice):
             yield (
                 f"{ast.unparse(node)} takes a result by its number, and another one would go unnoticed: "
                 "let the results have names"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from proofbook.publish.book import Book
-from proofbook.publish.flow import Flow, calls_in, name_of
+from proofbook.publish.flow import Flow, calls_in, folded, is_number, name_of
 from proofbook.publish.prose import numbers_named, uniform, without_code
 
 __all__ = ["COUNTED", "formulas", "numbers", "numbers_filled_in"]
@@ -197,6 +197,25 @@ def wrongly_bound(code: str) -> Iterator[str]:
                     f"{name} shares no word with what fill_in binds it to, {ast.unparse(value)}: "
                     "name it by that, or the wrong variable would go unnoticed"
                 )
+            elif name_of(call) == "fill_in" and (numbers := _reckoned_with(value)):
+                yield (
+                    f"{', '.join(numbers)} is typed in what fill_in binds {name} to: let a variable have it "
+                    "that the computation used"
+                )
+
+
+def _reckoned_with(value: ast.expr) -> list[str]:
+    """The numbers that an expression types, but for places in a list, 1, and the 100 of per cent."""
+    value = folded(value)
+    places = {
+        id(part) for one in ast.walk(value) if isinstance(one, ast.Subscript) for part in ast.walk(one.slice)
+    }
+    numbers = [
+        one.value
+        for one in ast.walk(value)
+        if isinstance(one, ast.Constant) and is_number(one) and id(one) not in places
+    ]
+    return [str(number) for number in numbers if number not in (1, 100)]
 
 
 def bound_to_another(flow: Flow) -> Iterator[tuple[int, str]]:

@@ -170,7 +170,8 @@ def _said(source: str, call: ast.Call, rng: random.Random, lists: Path | None) -
                 break
     for keyword in call.keywords:
         if keyword.arg in ("condition", "correction") and isinstance(keyword.value, ast.Constant):
-            yield _changed(source, "condition", keyword.value, "None")
+            if call.args[1].value != "false":  # which may have a correction, and need not
+                yield _changed(source, "condition", keyword.value, "None")
             for kind, text in _other_words("condition", keyword.value.value, sorted(given), rng):
                 yield _changed(source, kind, keyword.value, repr(text))
     if lists is None or not isinstance(call.args[0], ast.Constant):

@@ -194,6 +194,19 @@ def test_a_number_with_the_name_of_a_variable_is_that_variable(source):
     assert bound(source) == []
 
 
+@pytest.mark.parametrize(
+    "value", ["f'{100 * share:.0f}'", "f'{1 / share:.3f}'", "share[2]", "f'{100 * (1 - share)}'"]
+)
+def test_a_number_that_is_filled_in_may_be_per_cent(value):
+    assert list(typed.wrongly_bound(f"fill_in(share={value})")) == []
+
+
+@pytest.mark.parametrize("value", ["2 * share", "f'{200 * share}'", "f'{(2 * 100) * share}'", "share(1 + 1)"])
+def test_what_is_filled_in_is_not_reckoned_there(value):
+    (problem,) = typed.wrongly_bound(f"fill_in(share={value})")
+    assert "is typed in what fill_in binds share to" in problem
+
+
 def test_a_number_with_the_name_of_another_variable_is_refused():
     (problem,) = bound("fill_in(rows=far_rows, far=far)")
     assert "fill_in binds rows to far_rows, and the notebook has a variable rows" in problem
