@@ -363,10 +363,10 @@ template <class T> struct Strips {
             int64_t part = smaller(CHUNK, columns - at);
             for (int64_t j = 0; j < n; ++j) {
                 const T* source = from + j * of_n + at * of_c;
+                int64_t c = 0;
                 if (of_c == 1)
-                    std::memcpy(to + j * CHUNK, source, part * sizeof(T));
-                else
-                    for (int64_t c = 0; c < part; ++c) to[j * CHUNK + c] = source[c * of_c];
+                    for (; c + w <= part; c += w) store(to + j * CHUNK + c, load_anywhere(source + c));
+                for (; c < part; ++c) to[j * CHUNK + c] = source[c * of_c];
             }
         }
     }

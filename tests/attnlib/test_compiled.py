@@ -632,16 +632,16 @@ def test_threads_of_python_may_ask_at_once(fresh):
     assert len(results) == 3 and all(torch.equal(x.lse, results[0].lse) for x in results)
 
 
-def test_the_cache_is_the_users(monkeypatch):
+def test_the_cache_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("ATTNLIB_CACHE")
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert building.cache() == Path("/somewhere/attnlib")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/a"))
-    assert building.cache() == Path("/home/a/.cache/attnlib")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    assert building.cache() == tmp_path / ".cache" / "attnlib"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert building.cache() == Path("/home/a/Library/Caches/attnlib")
+    assert building.cache() == tmp_path / "Library" / "Caches" / "attnlib"
 
 
 def test_the_digest_is_that_of_the_source():
