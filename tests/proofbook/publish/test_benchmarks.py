@@ -11,9 +11,10 @@ import torch
 from built_site import build_by_command, lay_out, read, text
 
 import attnlib
+from attnlib._rows import building
 from benchmarks import __main__ as command
 from benchmarks import attention_peers, import_time, normalization_suite, recording, row_statistics
-from benchmarks.harness import bar
+from benchmarks.harness import bar, compiled_here
 from experiments.sources import code_digest
 from proofbook.publish.benchmarks import place, rows, shown, validate
 
@@ -228,6 +229,15 @@ def test_a_bar_is_the_target_or_a_little_more_than_the_floor():
     assert limits == [[1.5, 1.5], [1.1, 1.3, 2.0]]
     entropy, *_ = row_statistics.bars_at(4096, table(1.0))
     assert entropy["at_most"] == pytest.approx(1.15) and "which leaves no 1.1" in entropy["name"]
+
+
+def test_without_a_compiler_the_benchmarks_say_so(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    building.library.cache_clear()
+    assert not compiled_here("cpu")
+    said = capsys.readouterr().out
+    assert said.startswith("impl='compiled' is left out: ") and "C++ compiler" in said
 
 
 def test_a_model_is_recorded_right_before_it_is_timed(monkeypatch):
