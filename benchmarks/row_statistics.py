@@ -1,4 +1,5 @@
-"""Row statistics (tiles on a CPU) against attention's output alone, rows written out, and their floor."""
+"""Row statistics (tiles on a CPU, compiled kernels) against attention's output alone, rows written out, and
+the floor of the tiles."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 import attnlib
-from benchmarks.harness import Case, bar, compare, normal, peak_bytes, show
+from benchmarks.harness import Case, bar, compare, compiled_here, normal, peak_bytes, show
 
 # (batch, heads, n, head size) by n: encoders on short batches, then ever longer rows.
 SHAPES = {
@@ -28,6 +29,8 @@ CHUNK = 256
 ENTROPY, ALL, BOTH = "lse + entropy", "all statistics", "output + all statistics"
 # What each may cost, of SDPA's output alone: at 128 keys and at more.
 TARGETS = {ENTROPY: (1.5, 1.1), ALL: (1.5, 1.3), BOTH: (None, 2.0)}
+COMPILED = ", compiled"
+COMPILED_TARGETS = {ENTROPY: (1.5, 1.1), ALL: (1.5, 1.3), BOTH: (None, 1.3)}
 
 
 def tensors(n: int, device: str, *, requires_grad: bool = False) -> list[Tensor]:
@@ -137,25 +140,27 @@ def products_alone(q: Tensor, k: Tensor, side: int = 512) -> None:
             grad.baddbmm_(rows.mT, tile)
 
 
-def check(n: int, device: str) -> None:
-    """Nothing is timed before it is right: some rows against float64."""
+def check(n: int, device: str, **impl: str) -> None:
+    """Nothing is timed before it is right: some rows against float64, by the default or a named ``impl``."""
     q, k, v = tensors(n, device)
     some = slice(0, None, max(1, n // 64))
     few = [x[:1, :4] for x in (q, k, v)]
     want = attnlib.row_statistics(few[0][:, :, some], few[1], impl="reference")
-    got = attnlib.row_statistics(q, k)
+    got = attnlib.row_statistics(q, k, **impl)
     for name in ("lse", "entropy", "varentropy", "effective_tokens"):
         part = getattr(got, name)[:1, :4, some]
         torch.testing.assert_close(part, getattr(want, name), rtol=1e-4, atol=1e-4)
-    output, rows = attnlib.softmax_attention_with_statistics(q, k, v)
+    output, rows = attnlib.softmax_attention_with_statistics(q, k, v, **impl)
     torch.testing.assert_close(output, scaled_dot_product_attention(q, k, v), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(rows.entropy, got.entropy, rtol=1e-4, atol=1e-4)
+    alone = attnlib.row_entropy(q, k, **impl)
+    torch.testing.assert_close(alone.entropy, got.entropy, rtol=1e-4, atol=1e-4)
     if n <= LONGEST_ALL_CASES:
         part = in_chunks(few[0][:, :, some], few[1])
         torch.testing.assert_close(part, want.entropy, rtol=1e-4, atol=1e-4)
 
 
-def forward_cases(n: int, device: str) -> dict[str, Case]:
+def forward_cases(n: int, device: str, with_compiled: bool = False) -> dict[str, Case]:
     q, k, v = tensors(n, device)
     cases = {
         PEER: lambda: scaled_dot_product_attention(q, k, v),
@@ -163,6 +168,12 @@ def forward_cases(n: int, device: str) -> dict[str, Case]:
         ALL: lambda: attnlib.row_statistics(q, k),
         BOTH: lambda: attnlib.softmax_attention_with_statistics(q, k, v),
     }
+    if with_compiled:
+        cases |= {
+            ENTROPY + COMPILED: lambda: attnlib.row_entropy(q, k, impl="compiled"),
+            ALL + COMPILED: lambda: attnlib.row_statistics(q, k, impl="compiled"),
+            BOTH + COMPILED: lambda: attnlib.softmax_attention_with_statistics(q, k, v, impl="compiled"),
+        }
     if torch.device(device).type == "cpu" and n <= LONGEST_ALL_CASES:
         cases |= Floor(q, k, v).cases()
     if n <= LONGEST_ALL_CASES:
@@ -172,13 +183,17 @@ def forward_cases(n: int, device: str) -> dict[str, Case]:
     return cases
 
 
-def backward_cases(n: int, device: str) -> dict[str, Case]:
+def backward_cases(n: int, device: str, with_compiled: bool = False) -> dict[str, Case]:
     q, k, v = tensors(n, device, requires_grad=True)
     cases = {
         PEER: lambda: torch.autograd.grad(scaled_dot_product_attention(q, k, v).sum(), (q, k, v)),
         "entropy": lambda: torch.autograd.grad(attnlib.row_entropy(q, k).entropy.sum(), (q, k)),
         "its four matrix products alone": lambda: products_alone(q, k),
     }
+    if with_compiled:
+        cases["entropy" + COMPILED] = lambda: torch.autograd.grad(
+            attnlib.row_entropy(q, k, impl="compiled").entropy.sum(), (q, k)
+        )
     if n <= LONGEST_WRITTEN_OUT:
         cases[f"entropy, chunks of {CHUNK} rows"] = lambda: torch.autograd.grad(in_chunks(q, k).sum(), (q, k))
         cases["entropy, written out"] = lambda: torch.autograd.grad(written_out(q, k)[1].sum(), (q, k))
@@ -194,7 +209,10 @@ def written_out_case(n: int, device: str) -> Case:
 
 
 def bars_at(n: int, table: dict[str, dict]) -> list[dict]:
-    """What statistics may cost of the output alone: the target, or 1.15 times the floor if that is more."""
+    """What statistics may cost of the output alone: the target, or 1.15 times the floor if that is more.
+
+    The compiled kernels have no floor but the matrix products, and are held to the target itself.
+    """
     bars = []
     for name, (short, long) in TARGETS.items():
         target = short if n < 512 else long
@@ -205,21 +223,31 @@ def bars_at(n: int, table: dict[str, dict]) -> list[dict]:
         if 1.15 * floor > target:
             how += f" (1.15 times the floor of its tiles, which leaves no {target:g})"
         bars.append(bar(how, table[name][f"ratio to {PEER}"], at_most=max(target, 1.15 * floor)))
+    for name, (short, long) in COMPILED_TARGETS.items():
+        target, row = short if n < 512 else long, table.get(name + COMPILED)
+        if target is not None and row is not None:
+            how = f"{name + COMPILED}, against output only, {' x '.join(map(str, SHAPES[n]))}"
+            bars.append(bar(how, row[f"ratio to {PEER}"], at_most=target))
     return bars
 
 
 def run(device: str, quick: bool) -> dict:
     results: dict = {}
     bars = []
+    with_compiled = compiled_here(device)
     for n in QUICK if quick else SHAPES:
         check(n, device)
+        if with_compiled:
+            check(n, device, impl="compiled")
         rounds = 1 if n > LONGEST_ALL_CASES else 3 if quick or n > LONGEST_WRITTEN_OUT else 9
         with torch.no_grad():
-            forward = compare(forward_cases(n, device), against=PEER, device=device, rounds=rounds)
+            forward = compare(
+                forward_cases(n, device, with_compiled), against=PEER, device=device, rounds=rounds
+            )
         results[n] = {"forward": forward}
         if n <= LONGEST_ALL_CASES:
             results[n]["forward + backward"] = compare(
-                backward_cases(n, device), against=PEER, device=device, rounds=rounds
+                backward_cases(n, device, with_compiled), against=PEER, device=device, rounds=rounds
             )
         batch, heads, _, d = SHAPES[n]
         for kind, table in results[n].items():
@@ -229,8 +257,16 @@ def run(device: str, quick: bool) -> dict:
     fused, whole = (peak_bytes(case, arguments, device) for case in (fused_case, written_out_case))
     at_bar = results[LONGEST_WRITTEN_OUT]
     at_bar["peak bytes"] = {"lse + entropy": fused, "lse + entropy, written out": whole}
-    both = {name: row[f"ratio to {PEER}"] for name, row in at_bar["forward + backward"].items()}
+    forward, both = (
+        {name: row[f"ratio to {PEER}"] for name, row in at_bar[kind].items()}
+        for kind in ("forward", "forward + backward")
+    )
     bars += [
+        bar(
+            "written out against lse + entropy",
+            forward["lse + entropy, written out"] / forward[ENTROPY],
+            at_least=5,
+        ),
         bar("entropy against output only, forward + backward", both["entropy"], at_most=1),
         bar(
             "written out against entropy, forward + backward",
@@ -238,6 +274,16 @@ def run(device: str, quick: bool) -> dict:
             at_least=5,
         ),
     ]
+    if with_compiled:
+        own = both["entropy" + COMPILED]
+        bars += [
+            bar("entropy, compiled, against output only, forward + backward", own, at_most=1),
+            bar(
+                "written out against entropy, compiled, forward + backward",
+                both["entropy, written out"] / own,
+                at_least=5,
+            ),
+        ]
     if fused:
         bars.append(bar("peak memory, written out against lse + entropy", whole / fused, at_least=50))
     return {"results": results, "bars": bars}

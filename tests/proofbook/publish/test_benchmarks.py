@@ -231,6 +231,16 @@ def test_a_bar_is_the_target_or_a_little_more_than_the_floor():
     assert entropy["at_most"] == pytest.approx(1.15) and "which leaves no 1.1" in entropy["name"]
 
 
+def test_what_is_compiled_is_held_to_the_target_itself():
+    names = (row_statistics.ENTROPY, row_statistics.ALL, row_statistics.BOTH)
+    ratio = f"ratio to {PEER}"
+    table = {name: {ratio: 1.2} for name in names} | {f"floor: {name}": {ratio: 9.0} for name in names}
+    tiles = {n: row_statistics.bars_at(n, table) for n in (128, 4096)}
+    table |= {name + row_statistics.COMPILED: {ratio: 1.2} for name in names}
+    limits = [[bar["at_most"] for bar in row_statistics.bars_at(n, table)[len(tiles[n]) :]] for n in tiles]
+    assert limits == [[1.5, 1.5], [1.1, 1.3, 1.3]]
+
+
 def test_without_a_compiler_the_benchmarks_say_so(monkeypatch, tmp_path, capsys):
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
