@@ -43,7 +43,7 @@ def in_checks(code: str) -> Iterator[str]:
             given = folded(call.args[1])
             for problem in (
                 *_with_itself(given),
-                *_slack(given, words, is_margin=name_of(call) == "attacked"),
+                *_slack(given, words, name_of(call)),
                 *(_outright(given, words) if name_of(call) in ("checked", "violates") else ()),
                 *_by_number(given),
                 *(_margin(given) if name_of(call) == "attacked" else ()),
@@ -69,23 +69,43 @@ def _with_itself(given: ast.expr) -> Iterator[str]:
                 yield f"{ast.unparse(one)} is held against itself"
 
 
-def _slack(given: ast.expr, words: str, is_margin: bool) -> Iterator[str]:
-    """Numbers added to a margin, or to one side of an inequality, that rounding does not need."""
-    sides = [given] if is_margin else []
+def _slack(given: ast.expr, words: str, check: str) -> Iterator[str]:
+    """Numbers added in a margin, to an error, or to a side of an inequality, that rounding does not need."""
+    sides = [given] if check == "attacked" else []
     for node in ast.walk(given):
         if isinstance(node, ast.Compare) and all(isinstance(op, _ORDERED) for op in node.ops):
             sides += [node.left, *node.comparators]
-    for side in sides:
-        if not isinstance(side, ast.BinOp) or not isinstance(side.op, (ast.Add, ast.Sub)):
-            continue
-        added = [side.right, *([side.left] if isinstance(side.op, ast.Add) else [])]
-        for number in (one.value for one in added if isinstance(one, ast.Constant) and is_number(one)):
-            assert isinstance(number, (int, float))
-            if abs(number) > ROUNDING and not _is_said(number, words):
-                yield (
-                    f"{number} is added in the check, and its words do not say so: name it there, "
-                    f"or leave no more than {ROUNDING:g} for rounding"
-                )
+    added = [number for side in sides for number in _added(side)]
+    if check == "measured":
+        added += _added(given, subtracted=False)
+    if check == "attacked":  # what is left of a bound of 1 may be anywhere in it
+        added += [number for node in ast.walk(given) for number in _terms(node) if abs(number) != 1]
+    for number in dict.fromkeys(added):
+        if abs(number) > ROUNDING and not _is_said(number, words):
+            yield (
+                f"{number} is added in the check, and its words do not say so: name it there, "
+                f"or leave no more than {ROUNDING:g} for rounding"
+            )
+
+
+def _added(side: ast.expr, subtracted: bool = True) -> list[float]:
+    """The numbers that an expression adds to something, or, where asked for, takes from it."""
+    if not isinstance(side, ast.BinOp) or not isinstance(side.op, (ast.Add, ast.Sub)):
+        return []
+    if isinstance(side.op, ast.Sub):
+        return _numbers(side.right) if subtracted else []
+    return [*_numbers(side.left), *_numbers(side.right)]
+
+
+def _terms(node: ast.AST) -> list[float]:
+    """The numbers among the two terms of a sum or a difference."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, (ast.Add, ast.Sub)):
+        return []
+    return [*_numbers(node.left), *_numbers(node.right)]
+
+
+def _numbers(node: ast.expr) -> list[float]:
+    return [node.value] if isinstance(node, ast.Constant) and is_number(node) else []  # type: ignore[list-item]
 
 
 def _outright(given: ast.expr, words: str) -> Iterator[str]:
