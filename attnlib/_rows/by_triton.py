@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from attnlib._rows.layout import Pattern, Tensors
-from attnlib._rows.passes import PASSES, run
-from attnlib._rows.tiles import Found, coefficients
+from attnlib._rows.one_pass import Found, OnePass, coefficients, in_one_pass
+from attnlib._rows.passes import PASSES
 from attnlib.errors import EngineNotAvailable
 
 _LN2 = math.log(2)
@@ -116,24 +116,11 @@ class _Launch:
         self.by_keys = (batch * heads * -(-n_k // keys),)
 
 
-class _TritonRows:
-    """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
+class _TritonRows(OnePass):
+    """One pass by Triton's kernels, all 0 in a row that sees no key; the mean logit is in bits.
 
-    All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, the same of the
-    output, and what stands for the dtype that q, k and v came in. Without gradient are the mean logit in
-    bits, the Renyi entropy before it is clamped, and last lse minus the largest logit.
+    ``numbers`` end with what stands for the dtype that q, k and v came in.
     """
-
-    def differentiable(self, numbers: Sequence[float]) -> int:
-        return 3 + 2 * int(numbers[0]) + int(numbers[1])
-
-    def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
-        q = tensors.q
-        moments = int(numbers[0])
-        results = [q.new_empty(q.shape[:3]) for _ in range(3 + 2 * moments)]
-        if numbers[1] == 1:
-            results.append(q.new_empty((*q.shape[:3], tensors.values.shape[-1])))
-        return [*results, *(q.new_empty(q.shape[:3]) for _ in range(2 + moments))]
 
     def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
         with_moments, with_output = (x == 1 for x in numbers[:2])
@@ -278,9 +265,4 @@ def rows_by_triton(
 
     ``narrow``: the half precision that holds q, k and v as they are, if one does.
     """
-    with_output = tensors.v is not None
-    numbers = (float(with_moments), float(with_output), _NARROW[narrow])
-    lse, entropy, largest, *rest = run("triton", tensors, pattern, numbers)
-    varentropy, renyi = rest[:2] if with_moments else (None, None)
-    output = rest[2 if with_moments else 0] if with_output else None
-    return Found(output, lse, entropy, largest, varentropy, renyi, rest[-1])
+    return in_one_pass("triton", tensors, pattern, with_moments, _NARROW[narrow])

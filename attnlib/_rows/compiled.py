@@ -17,8 +17,9 @@ from torch import Tensor
 from attnlib._rows import layout
 from attnlib._rows.building import library
 from attnlib._rows.layout import Pattern, Tensors
-from attnlib._rows.passes import PASSES, run
-from attnlib._rows.tiles import Found, add_largest, coefficients
+from attnlib._rows.one_pass import Found, OnePass, coefficients, in_one_pass
+from attnlib._rows.passes import PASSES
+from attnlib._rows.tiles import add_largest
 from attnlib._transforms import readable, transformed
 from attnlib.errors import EngineNotAvailable
 
@@ -136,16 +137,8 @@ def centred(tensors: Tensors, pattern: Pattern) -> tuple[Tensors, Tensor | None]
     return layout.centred(tensors, pattern)
 
 
-class _CompiledRows:
-    """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
-
-    All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, and the same of
-    the output. Without gradient are the mean logit in bits, the Renyi entropy before it is clamped, and last
-    lse minus the largest logit.
-    """
-
-    def differentiable(self, numbers: Sequence[float]) -> int:
-        return 3 + 2 * int(numbers[0]) + int(numbers[1])
+class _CompiledRows(OnePass):
+    """One pass by compiled kernels, all 0 in a row that sees no key; the mean logit is in bits."""
 
     def _names(self, numbers: Sequence[float]) -> list[str]:
         moments, output = (["varentropy", "renyi"], ["exact_renyi"]), ["output"]
@@ -159,13 +152,6 @@ class _CompiledRows:
             "mean",
             *last,
             "log_total",
-        ]
-
-    def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
-        q = tensors.q
-        return [
-            q.new_empty((*q.shape[:3], tensors.values.shape[-1]) if name == "output" else q.shape[:3])
-            for name in self._names(numbers)
         ]
 
     def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
@@ -232,9 +218,4 @@ PASSES["compiled"] = _CompiledRows()
 
 def rows_by_compiled(tensors: Tensors, pattern: Pattern, with_moments: bool) -> Found:
     """lse, entropy, largest logit, the output of calls that have values, and the moments if wanted."""
-    with_output = tensors.v is not None
-    numbers = (float(with_moments), float(with_output))
-    lse, entropy, largest, *rest = run("compiled", tensors, pattern, numbers)
-    varentropy, renyi = rest[:2] if with_moments else (None, None)
-    output = rest[2 if with_moments else 0] if with_output else None
-    return Found(output, lse, entropy, largest, varentropy, renyi, rest[-1])
+    return in_one_pass("compiled", tensors, pattern, with_moments)

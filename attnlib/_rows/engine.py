@@ -19,7 +19,8 @@ from attnlib._rows.cuda import rows_by_kernels
 from attnlib._rows.dense import NEAR_ONE, as_limit, output, statistics
 from attnlib._rows.kernels import KERNELS, attend_by_kernels, wide
 from attnlib._rows.layout import Geometry, Pattern, Tensors, centred, logits, present, resolve, unit_stride
-from attnlib._rows.tiles import Found, rows_by_tiles
+from attnlib._rows.one_pass import Found
+from attnlib._rows.tiles import rows_by_tiles
 from attnlib._transforms import forward_mode, found, readable, transformed
 from attnlib._validate import floating_tensor
 from attnlib.errors import InvalidArgument

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from attnlib._rows.layout import Pattern, Tensors
+from attnlib._rows.products import exactly
 from attnlib._transforms import readable, transformed
 
 _INPUTS = len(Tensors._fields)
@@ -49,21 +50,6 @@ class Pass(Protocol):
 PASSES: dict[str, Pass] = {}
 
 
-class _Exactly:
-    """Autocast, which would run products in half precision, is off inside."""
-
-    def __init__(self, device: torch.device):
-        self.context = torch.autocast(device.type, enabled=False) if device.type != "meta" else None
-
-    def __enter__(self) -> None:
-        if self.context is not None:
-            self.context.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        if self.context is not None:
-            self.context.__exit__(*error)
-
-
 def _read(args: Sequence[Any]) -> tuple[Tensors, Pass, list[float], Pattern]:
     name, numbers, scale, low, high, softcap = args[_INPUTS : _INPUTS + 6]
     return Tensors(*args[:_INPUTS]), PASSES[name], numbers, Pattern(scale, low, high, softcap)
@@ -78,7 +64,7 @@ def _differentiated(tensors: Tensors, with_bias: bool) -> list[str]:
 
 def _forward(*args: Any) -> list[Tensor]:
     tensors, a_pass, numbers, pattern = _read(args)
-    with torch.no_grad(), _Exactly(tensors.q.device):
+    with torch.no_grad(), exactly(tensors.q.device):
         return a_pass.forward(tensors, pattern, numbers)
 
 
@@ -90,7 +76,7 @@ def _forward_shapes(*args: Any) -> list[Tensor]:
 def _backward(*args: Any) -> list[Tensor]:
     tensors, a_pass, numbers, pattern = _read(args)
     results, grads, with_bias = args[_INPUTS + 6 :]
-    with torch.no_grad(), _Exactly(tensors.q.device):
+    with torch.no_grad(), exactly(tensors.q.device):
         found = a_pass.backward(tensors, pattern, numbers, results, grads, with_bias)
     listed = []
     for name in _differentiated(tensors, with_bias):

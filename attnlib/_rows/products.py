@@ -21,7 +21,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
-def _exactly(device: torch.device) -> AbstractContextManager[Any]:
+def exactly(device: torch.device) -> AbstractContextManager[Any]:
+    """Autocast, which would run products in half precision, is off inside."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
@@ -30,7 +31,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(a: Tensor, b: Tensor) -> Tensor:
-        with _exactly(a.device):
+        with exactly(a.device):
             return a @ b
 
     @staticmethod

@@ -16,13 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from attnlib._rows.layout import Block, Pattern, Tensors, of_columns, part_of
-from attnlib._rows.passes import PASSES, run
+from attnlib._rows.one_pass import Found, OnePass, coefficients, in_one_pass
+from attnlib._rows.passes import PASSES
 
 # The logits of a tile and what is made of them lie in so much of a core's cache, for each thread that shares
 # the work: so many keys by as many rows as there is room for, then further heads, within a bound on memory.
@@ -274,24 +274,8 @@ class _Work:
         return parts, output
 
 
-class _TiledRows:
-    """A pass of results lse, entropy, largest logit, [varentropy, Renyi entropy of order 2], [output].
-
-    All 0 in a row that sees no key. ``numbers`` are 1 with the two moments and 0 without, and the same of
-    the output. Without gradient are the mean logit, the Renyi entropy before it is clamped, which the
-    backward pass reads, and last lse minus the largest logit, of which the difference of the two has lost
-    digits.
-    """
-
-    def differentiable(self, numbers: Sequence[float]) -> int:
-        return 3 + 2 * int(numbers[0]) + int(numbers[1])
-
-    def shapes(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
-        q, moments = tensors.q, int(numbers[0])
-        results = [q.new_empty(q.shape[:3]) for _ in range(3 + 2 * moments)]
-        if numbers[1] == 1:
-            results.append(q.new_empty((*q.shape[:3], tensors.values.shape[-1])))
-        return [*results, *(q.new_empty(q.shape[:3]) for _ in range(2 + moments))]
+class _TiledRows(OnePass):
+    """One pass by operators of PyTorch, all 0 in a row that sees no key."""
 
     def forward(self, tensors: Tensors, pattern: Pattern, numbers: Sequence[float]) -> list[Tensor]:
         with_moments, with_output = (x == 1 for x in numbers)
@@ -490,57 +474,9 @@ def _by_row(x: Tensor) -> Tensor:
     return x.flatten(0, 1)[..., None]
 
 
-class Coefficients(NamedTuple):
-    """a, b, c, e of dS = p (a + b x + c x^2 + e p); None where nothing asks for the term."""
-
-    constant: Tensor | None
-    linear: Tensor | None
-    square: Tensor | None
-    own: Tensor | None
-
-
-def coefficients(
-    grads: Sequence[Tensor | None], varentropy: Tensor | None, renyi: Tensor | None, unit: float = 1.0
-) -> Coefficients:
-    """From the gradients of lse, entropy, varentropy and Renyi entropy, and the values of the last two.
-
-    x is in units of ``unit`` nats.
-    """
-
-    def total(*terms: tuple[float | Tensor, Tensor | None]) -> Tensor | None:
-        wanted = [factor * grad for factor, grad in terms if grad is not None]
-        return sum(wanted[1:], wanted[0]) if wanted else None
-
-    of_lse, of_entropy, of_varentropy, of_renyi = grads
-    constant, own = total((1, of_lse), (2, of_renyi)), None
-    if of_varentropy is not None and varentropy is not None:
-        constant = total((1, constant), (-varentropy, of_varentropy))
-    if of_renyi is not None and renyi is not None:
-        own = -2 * renyi.exp() * of_renyi
-    linear = total((-unit, of_entropy), (2 * unit, of_varentropy))
-    return Coefficients(constant, linear, total((unit**2, of_varentropy)), own)
-
-
 PASSES["tiles"] = _TiledRows()
-
-
-class Found(NamedTuple):
-    """Results for every row, None for what was not asked for; ``log_total`` has no gradient."""
-
-    output: Tensor | None
-    lse: Tensor
-    entropy: Tensor
-    largest: Tensor
-    varentropy: Tensor | None
-    renyi: Tensor | None
-    log_total: Tensor
 
 
 def rows_by_tiles(tensors: Tensors, pattern: Pattern, with_moments: bool) -> Found:
     """lse, entropy, largest logit, the output of calls that have values, and the moments if wanted."""
-    with_output = tensors.v is not None
-    lse, entropy, largest, *rest = run("tiles", tensors, pattern, (float(with_moments), float(with_output)))
-    varentropy = renyi = None
-    if with_moments:
-        varentropy, renyi, *rest = rest
-    return Found(rest[0] if with_output else None, lse, entropy, largest, varentropy, renyi, rest[-1])
+    return in_one_pass("tiles", tensors, pattern, with_moments)

@@ -38,10 +38,17 @@ def _missing():
 needs_compiler = pytest.mark.skipif(_missing() is not None, reason=f"no compiler: {_missing()}")
 
 
+@pytest.fixture(scope="session")
+def folder(request, tmp_path_factory):
+    """Pytest's own cache, where later runs find what was built; without it, a folder of this run."""
+    cache = getattr(request.config, "cache", None)
+    return tmp_path_factory.mktemp("attnlib") if cache is None else cache.mkdir("attnlib")
+
+
 @pytest.fixture(autouse=True)
-def built_here(monkeypatch, request):
-    """Built once in pytest's own cache, where later runs find it; not in the user's."""
-    monkeypatch.setenv("ATTNLIB_CACHE", str(request.config.cache.mkdir("attnlib")))
+def built_here(monkeypatch, folder):
+    """Not in the user's cache."""
+    monkeypatch.setenv("ATTNLIB_CACHE", str(folder))
 
 
 @pytest.fixture
