@@ -1,26 +1,13 @@
 """The count of planted errors that are refused counts right, on cells some of which refuse."""
 
-import importlib.util
 import random
-import sys
-from pathlib import Path
 
+import planted
+import planted_files
 import pytest
 from built_site import lay_out
 
 from proofbook.publish.book import Book
-
-
-def module(name):
-    """A module of this folder, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
-
-
-planted = module("planted")
-planted_files = module("planted_files")
 
 SETUP = """
 def measured(text, value, below):
