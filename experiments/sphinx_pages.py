@@ -6,7 +6,6 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 from experiments import results
-from proofbook.ledger.record import PresentCode
 from proofbook.publish.sphinx_ext.base import duration
 from proofbook.publish.sphinx_ext.records import Recorded, made_with, provenance
 
@@ -23,7 +22,7 @@ class RecordedExperiments(Recorded):
             found.append({**entries[0], **entries[0]["configuration"], "name": path.stem, "entries": entries})
         return found
 
-    def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
+    def one(self, record: dict[str, Any]) -> list[nodes.Node]:
         """What was trained and scored, where and with what."""
         experiment = record["name"].rsplit("-", 1)[0]
         trained = [entry for entry in record["entries"] if entry["kind"] == "training"]
@@ -42,7 +41,9 @@ class RecordedExperiments(Recorded):
         }
         if carried := record.get("carried_from"):
             facts["Carried over"] = f"{carried['date']}, from {carried['commit'][:12]}: {carried['how']}"
-        stale = [] if record["digest"] == code.module(record["module"]) else [record["module"]]
+        stale = (
+            [] if record["digest"] == self.book.present_code.module(record["module"]) else [record["module"]]
+        )
         return provenance(facts, stale=stale)
 
 

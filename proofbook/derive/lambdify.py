@@ -53,12 +53,12 @@ class _Target(Protocol):
 
     def entries(self, value: Any) -> list[Any]: ...
 
-    def first(self, value: Any) -> Any: ...
-
     def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
         """Of plain symbols alone."""
 
-    def along_axes(self, arguments: Sequence[Any], expression: sp.Expr, n: int) -> Callable[..., Any] | None:
+    def along_axes(
+        self, arguments: Sequence[Any], expression: sp.Expr, domain: Domain, n: int
+    ) -> Callable[..., Any] | None:
         """Of symbols and vectors as they are given; None for a formula that has to be written out."""
 
     def shaped(self, found: Any, arguments: list[Any]) -> Any: ...
@@ -102,10 +102,7 @@ def lambdify(
 
     @functools.lru_cache(maxsize=None)
     def along(n: int) -> Callable[..., Any] | None:
-        kept = unfold(expression)
-        if n and domain.size is not None:
-            kept = kept.subs(domain.size, n)
-        return target.along_axes(arguments, kept, n)
+        return target.along_axes(arguments, expression, domain, n)
 
     @functools.lru_cache(maxsize=None)
     def written_out(n: int) -> Callable[..., Any]:
@@ -133,8 +130,7 @@ def lambdify(
             raise ValueError(f"vectors must have one length, got {' and '.join(map(str, lengths.values()))}")
         n = next(iter(lengths.values()), 0)
         if at_once := along(n):
-            single = [target.first(v) if a in lengths else v for a, v in zip(arguments, given)]
-            return target.shaped(at_once(*given), single)
+            return at_once(*given)
         flat: list[Any] = []
         for a, value in zip(arguments, given):
             flat += target.entries(value) if a in lengths else [value]
@@ -181,13 +177,10 @@ class _Mpmath:
     def entries(self, value: Any) -> list[Any]:
         return list(value)
 
-    def first(self, value: Any) -> Any:
-        return value[0]
-
     def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
         return mpmath_function(arguments, expression)
 
-    def along_axes(self, arguments: Sequence[Any], expression: sp.Expr, n: int) -> None:
+    def along_axes(self, arguments: Sequence[Any], expression: sp.Expr, domain: Domain, n: int) -> None:
         return None
 
     def shaped(self, found: Any, arguments: list[Any]) -> Any:
@@ -224,20 +217,27 @@ class _Arrays:
     def entries(self, value: Any) -> list[Any]:
         return [value[..., k] for k in range(value.shape[-1])]
 
-    def first(self, value: Any) -> Any:
-        return value[..., 0]
-
     def function(self, arguments: list[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
         functions = self._functions(expression)
         return lambda *values: Evaluation(dict(zip(arguments, values)), functions).of(expression)
 
-    def along_axes(self, arguments: Sequence[Any], expression: sp.Expr, n: int) -> Callable[..., Any] | None:
-        reductions = self._known(REDUCTIONS)
-        known = self._known(_SPELLINGS)
-        if not over_axes(expression, arguments, n, {*known, *reductions}):
+    def along_axes(
+        self, arguments: Sequence[Any], expression: sp.Expr, domain: Domain, n: int
+    ) -> Callable[..., Any] | None:
+        kept = unfold(expression)
+        if n and domain.size is not None:
+            kept = kept.subs(domain.size, n)
+        reductions, known = self._known(REDUCTIONS), self._known(_SPELLINGS)
+        if not over_axes(kept, arguments, n, {*known, *reductions}):
             return None
         functions = {**self._adapted(known), **reductions}
-        return lambda *values: Evaluation(dict(zip(arguments, values)), functions).of(expression)
+
+        def value(*given: Any) -> Any:
+            values = dict(zip(arguments, given))
+            single = [x[..., 0] if isinstance(a, sp.IndexedBase) else x for a, x in values.items()]
+            return self.shaped(Evaluation(values, functions).of(kept), single)
+
+        return value
 
     def _known(self, spellings: Mapping[type, tuple[str, ...]]) -> dict[type, Callable[..., Any]]:
         """What the library has of these functions."""

@@ -117,53 +117,41 @@ def _outright(given: ast.expr, words: str) -> Iterator[str]:
 def _ends(given: ast.expr, words: str) -> Iterator[str]:
     """Numbers that something is held to be below, above or equal to, and that the words leave out."""
     for node in (one for one in ast.walk(given) if isinstance(one, ast.Compare)):
-        for side in (node.left, *node.comparators):
-            if isinstance(side, ast.Constant) and is_number(side):
-                number = side.value
-                assert isinstance(number, (int, float))
-                if abs(number) > ROUNDING and abs(number) != 1 and not _is_said(number, words):
-                    yield (
-                        f"the check holds something against {number}, and its words do not say so: let a "
-                        "variable have it, and its words print that"
-                    )
+        for number in (one for side in (node.left, *node.comparators) for one in _numbers(side)):
+            if abs(number) > ROUNDING and abs(number) != 1 and not _is_said(number, words):
+                yield (
+                    f"the check holds something against {number}, and its words do not say so: let a "
+                    "variable have it, and its words print that"
+                )
 
 
 def _factors(given: ast.expr, words: str) -> Iterator[str]:
     """Numbers that something in the check is multiplied with, or divided by, and that the words leave out."""
     for node in ast.walk(given):
         if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Mult, ast.Div)):
-            for side in (node.left, node.right):
-                size = _size(side) if isinstance(side, ast.Constant) and is_number(side) else 1
-                if size not in (0, 1) and not _is_said(size, words):
+            for number in [*_numbers(node.left), *_numbers(node.right)]:
+                if abs(number) not in (0, 1) and not _is_said(number, words):
                     yield (
-                        f"{ast.unparse(side)} is a factor in the check, and its words do not say so: let a "
+                        f"{number} is a factor in the check, and its words do not say so: let a "
                         "variable have it, and its words print that"
                     )
 
 
-def _size(number: ast.Constant) -> float:
-    return abs(float(number.value))  # type: ignore[arg-type]
-
-
 IN_WORDS: dict[float, str] = {
-    **{
-        0.5: "half",
-        0.1: "tenth",
-        0.01: "hundredth|per ?cent",
-        0.001: "thousandth",
-        1000: "thousand",
-        2: "two|twice|second|half",
-    },
-    **{
-        3: "three|thrice|tripl|third",
-        4: "four",
-        5: "five",
-        6: "six",
-        7: "seven",
-        8: "eight",
-        9: "nine",
-        10: "ten",
-    },
+    0.001: "thousandth",
+    0.01: "hundredth|per ?cent",
+    0.1: "tenth",
+    0.5: "half",
+    2: "two|twice|second|half",
+    3: "three|thrice|tripl|third",
+    4: "four",
+    5: "five",
+    6: "six",
+    7: "seven",
+    8: "eight",
+    9: "nine",
+    10: "ten",
+    1000: "thousand",
 }
 """Numbers as words say them."""
 

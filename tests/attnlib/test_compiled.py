@@ -159,29 +159,8 @@ def test_one_key_is_exact():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["plain", "cap", "sliding", "bias and mask"])
 def test_narrow_dtypes_err_no_more_than_rows_written_out(dtype, name):
-    """Twice the error of ``blockwise`` in the same dtype, or a few units in the last place of float32."""
-    q, k, v = inputs(dtype=dtype)
     options = {n: x.to(dtype) if isinstance(x, torch.Tensor) else x for n, x in OPTIONS[name].items()}
-    errors = {}
-    for impl in ("compiled", "blockwise"):
-        leaves = [x.detach().requires_grad_() for x in (q, k, v)]
-        wide = [x.detach().double().requires_grad_() for x in (q, k, v)]
-        got = al.softmax_attention_with_statistics(*leaves, impl=impl, **options)
-        exact = {n: x.double() if isinstance(x, torch.Tensor) else x for n, x in options.items()}
-        want = al.softmax_attention_with_statistics(*wide, impl="reference", **exact)
-        assert all(x.dtype == dtype for x in fields(got).values())
-        pairs = {field: (x, fields(want)[field]) for field, x in fields(got).items()}
-        for of, x, y in zip(
-            "qkv",
-            torch.autograd.grad(got.statistics.entropy.sum() + got.output.sum(), leaves),
-            torch.autograd.grad(want.statistics.entropy.sum() + want.output.sum(), wide),
-        ):
-            pairs[f"gradient of {of}"] = (x, y)
-        errors[impl] = {key: (x.double() - y).abs().max().item() for key, (x, y) in pairs.items()}
-        sizes = {key: y.abs().max().item() for key, (_, y) in pairs.items()}
-    for key, error in errors["compiled"].items():
-        slack = 8 * EPS * max(1, sizes[key])
-        assert error <= 2 * errors["blockwise"][key] + slack, (key, error, errors["blockwise"][key])
+    row_cases.compare_narrow("compiled", *inputs(dtype=dtype), **options)
 
 
 @needs_compiler

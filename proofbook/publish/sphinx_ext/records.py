@@ -7,7 +7,6 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util import logging
 
-from proofbook.ledger.record import PresentCode
 from proofbook.publish import benchmarks
 from proofbook.publish.sphinx_ext.base import BookDirective, Cell, duration, shown_name
 
@@ -53,8 +52,8 @@ class Recorded(BookDirective):
         """The records to show."""
         raise NotImplementedError
 
-    def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
-        """A record as blocks; what of it other code has made than ``code`` is said to be stale."""
+    def one(self, record: dict[str, Any]) -> list[nodes.Node]:
+        """A record as blocks; what other code than the present has made of it is said to be stale."""
         raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
@@ -66,7 +65,7 @@ class Recorded(BookDirective):
             if not records:
                 found.append(nodes.paragraph("", "Not recorded yet.", classes=["not-recorded"]))
             for record in records:
-                found += self.one(record, self.book.present_code)
+                found += self.one(record)
         return found
 
 
@@ -87,11 +86,11 @@ class RecordedRuns(Recorded):
         """The recorded runs that hold what the directive asks for."""
         return [run for run in self.book.recorded if self.wanted(run)]
 
-    def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
+    def one(self, record: dict[str, Any]) -> list[nodes.Node]:
         """The facts of a run, a row a chapter, and the chapters' checks, folded."""
         facts = made_with(record["environment"]) | {"Seed": str(record["seed"])}
         chapters = {chapter["chapter"]: chapter["digest"] for chapter in self.wanted(record)}
-        stale = [name for name, digest in chapters.items() if digest != code.chapter(name)]
+        stale = [name for name, digest in chapters.items() if digest != self.book.present_code.chapter(name)]
         blocks = provenance(facts, stale=stale)
         rows = [
             [
@@ -169,13 +168,15 @@ class Benchmarks(Recorded):
         """The recorded benchmarks."""
         return self.book.benchmarks
 
-    def one(self, record: dict[str, Any], code: PresentCode) -> list[nodes.Node]:
+    def one(self, record: dict[str, Any]) -> list[nodes.Node]:
         """The facts of a record, its bars, and its numbers by benchmark."""
         facts = made_with(record["environment"]) | {"Threads": str(record["threads"])}
         if record["quick"]:
             facts["Rounds"] = "few (quick)"
         stale = [
-            name for name, result in self.results(record) if result["digest"] != code.module(result["module"])
+            name
+            for name, result in self.results(record)
+            if result["digest"] != self.book.present_code.module(result["module"])
         ]
         blocks = provenance(facts, stale=stale)
         bars: list[list[Cell]] = [
