@@ -53,7 +53,7 @@ class _Found:
 
 @dataclass
 class _Open:
-    """An element that is not closed yet, what it begins, and with which piece if it may need brackets."""
+    """An element that is not closed yet: what holds within it, and with which piece it began."""
 
     tag: str
     entry: _Found | None = None
@@ -62,6 +62,14 @@ class _Open:
     title: bool = False
     children: int = 0
     part_from: int | None = None
+    """Of a part of a formula: it may need brackets."""
+
+    @property
+    def pieces(self) -> list[str] | None:
+        """Where what is read here goes: the pieces of one of the texts of the entry; None outside of all."""
+        if self.skips or self.entry is None:
+            return None
+        return self.entry.code if self.code else self.entry.title if self.title else self.entry.text
 
 
 @dataclass
@@ -84,36 +92,46 @@ class _Reader(HTMLParser):
         if not self.inside or tag in _VOID:
             self._read(" ")
             return
-        if self._skips():
+        outer = self.open[-1] if self.open else _Open("")
+        if outer.skips:
             self.open.append(_Open(tag, skips=True))
             return
         self._join(tag)
-        one = _Open(tag)
-        if tag == "msqrt" or self.open and self.open[-1].tag in _BETWEEN:
-            one.part_from = len(self._pieces() or [])
-        name = given.get("id", "")
-        if tag == "section" and name and "exercise-content" not in name:
-            first = not any(entry.kind in ("page", "section") for entry in self.found)
-            one.entry = _Found("page" if first else "section", self.url if first else f"{self.url}#{name}")
-        elif "claim" in classes and name.startswith("claim-"):
-            one.entry = _Found("claim", f"{self.url}#{name}")
-        elif name.startswith("equation-"):
-            label = name.removeprefix("equation-")
-            one.entry = _Found("equation", f"{self.url}#{name}", names=label, title=[label])
-        if one.entry:
-            self.found.append(one.entry)
-        one.skips = tag in _SKIPPED_TAGS or bool(classes & _SKIPPED)
-        one.code = bool(classes & _CODE)
-        of_claim = any(one.entry and one.entry.kind == "claim" for one in self.open)
+        entry = self._begun(tag, given.get("id", ""), classes)
         number = "eqno" in classes
-        one.title = number or tag in _HEADINGS or of_claim and "admonition-title" in classes
+        of_claim = outer.entry is not None and outer.entry.kind == "claim"
+        title = number or tag in _HEADINGS or of_claim and "admonition-title" in classes
+        one = _Open(
+            tag,
+            entry or outer.entry,
+            skips=tag in _SKIPPED_TAGS or bool(classes & _SKIPPED),
+            code=outer.code or bool(classes & _CODE),
+            title=title or outer.title and entry is None,
+        )
+        if tag == "msqrt" or outer.tag in _BETWEEN:
+            one.part_from = len(outer.pieces or [])
         self.open.append(one)
         self._read(" " if number else "")
+
+    def _begun(self, tag: str, name: str, classes: set[str]) -> _Found | None:
+        """The entry that an element begins, if it does."""
+        entry = None
+        if tag == "section" and name and "exercise-content" not in name:
+            first = not any(entry.kind in ("page", "section") for entry in self.found)
+            entry = _Found("page" if first else "section", self.url if first else f"{self.url}#{name}")
+        elif "claim" in classes and name.startswith("claim-"):
+            entry = _Found("claim", f"{self.url}#{name}")
+        elif name.startswith("equation-"):
+            label = name.removeprefix("equation-")
+            entry = _Found("equation", f"{self.url}#{name}", names=label, title=[label])
+        if entry:
+            self.found.append(entry)
+        return entry
 
     def handle_endtag(self, tag: str) -> None:
         if not self.inside or tag in _VOID or tag not in [one.tag for one in self.open]:
             return
-        if not self._skips():
+        if not self.open[-1].skips:
             self._read(" " if tag in _APART else "")
             self._bracket()
         while self.open.pop().tag != tag:
@@ -138,35 +156,13 @@ class _Reader(HTMLParser):
 
     def _bracket(self) -> None:
         """Put brackets around what stands under a root, in a fraction or at an index, if it has blanks."""
-        pieces, start = self._pieces(), self.open[-1].part_from
+        pieces, start = self.open[-1].pieces, self.open[-1].part_from
         if pieces and start is not None and " " in (part := "".join(pieces[start:]).strip(" ")):
             pieces[start:] = ["(", part, ")"]
 
     def _read(self, data: str) -> None:
-        if not self._skips() and (pieces := self._pieces()) is not None:
+        if data and self.open and (pieces := self.open[-1].pieces) is not None:
             pieces.append(data)
-
-    def _skips(self) -> bool:
-        """Whether nothing is read here; what an element skips, all within it does."""
-        return bool(self.open) and self.open[-1].skips
-
-    def _pieces(self) -> list[str] | None:
-        """Where what is read goes: the pieces of one of the texts of the entry that is open; None outside."""
-        entry = next((one.entry for one in reversed(self.open) if one.entry), None)
-        if entry is None:
-            return None
-        if any(one.code for one in self.open):
-            return entry.code
-        return entry.title if self._in_title(entry) else entry.text
-
-    def _in_title(self, entry: _Found) -> bool:
-        """Whether what is read is the title of the entry, not that of something within it."""
-        for one in reversed(self.open):
-            if one.title:
-                return True
-            if one.entry is entry:
-                return False
-        return False
 
 
 _SPACED = set("=<>≤≥≠≈≡∝→∈+−±·×:∣") | {":="}
@@ -176,6 +172,24 @@ _UNSEEN = "\u2061\u2062\u2063\u200b"
 def _tidy(text: str) -> str:
     """A text with one blank between its words, and none where a formula has left one before a sign."""
     return re.sub(r"([(\[]) | (?=[)\],.;:]( |$))", r"\1", " ".join(text.split()))
+
+
+_DRAWN = re.compile(r'<span class="katex-html"')
+_SPAN = re.compile(r"<(/?)span\b")
+
+
+def _without_drawn(html: str) -> str:
+    """A page without the formulas as they are drawn: most of its elements, of which nothing is read."""
+    kept, at = [], 0
+    while drawn := _DRAWN.search(html, at):
+        kept.append(html[at : drawn.start()])
+        depth, at = 0, len(html)
+        for span in _SPAN.finditer(html, drawn.start()):
+            depth += -1 if span[1] else 1
+            if depth == 0:
+                at = html.index(">", span.end()) + 1
+                break
+    return "".join([*kept, html[at:]])
 
 
 def entries(html: str, url: str, names: Mapping[str, str] | None = None) -> list[Entry]:
@@ -193,7 +207,7 @@ def entries(html: str, url: str, names: Mapping[str, str] | None = None) -> list
         ('page', 'book/a.html', 'Entropy', 'It falls.')
     """
     reader = _Reader(url)
-    reader.feed(html)
+    reader.feed(_without_drawn(html))
     reader.close()
     found = [one.whole() for one in reader.found]
     for one in found:

@@ -27,17 +27,22 @@ def element(html: str, anchor: str) -> str | None:
     >>> element('<p><div id="a">x<div>y</div></div></p>', "a")
     '<div id="a">x<div>y</div></div>'
     """
-    start = re.search(rf'<(\w+)\b[^<>]*\sid="{re.escape(anchor)}"[^<>]*>', html)
-    return None if start is None else _whole(html, start)
+    tag = re.compile(rf'<(\w+)\b[^<>]*\sid="{re.escape(anchor)}"[^<>]*>')
+    at = -1
+    # a page is a million characters: first where the ID is, then the tag that it is in
+    while (at := html.find(f'id="{anchor}"', at + 1)) >= 0:
+        if start := tag.match(html, max(0, html.rfind("<", 0, at))):
+            return _whole(html, start)
+    return None
 
 
 def _whole(html: str, start: re.Match[str]) -> str:
     """The element that a start tag begins."""
     depth = 0
-    for tag in re.finditer(rf"<(/?){start[1]}\b[^<>]*>", html[start.start() :]):
+    for tag in re.compile(rf"<(/?){start[1]}\b[^<>]*>").finditer(html, start.start()):
         depth += -1 if tag[1] else 1
         if depth == 0:
-            return html[start.start() : start.start() + tag.end()]
+            return html[start.start() : tag.end()]
     return html[start.start() :]
 
 

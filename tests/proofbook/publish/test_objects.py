@@ -191,6 +191,8 @@ def test_a_piece_ends_where_its_element_ends():
     page = '<div id="a"><div>1</div><div class="object-panel"><div>2</div></div></div><div id="b">3</div>'
     assert previews.piece(page, "a") == '<div id="a"><div>1</div></div>'
     assert previews.piece(page, "b") == '<div id="b">3</div>' and previews.piece(page, "c") is None
+    named = '<a href="#" data-id="c" title="id=&quot;c">id="c"</a><i\nid="c" class="x">4</i>'
+    assert previews.piece(named, "c") == '<i\nid="c" class="x">4</i>'
 
 
 def test_a_page_follows_what_rests_on_its_claims(tmp_path):

@@ -57,6 +57,15 @@ def test_each_has_its_own_words_and_code_stands_apart():
     assert equation.text == "by the ratio"
 
 
+def test_formulas_are_read_once_not_as_they_are_drawn_too():
+    drawn = '<span class="katex-html" aria-hidden="true"><span class="base">d<span>d</span></span></span>'
+    html = f'<article class="bd-article"><section id="a"><p>One{drawn}, <span>two</span>{drawn} three.</p>'
+    (one,) = entries(html, "a.html")
+    assert one.text == "One, two three."
+    (torn,) = entries(html.replace("</span></span>", ""), "a.html")
+    assert torn.text == "One"
+
+
 def test_names_are_those_of_the_thing_and_those_given():
     page, section, claim, equation = found().values()
     assert (page.names, section.names) == ("8823 熵", "")
