@@ -119,6 +119,8 @@ COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 -
 
 # The bounds in the pyproject.toml, tried: an environment of its own, the lowest versions (or the newest) that they admit.
 # An old release that warns of another's newer one is right all the same; of the newest a warning is the news.
+# What the projects came to is held while the tests' tools are installed. Python 3.11's venv brings a setuptools that is
+# older than those tools ask for: replaced with them, it took a newer PyTorch along.
 lowest: RESOLUTION := lowest-direct
 lowest: WARNINGS := -o filterwarnings=default
 lowest: ## unit tests on the lowest versions that the projects admit (needs a network)
@@ -128,8 +130,10 @@ lowest newest:
 	$(PYTHON) -m venv --clear _build/$@
 	_build/$@/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements/bootstrap.txt
 	_build/$@/bin/uv pip install --quiet --python _build/$@/bin/python --only-binary :all: --resolution $(RESOLUTION) \
-		--editable . --editable "proofbook[publish]" --editable experiments
-	_build/$@/bin/uv pip install --quiet --python _build/$@/bin/python --only-binary :all: --group test --group package
+		--upgrade-package setuptools --editable . --editable "proofbook[publish]" --editable experiments
+	_build/$@/bin/uv pip freeze --quiet --python _build/$@/bin/python --exclude-editable > _build/$@/projects.txt
+	_build/$@/bin/uv pip install --quiet --python _build/$@/bin/python --only-binary :all: --constraint _build/$@/projects.txt \
+		--group test --group package
 	_build/$@/bin/python -m pytest -q -n $(JOBS) -p no:cacheprovider $(WARNINGS) tests/attnlib tests/proofbook tests/experiments
 
 clean: ## remove what was built; .venv stays
