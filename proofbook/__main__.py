@@ -106,10 +106,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def with_signals() -> None:
-    """Let Ctrl-C and a polite kill raise `Interrupted`, once; only a main thread can be told."""
+    """Let Ctrl-C and a polite kill raise `Interrupted`, once; only a main thread can be told.
+
+    A process that was forked from this one has its handlers, and nothing to say: it just ends.
+    """
+    here = os.getpid()
 
     def stop(status: int) -> Callable[..., None]:
         def handle(*_: object) -> None:
+            if os.getpid() != here:
+                os._exit(status)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_IGN)
             raise Interrupted(status)
@@ -124,8 +130,7 @@ def with_signals() -> None:
 def _record(arguments: list[str]) -> int:
     from proofbook.ledger import __main__ as ledger
 
-    options = ledger._parser().parse_args(arguments)
-    return int(options.run(options))
+    return ledger.main(arguments)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -20,6 +20,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: The command line without the program's name (default: that of this process).
+
+    Returns:
+        The exit status: that of the recording; 130 for Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was recorded", file=sys.stderr)
+        return 130
+
+
 if __name__ == "__main__":
-    arguments = _parser().parse_args()
-    sys.exit(arguments.run(arguments))
+    sys.exit(main())

@@ -9,6 +9,7 @@ import json
 import linecache
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -188,18 +189,32 @@ def _execute(path: Path) -> None:
             sys.modules["matplotlib.pyplot"].close("all")
 
 
+def _cannot_keep(out: Path) -> str | None:
+    """Why a file cannot be written, asked before the run that it is to hold; None where nothing is known."""
+    there = next(folder for folder in out.absolute().parents if folder.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return None
+    except OSError as error:
+        return f"{there}: {error.strerror}"
+
+
 def main(arguments: argparse.Namespace) -> int:
     """The command ``python -m proofbook.ledger record``.
 
     Returns:
-        The exit status: 1 for a check that failed, 2 for a book that cannot be read, 3 for a device that is
-        not there.
+        The exit status: 1 for a check that failed or a record that cannot be kept, 2 for a book that cannot
+        be read, 3 for a device that is not there.
     """
     book = Path(arguments.book)
     notebooks = sorted(book.glob("*.ipynb"))
     if not notebooks:
         print(f"no notebooks in {book}", file=sys.stderr)
         return 2
+    out = Path(arguments.out or book / "recorded") / f"{arguments.device.split(':')[0]}.json"
+    if problem := _cannot_keep(out):
+        print(f"error: {problem}: nothing was recorded", file=sys.stderr)
+        return 1
     try:
         data = record(notebooks, arguments.device, seed=arguments.seed)
     except (BadSettings, hooks.BadHooks) as error:
@@ -216,8 +231,11 @@ def main(arguments: argparse.Namespace) -> int:
         validate(data)
     except ModuleNotFoundError as error:  # of jsonschema, which a machine with a device need not have
         print(f"the form of the record was not checked here: {error}")
-    out = Path(arguments.out or book / "recorded") / f"{arguments.device.split(':')[0]}.json"
-    sums.keep(out, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    try:
+        sums.keep(out, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    except OSError as error:
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     checks = sum(len(chapter["checks"]) for chapter in data["chapters"])
     print(
         f"recorded {checks} checks of {len(data['chapters'])} chapters "

@@ -1,6 +1,8 @@
 """The whole book checked again from what its outputs store: statements, what is shown of them, and proofs."""
 
+import multiprocessing
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -102,6 +104,12 @@ def _begin(book: Mapping[str, Shown]) -> None:
     _book = book
 
 
+def _begin_beside(book: Mapping[str, Shown]) -> None:
+    """Begin in a process of its own, which Ctrl-C reaches too: it ends when who started it says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _begin(book)
+
+
 def _one(label: str) -> tuple[str, list[Line]]:
     from proofbook.derive.recheck import recheck
 
@@ -114,5 +122,13 @@ def _settled(book: Mapping[str, Shown], jobs: int | None) -> Iterator[tuple[str,
         _begin(book)
         yield from map(_one, book)
         return
-    with ProcessPoolExecutor(jobs, initializer=_begin, initargs=(book,)) as pool:
+    pool = ProcessPoolExecutor(jobs, initializer=_begin_beside, initargs=(book,))
+    try:
         yield from pool.map(_one, book, chunksize=4)
+    except BaseException:
+        # a proof takes its time, and whoever interrupts does not wait for it
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    pool.shutdown()

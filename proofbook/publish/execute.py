@@ -231,30 +231,41 @@ class _Run:
         self.error: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[list[Outcome]] | None = None
+        self.clients: list[Any] = []
         self.stopped = False
+        self.ended = threading.Event()
 
     def all(self, contents: Mapping[Path, bytes], at_once: int) -> list[Outcome]:
         """Run every notebook, `at_once` at a time."""
-        thread = threading.Thread(target=self._thread, args=(contents, at_once), daemon=True)
-        thread.start()
+        threading.Thread(target=self._thread, args=(contents, at_once), daemon=True).start()
         try:
-            while thread.is_alive():
-                thread.join(0.2)  # without an end, Windows would not let it be interrupted
+            # without an end, Windows would not let it be interrupted
+            while not self.ended.wait(0.2):
+                pass
         except BaseException:
             self.stopped = True
-            if self.loop is not None and self.task is not None:
-                self.loop.call_soon_threadsafe(self.task.cancel)
-            thread.join(STOP_WITHIN)
+            if self.loop is not None:
+                self.loop.call_soon_threadsafe(self._stop)
+            # not the thread's own join: once interrupted, Python up to 3.12 takes a running thread for ended
+            self.ended.wait(STOP_WITHIN)
             raise
         if self.error is not None:
             raise self.error
         return self.outcomes
+
+    def _stop(self) -> None:
+        for client in self.clients:
+            client.shutdown_kernel = "immediate"  # asked politely, a kernel ends only when its cell does
+        if self.task is not None:
+            self.task.cancel()
 
     def _thread(self, contents: Mapping[Path, bytes], at_once: int) -> None:
         try:
             self.outcomes = asyncio.run(self._everything(contents, at_once))
         except BaseException as error:
             self.error = error
+        finally:
+            self.ended.set()
 
     async def _everything(self, contents: Mapping[Path, bytes], at_once: int) -> list[Outcome]:
         self.loop, self.task = asyncio.get_running_loop(), asyncio.current_task()
@@ -298,6 +309,7 @@ class _Run:
             on_cell_start=on_cell_start,
             record_timing=False,
         )
+        self.clients.append(client)
         kernel = client.create_kernel_manager()
         start = time.perf_counter()
         try:

@@ -28,6 +28,8 @@ FRAME = ("_config.yml", "_toc.yml", "pyproject.toml", "CITATION.cff")
 """Files beside the book's folder that the build reads."""
 SHAPING = ("_config.yml", "pyproject.toml", "CITATION.cff", "book/address.yml", "book/proofbook.toml")
 """Files that shape every page."""
+READ_BY_SPHINX = (".bib", ".md")
+"""Files that Sphinx reads as text, and does not name where they are none."""
 TOOLS = (
     "jupyter-book",
     "Sphinx",
@@ -46,13 +48,17 @@ def staged_files(book: Book) -> dict[str, bytes]:
     executed book the outputs are those of the last run, and their durations go along.
 
     Raises:
-        BookError: a notebook was not executed, or has changed since; prose names a number that no cell found.
+        BookError: a notebook was not executed, or has changed since; prose names a number that no cell found;
+            a file is not as Sphinx must find it.
     """
     notebooks = book.notebooks  # read also where they go as they are: Sphinx would not name what is none
+    _check_frame(book)
     files = {name: (book.root / name).read_bytes() for name in FRAME if (book.root / name).is_file()}
     for path in sorted(book.folder.rglob("*")):
         relative = path.relative_to(book.root)
         if path.is_file() and not SKIPPED.intersection(relative.parts) and relative.as_posix() != RUNS_FILE:
+            if path.suffix in READ_BY_SPHINX:
+                book.text(path)
             files[relative.as_posix()] = path.read_bytes()
     if book.executed:
         ran = {}
@@ -70,6 +76,16 @@ def staged_files(book: Book) -> dict[str, bytes]:
     for docname, translation in book.translations.items():
         files[f"{docname}{translation.original.suffix}"] = in_translation(book, translation)
     return files
+
+
+def _check_frame(book: Book) -> None:
+    """Read what shapes the build, because Sphinx names no file, or its copy, and that after many lines."""
+    config = book.root / "_config.yml"
+    if config.is_file() and not isinstance(book.yaml(config), dict):
+        raise BookError(f"{config} must hold settings of jupyter-book, by their names")
+    _ = book.address
+    if (book.root / "CITATION.cff").is_file():
+        _ = book.edition
 
 
 def written(notebook: Notebook) -> bytes:
@@ -188,13 +204,15 @@ def build(
     base = root / "_build" / ("strict" if strict else "")
     # jupyter-book puts a folder _build of its own into the one that it is given
     output = base if strict else root
-    html, doctrees = output / "_build" / "html", output / "_build" / ".doctrees"
+    html = output / "_build" / "html"
+    # myst-nb keeps what cells drew in a folder of its own, and never writes a picture that is there again
+    left = [html, output / "_build" / ".doctrees", output / "_build" / "jupyter_execute"]
     source, state = base / "source", base / "site.json"
     files = staged_files(book)
     now = {"pages": _digest(files), "frame": _frame(book, files)}
     before = read_json(state)
     before = before if isinstance(before, dict) else {}
-    whole = before.get("built") == _fingerprint([html, doctrees])
+    whole = before.get("built") == _fingerprint(left)
     front = html / "index.html"
     if not strict and whole and before == {**now, "built": before["built"]}:
         print(f"the site is up to date: {front}", file=out)
@@ -207,9 +225,9 @@ def build(
     source.mkdir(parents=True, exist_ok=True)
     stage(files, source)
     if from_nothing:
-        _remove(html, doctrees)
+        _remove(*left)
     run_jupyter_book(source, output, strict=strict)
-    built = _fingerprint([html, doctrees])
+    built = _fingerprint(left)
     write_whole(state, json.dumps({**now, "built": built}).encode())
     print(f"the site is built: {front}", file=out)
     return front
@@ -255,6 +273,7 @@ def run_jupyter_book(source: Path, output: Path, *, strict: bool = False) -> Non
     except (click.ClickException, RuntimeError, SystemExit) as error:
         cause = error.__cause__
         if isinstance(cause, OSError) and cause.errno in _ENVIRONMENT:
+            cause.filename = cause.filename or str(output / "_build")  # a full disk does not say where it is
             raise cause from None
         sys.stderr.write(said.getvalue())
         raise BookError(f"the site was not built: {_reason(error)}") from error

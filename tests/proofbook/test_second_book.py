@@ -172,11 +172,14 @@ def test_the_site_follows_what_changes_and_forgets_what_is_gone(root, tmp_path):
     assert "letters.html" not in ledger and "The letters" not in ledger
 
     # everything that was built is torn, as by a full disk
+    pictures = {path.name: path.read_bytes() for path in (html / "_images").iterdir()}
+    assert pictures
     for path in (book / "_build").rglob("*"):
         if path.is_file() and "executed" not in path.parts:
             path.write_bytes(path.read_bytes()[:20])
     build(book)
     assert "5 derivations verified" in read(html, "book/index.html")
+    assert {path.name: path.read_bytes() for path in (html / "_images").iterdir()} == pictures
     before = {path: path.stat().st_mtime_ns for path in html.rglob("*")}
     build(book)
     assert before == {path: path.stat().st_mtime_ns for path in html.rglob("*")}

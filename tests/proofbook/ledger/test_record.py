@@ -246,6 +246,24 @@ def test_command_with_a_failing_check_records_nothing(book):
     assert done.stderr.endswith("a check failed: nothing was recorded\n")
 
 
+def test_a_record_that_cannot_be_kept_is_one_line_before_the_run(book):
+    (book / "recorded").write_text("a file, where a folder must be")
+    write_notebook(book / "one.ipynb", ["open('ran', 'w').close()"])
+    done = run_command("record", cwd=book.parent)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: {book / 'recorded'}: Not a directory: nothing was recorded\n"
+    assert not (book.parent / "ran").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such signal")
+def test_an_interrupted_command_is_one_line(book):
+    write_notebook(book / "one.ipynb", ["import os, signal", "os.kill(os.getpid(), signal.SIGINT)"])
+    done = run_command("record", cwd=book.parent)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "\ninterrupted: nothing was recorded\n"
+    assert not (book / "recorded").exists()
+
+
 def test_command_without_notebooks_or_with_a_bad_device(tmp_path):
     done = run_command("record", "--book", "nowhere", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (2, "no notebooks in nowhere\n")

@@ -1,9 +1,11 @@
 """What goes wrong while a book is made: sources that change, torn files, a full disk, Ctrl-C, two at once."""
 
+import contextlib
 import io
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +18,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from proofbook.__main__ import main
 from proofbook.files import alone, read_json
-from proofbook.publish import commands, execute, runs
+from proofbook.publish import commands, execute, runs, site
 from proofbook.publish.book import Book
+from proofbook.publish.notebooks import BookError
 
 ROOT = Path(__file__).parents[3]
 ONE = Path("book/one.ipynb")
@@ -216,6 +219,26 @@ def test_another_file_of_the_book_that_cannot_be_read_is_named(root, capsys, nam
     assert str(root / name) in capsys.readouterr().out.splitlines()[-2]
 
 
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("_config.yml", b"\xff"),
+        ("_config.yml", b"title: ["),
+        ("_config.yml", b""),
+        ("CITATION.cff", b"\xff"),
+        ("CITATION.cff", b"title: ["),
+        ("book/address.yml", b"site: ["),
+        ("book/references.bib", b"\xff"),
+        ("book/page.md", b"\xff"),
+    ],
+)
+def test_a_file_that_sphinx_would_read_is_named_before_it_does(root, name, content):
+    (root / name).write_bytes(content)
+    with pytest.raises(BookError) as caught:
+        site.staged_files(Book(root))
+    assert str(caught.value).startswith(f"{root / name} ") and "\n" not in str(caught.value)
+
+
 def test_where_nothing_can_be_written_one_line_says_so(root, capsys):
     (root / "_build").write_text("a file, where a folder must be")
     assert main(["--root", str(root), "execute"]) == 1
@@ -234,6 +257,18 @@ def test_a_full_disk_is_one_line_that_names_the_file(root):
     assert error == f"error: {runs.executed_path(root, ONE)}: File too large\n"
     assert runs.run_record(root, ONE) is None
     assert [path.name for path in (root / "_build/executed/book").iterdir()] == []
+
+
+def test_a_disk_that_is_full_while_the_site_is_built_is_named(root):
+    (root / "_config.yml").write_text("title: A book\nexecute:\n  execute_notebooks: 'off'\n")
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    process = proofbook(root, "build", "--stored", preexec_fn=full)
+    out, error = process.communicate()
+    assert process.returncode == 1
+    assert error.splitlines()[-1] == f"error: {root / '_build'}: File too large"
 
 
 # Two at once, and none any more
@@ -285,9 +320,10 @@ def is_running(pid: int) -> bool:
     [
         (signal.SIGINT, 130, "time.sleep(600)"),
         (signal.SIGINT, 130, "while True: pass"),
+        (signal.SIGINT, 130, "sum(range(10**11))"),
         (signal.SIGTERM, 143, "time.sleep(600)"),
     ],
-    ids=["Ctrl-C", "Ctrl-C, a busy cell", "a polite kill"],
+    ids=["Ctrl-C", "Ctrl-C, a busy cell", "Ctrl-C, a cell that hears nothing", "a polite kill"],
 )
 def test_an_interrupted_run_ends_at_once_with_its_kernels_and_one_line(root, number, status, body):
     write(root / ONE, f"import os, time\nopen('pid', 'w').write(str(os.getpid()))\n{body}")
@@ -304,3 +340,57 @@ def test_an_interrupted_run_ends_at_once_with_its_kernels_and_one_line(root, num
     ]
     wait_for(lambda: not is_running(int(pid)), seconds=5)
     assert runs.run_record(root, ONE) is None
+
+
+SLOW = """
+import os, pathlib, time
+from proofbook import __main__ as command
+from proofbook.publish import checking
+
+def one(label):
+    pathlib.Path("pid").write_text(str(os.getpid()))
+    time.sleep(600)
+
+def main():
+    checking._one = one
+    command.end(command.main(["check", "--jobs", "2"]))
+"""
+
+
+def running_in(group: int) -> list[int]:
+    """The processes of a group, as far as the system tells."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, of = stat.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def test_an_interrupted_check_ends_at_once_with_its_processes_and_one_line(root):
+    fixture = ROOT / "tests/book/fixtures/mini"
+    shutil.copytree(fixture / "book", root / "book", dirs_exist_ok=True)
+    shutil.copy(ROOT / "book/proofbook.toml", root / "book")
+    (root / "_toc.yml").write_text("format: jb-book\nroot: book/8823-attention-scale\n")
+    (root / "slow.py").write_text(SLOW)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import slow; slow.main()"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(ROOT)])},
+        start_new_session=True,
+    )
+    wait_for(lambda: (root / "pid").is_file() and (root / "pid").read_text())
+    start = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # a terminal tells all of them
+    out, error = process.communicate(timeout=60)
+    assert time.monotonic() - start < 2 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert (process.returncode, out) == (130, "")
+    assert error.splitlines() == [
+        "",
+        "interrupted: what was running has been stopped, what was finished is kept",
+    ]
+    wait_for(lambda: not running_in(process.pid), seconds=5)
