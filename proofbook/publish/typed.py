@@ -13,7 +13,9 @@ from pathlib import Path
 
 from proofbook.publish.book import Book
 from proofbook.publish.flow import Flow, calls_in, folded, is_number, name_of
+from proofbook.publish.notebooks import CARD
 from proofbook.publish.prose import numbers_named, uniform, without_code
+from proofbook.settings import Sources
 
 __all__ = ["COUNTED", "formulas", "numbers", "numbers_filled_in"]
 
@@ -36,9 +38,7 @@ _NOT_TYPED = re.compile(
     rf"|[(,] ?{_YEAR}(?=[;,).])"
     rf"|{_YEAR} ?年(?: ?\d{{1,2}} ?月(?: ?\d{{1,2}} ?日)?)?"
 )
-_OPTION = re.compile(
-    r"^:[\w-]+:.*$|^[`:~]{3,}.*$|^\([\w-]+\)=\s*$|^(?:article|date|link|title_\w+): .*$", re.M
-)
+_OPTION = re.compile(r"^:[\w-]+:.*$|^[`:~]{3,}.*$|^\([\w-]+\)=\s*$", re.M)
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|(?<=[。！？：])|\n\s*\n|^\s*[-*+] ", re.M)
 
 
@@ -100,7 +100,10 @@ def _sentences(book: Book) -> Iterator[tuple[Path, str, str]]:
     """
     for path in book.paths:
         for kind, text in book.texts(path):
-            yield path, "" if kind == "source" else f", {kind}", text
+            if kind == "source":
+                yield path, "", _without_source(text, book.settings.sources)
+            else:
+                yield path, f", {kind}", text
     for one in book.translations.values():
         for text in one.texts.values():
             yield one.original, f", {one.language}", text
@@ -110,6 +113,13 @@ def _sentences(book: Book) -> Iterator[tuple[Path, str, str]]:
     for file, statements in book.claim_statements.items():
         for claim, statement in statements.items():
             yield file, f", {claim}", statement
+
+
+def _without_source(text: str, sources: Sources) -> str:
+    """A text without the lines of a chapter's card that say what the chapter is on: they are the source's."""
+    keys = filter(None, [sources.one, sources.original, sources.title, "date", "link"])
+    lines = re.compile(rf"^(?:{'|'.join(map(re.escape, keys))}): .*$", re.M)
+    return CARD.sub(lambda card: lines.sub("", card[0]), text)
 
 
 _EVIDENCE = {

@@ -116,6 +116,15 @@ def test_what_is_filled_in_quoted_or_code_is_not(root, cell):
     assert new(typed.numbers, root, cell) == []
 
 
+def test_what_a_card_says_of_its_source_is_the_sources_whatever_the_book_calls_it(root):
+    for name in (CHAPTER, "book/articles.yml", "book/proofbook.toml"):
+        text = (root / name).read_text(encoding="utf-8").replace("title_en", "name")
+        text = text.replace("name: Attention's scale", "name: Scale of 512 keys")
+        (root / name).write_text(text, encoding="utf-8")
+    assert not any("512" in line for line in found(typed.numbers, Book(root)))
+    assert any(": 512 is typed" in line for line in new(typed.numbers, root, words("name: 512 keys, say.")))
+
+
 def test_a_number_that_only_a_translation_types_is_named(root):
     with_cells(root, words("Long rows.\n\nA taxi, 1729."))
     file = root / "book/locale/zh_CN/LC_MESSAGES/8823-attention-scale.po"
