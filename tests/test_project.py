@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -413,6 +414,30 @@ def test_importing_attnlib_brings_in_torch_alone():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     brought = {name for name in done.stdout.split() if name not in sys.stdlib_module_names}
     assert brought <= {"attnlib", "torch"}
+
+
+TYPED = ("attnlib", "benchmarks", "experiments", "proofbook")
+
+
+def unexplained_ignores(path: Path) -> list[str]:
+    """Comments that silence the type checker without an error code in brackets and a reason after it."""
+    with tokenize.open(path) as source:
+        comments = [t for t in tokenize.generate_tokens(source.readline) if t.type == tokenize.COMMENT]
+    return [
+        f"{path.name}:{comment.start[0]}"
+        for comment in comments
+        if re.search(r"type:\s*ignore", comment.string)
+        and not re.search(r"type: ignore\[[a-z-]+(, [a-z-]+)*\]\s+#\s*\S", comment.string)
+    ]
+
+
+def test_what_silences_the_type_checker_is_explained(tmp_path):
+    files = [path for folder in TYPED for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert len(files) > 200
+    assert [line for path in files for line in unexplained_ignores(path)] == []
+    bad = tmp_path / "bad.py"
+    bad.write_text("x = 1  # type: ignore\ny = 2  # type: ignore[misc]\nz = 3  # type: ignore[misc]  # why\n")
+    assert unexplained_ignores(bad) == ["bad.py:1", "bad.py:2"]
 
 
 def tracked_text_files():

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 try:
     import flint
 except ModuleNotFoundError:  # no wheel for the browser
-    flint = None  # type: ignore[assignment]
+    flint = None  # type: ignore[assignment]  # a module, or none
 try:
-    import z3  # type: ignore[import-untyped]
+    import z3  # type: ignore[import-untyped]  # it carries no types
 except ModuleNotFoundError:
     z3 = None
 

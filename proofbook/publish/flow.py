@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 from proofbook.publish.notebooks import Notebook
 
@@ -260,7 +261,7 @@ def _told(node: ast.AST) -> dict[str, set[str]]:
 
 def _free(node: ast.AST) -> set[str]:
     """The names that a piece of code has from outside it."""
-    return Names(node if isinstance(node, ast.stmt) else ast.Expr(node)).used  # type: ignore[arg-type]
+    return Names(node if isinstance(node, ast.stmt) else ast.Expr(cast(ast.expr, node))).used
 
 
 def with_names(node: ast.expr, values: Mapping[str, ast.expr]) -> ast.expr:

@@ -105,7 +105,9 @@ def _terms(node: ast.AST) -> list[float]:
 
 
 def _numbers(node: ast.expr) -> list[float]:
-    return [node.value] if isinstance(node, ast.Constant) and is_number(node) else []  # type: ignore[list-item]
+    if isinstance(node, ast.Constant) and isinstance(node.value, (int, float)) and is_number(node):
+        return [node.value]
+    return []
 
 
 def _outright(given: ast.expr, words: str) -> Iterator[str]:

@@ -7,7 +7,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import tokenize
 import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -138,25 +137,6 @@ def test_the_version_is_that_of_the_project():
 
 def test_the_package_says_that_it_is_typed():
     assert (HOME / "py.typed").exists()
-
-
-def unexplained_ignores(path: Path) -> list[str]:
-    """Comments that silence the type checker without an error code in brackets and a reason after it."""
-    with tokenize.open(path) as source:
-        comments = [t for t in tokenize.generate_tokens(source.readline) if t.type == tokenize.COMMENT]
-    return [
-        f"{path.name}:{comment.start[0]}"
-        for comment in comments
-        if re.search(r"type:\s*ignore", comment.string)
-        and not re.search(r"type: ignore\[[a-z-]+(, [a-z-]+)*\]\s+#\s*\S", comment.string)
-    ]
-
-
-def test_what_silences_the_type_checker_is_explained(tmp_path):
-    assert [line for path in FILES for line in unexplained_ignores(path)] == []
-    bad = tmp_path / "bad.py"
-    bad.write_text("x = 1  # type: ignore\ny = 2  # type: ignore[misc]\nz = 3  # type: ignore[misc]  # why\n")
-    assert unexplained_ignores(bad) == ["bad.py:1", "bad.py:2"]
 
 
 def public_functions() -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]  # it carries no types
-from pygments.token import Name, Operator, Punctuation, Whitespace  # type: ignore[import-untyped]
+from pygments.token import Name, Operator, Punctuation, Whitespace  # type: ignore[import-untyped]  # nor this
 from sphinx.application import Sphinx
 from sphinx.highlighting import PygmentsBridge
 
