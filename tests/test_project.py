@@ -17,6 +17,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import attnlib
+import proofbook
+
 ROOT = Path(__file__).parents[1]
 PYPROJECTS = {
     folder: tomllib.loads((ROOT / folder / "pyproject.toml").read_text(encoding="utf-8"))
@@ -205,7 +208,9 @@ def test_experiments_are_never_published_nor_taken_from_a_registry():
 def test_the_version_is_one():
     changelog = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)[1]
     published = {PYPROJECTS[folder]["project"]["version"] for folder in (".", "proofbook")}
-    assert published == {CITATION["version"]} == {changelog}
+    assert (
+        published == {CITATION["version"]} == {changelog} == {attnlib.__version__} == {proofbook.__version__}
+    )
 
 
 @pytest.mark.parametrize("copy", ["proofbook/LICENSE"])

@@ -115,7 +115,7 @@ def copy_styles(static: Path) -> None:
     source = katex() / "dist"
     # Each font is named in three formats; every browser that reads these pages takes the first.
     styles = re.sub(
-        r',url\([^)]*\.(?:woff|ttf)\) format\("[^"]*"\)', "", (source / "katex.min.css").read_text()
+        r',url\([^)]*\.(?:woff|ttf)\) format\("[^"]*"\)', "", (source / "katex.min.css").read_text("utf-8")
     )
     copies = {}
     for font in sorted((source / "fonts").glob("*.woff2")):

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from proofbook.ledger import schema
+from proofbook.names import VERDICTS
 
 NUMBERS = """{
   "type": "object", "required": ["a"], "additionalProperties": false,
@@ -64,6 +65,8 @@ def test_a_number_beyond_all_floats_is_none():
         ("environment", "proofbook.ledger"),
         ("record", "proofbook.ledger"),
         ("benchmarks", "proofbook.publish"),
+        ("claims", "proofbook.publish"),
+        ("equations", "proofbook.publish"),
         ("results", "experiments"),
     ],
 )
@@ -90,3 +93,10 @@ def test_schemas_are_schemas(name, package):
                 words(value)
 
     words(content)
+
+
+def test_the_schemas_know_the_verdicts_that_there_are():
+    import json
+
+    content = json.loads(schema.read("claims", "proofbook.publish"))
+    assert content["$defs"]["claim"]["properties"]["verdict"]["enum"] == list(VERDICTS)
