@@ -29,12 +29,11 @@ def answered(before: str, cell: str) -> str:
         before: What the cell rests on; it runs once.
         cell: The reader's code.
 
-    Example:
-        >>> before = "from proofbook.derive import *; from sympy import Symbol; x = Symbol('x')"
-        >>> json.loads(answered(before, "Exercise((x + 1)**2 - 1, Domain({x: (1, 2)})).check(x**2 + 2*x)"))
-        {'text': 'Right: proved for every 1 <= x <= 2, by normal form', 'verdict': 'right'}
-        >>> json.loads(answered(before, "Exercise(x + x**2, Domain({x: (1, 2)})).check(y)"))
-        {'text': "line 1: NameError: name 'y' is not defined", 'verdict': 'error'}
+    >>> before = "from proofbook.derive import *; from sympy import Symbol; x = Symbol('x')"
+    >>> json.loads(answered(before, "Exercise((x + 1)**2 - 1, Domain({x: (1, 2)})).check(x**2 + 2*x)"))
+    {'text': 'Right: proved for every 1 <= x <= 2, by normal form', 'verdict': 'right'}
+    >>> json.loads(answered(before, "Exercise(x + x**2, Domain({x: (1, 2)})).check(y)"))
+    {'text': "line 1: NameError: name 'y' is not defined", 'verdict': 'error'}
     """
     said = io.StringIO()
     answers: list[Answer] = []

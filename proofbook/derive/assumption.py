@@ -120,12 +120,11 @@ def assume(
         ValueError: no point was found at which it holds, so that all might follow from it.
         TypeError: it is no relation; SymPy makes True of ``Eq(x, x)``.
 
-    Example:
-        >>> x, y = sp.symbols("x y", real=True)
-        >>> box = Domain({x: (1, 2), y: (1, 9)})
-        >>> law = assume(1, sp.Eq(y, x**2), "a law", label="eq-law", domain=box, witness={x: 1, y: 1})
-        >>> law.cited.relation
-        '='
+    >>> x, y = sp.symbols("x y", real=True)
+    >>> box = Domain({x: (1, 2), y: (1, 9)})
+    >>> law = assume(1, sp.Eq(y, x**2), "a law", label="eq-law", domain=box, witness={x: 1, y: 1})
+    >>> law.cited.relation
+    '='
     """
     return Assumption(count, relation, because, label, domain, source, witness or {})
 

@@ -32,14 +32,13 @@ def cite(derivation: Derivation, at: Mapping[sp.Symbol, Any] | None = None, step
         ValueError: a step that is not proved, a chain that runs up and down or goes through an approximation,
             or a symbol that the equation does not speak of.
 
-    Example:
-        >>> import sympy as sp
-        >>> from proofbook.derive import Derivation, Domain, eq
-        >>> x, y = sp.symbols("x y", real=True)
-        >>> step = eq(x**2 + 2*x + 1, "multiply out")
-        >>> square = Derivation("eq-square", (x + 1)**2, step, domain=Domain({x: (-9, 9)}))
-        >>> cite(square, {x: y}).relation
-        '='
+    >>> import sympy as sp
+    >>> from proofbook.derive import Derivation, Domain, eq
+    >>> x, y = sp.symbols("x y", real=True)
+    >>> step = eq(x**2 + 2*x + 1, "multiply out")
+    >>> square = Derivation("eq-square", (x + 1)**2, step, domain=Domain({x: (-9, 9)}))
+    >>> cite(square, {x: y}).relation
+    '='
     """
     count = len(derivation.steps)
     if step is not None and not 1 <= step <= count:

@@ -185,12 +185,11 @@ def define(
     Returns:
         A class of SymPy functions.
 
-    Example:
-        >>> import sympy as sp
-        >>> x = sp.Symbol("x", real=True)
-        >>> square = define("square", (x,), x**2)
-        >>> unfold(square(3) + square(x))
-        x**2 + 9
+    >>> import sympy as sp
+    >>> x = sp.Symbol("x", real=True)
+    >>> square = define("square", (x,), x**2)
+    >>> unfold(square(3) + square(x))
+    x**2 + 9
     """
     return _make(name, tuple(args), sp.sympify(body), latex, label, sp.Dummy(name))
 
@@ -236,12 +235,11 @@ def unfold(expression: sp.Expr, *, derivatives: bool = True) -> sp.Expr:
     Raises:
         Undecided: SymPy fails to carry out a derivative.
 
-    Example:
-        >>> import sympy as sp
-        >>> x = sp.Symbol("x", real=True)
-        >>> cube = define("cube", (x,), x**3)
-        >>> cube(x).diff(x), unfold(cube(x).diff(x))
-        (Derivative(cube(x), x), 3*x**2)
+    >>> import sympy as sp
+    >>> x = sp.Symbol("x", real=True)
+    >>> cube = define("cube", (x,), x**3)
+    >>> cube(x).diff(x), unfold(cube(x).diff(x))
+    (Derivative(cube(x), x), 3*x**2)
     """
     expression = sp.sympify(expression)
     while expression.has(Quantity):

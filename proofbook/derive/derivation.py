@@ -168,17 +168,16 @@ class Derivation:
         WrongRate: an approximation whose error does not shrink as stated, or drowns a term that is shown.
         ValueError: a label, a number of digits or a chain that cannot be.
 
-    Example:
-        >>> import sympy as sp
-        >>> x = sp.Symbol("x", real=True)
-        >>> steps = [eq(x**2 + 2*x + 1, "multiply out")]
-        >>> Derivation("eq-square", (x + 1)**2, *steps, domain=Domain({x: (-3, 3)})).strategy
-        'proved'
-        >>> wrong = eq(x**2 + x + 1, "multiply out")
-        >>> Derivation("eq-wrong", (x + 1)**2, wrong, domain=Domain({x: (1, 3)}))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        proofbook.derive.errors.Refuted: eq-wrong, step 1 (multiply out): 6.34... is not 4.82... at x = 1.5193
+    >>> import sympy as sp
+    >>> x = sp.Symbol("x", real=True)
+    >>> steps = [eq(x**2 + 2*x + 1, "multiply out")]
+    >>> Derivation("eq-square", (x + 1)**2, *steps, domain=Domain({x: (-3, 3)})).strategy
+    'proved'
+    >>> wrong = eq(x**2 + x + 1, "multiply out")
+    >>> Derivation("eq-wrong", (x + 1)**2, wrong, domain=Domain({x: (1, 3)}))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    proofbook.derive.errors.Refuted: eq-wrong, step 1 (multiply out): 6.34... is not 4.82... at x = 1.5193
     """
 
     def __init__(

@@ -67,11 +67,10 @@ class Domain:
     Raises:
         ValueError: a range that is none, or contradicts a declaration; a condition on what has no range.
 
-    Example:
-        >>> import sympy as sp
-        >>> x = sp.Symbol("x", real=True)
-        >>> Domain({x: (-1, 1)}).scalars
-        (x,)
+    >>> import sympy as sp
+    >>> x = sp.Symbol("x", real=True)
+    >>> Domain({x: (-1, 1)}).scalars
+    (x,)
     """
 
     ranges: Mapping[Any, Range]

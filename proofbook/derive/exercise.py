@@ -37,26 +37,25 @@ class Exercise:
     Raises:
         WrongSolution: a mistake that is a right answer.
 
-    Example:
-        >>> import sympy as sp
-        >>> x = sp.Symbol("x", real=True)
-        >>> missing = [(x**2 + 1, "What of the middle term?")]
-        >>> square = Exercise((x + 1)**2, Domain({x: (-2, 2)}), mistakes=missing)
-        >>> square.check(...)
-        No answer yet: put your formula in place of the dots
-        >>> square.check(x**2 + 1)
-        Not yet: What of the middle term?
-        >>> square.solution(x**2 + 2*x + 1)
-        Right: proved for every -2 <= x <= 2, by normal form
+    >>> import sympy as sp
+    >>> x = sp.Symbol("x", real=True)
+    >>> missing = [(x**2 + 1, "What of the middle term?")]
+    >>> square = Exercise((x + 1)**2, Domain({x: (-2, 2)}), mistakes=missing)
+    >>> square.check(...)
+    No answer yet: put your formula in place of the dots
+    >>> square.check(x**2 + 1)
+    Not yet: What of the middle term?
+    >>> square.solution(x**2 + 2*x + 1)
+    Right: proved for every -2 <= x <= 2, by normal form
 
-        An unknown that solves an equation:
+    An unknown that solves an equation:
 
-        >>> y = sp.Symbol("y", positive=True)
-        >>> root = Exercise(lambda answer: (answer**2, y), Domain({y: (1, 2)}), mistakes=[(y, "Square it.")])
-        >>> root.check(y)
-        Not yet: Square it.
-        >>> root.check(sp.sqrt(y))
-        Right: it solves the equation
+    >>> y = sp.Symbol("y", positive=True)
+    >>> root = Exercise(lambda answer: (answer**2, y), Domain({y: (1, 2)}), mistakes=[(y, "Square it.")])
+    >>> root.check(y)
+    Not yet: Square it.
+    >>> root.check(sp.sqrt(y))
+    Right: it solves the equation
     """
 
     def __init__(

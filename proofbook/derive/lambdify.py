@@ -89,14 +89,13 @@ def lambdify(
     Raises:
         ValueError: ``namespace`` is neither one of the two names nor an array library.
 
-    Example:
-        >>> import sympy as sp
-        >>> from proofbook.derive.domain import Domain, indices, size, vector
-        >>> from proofbook.derive.ranges import ladder
-        >>> n, (i,), s = size(), indices("i"), vector("s")
-        >>> total = lambdify(sp.Sum(s[i]**2, (i, 1, n)), [s], Domain({s: (-1, 1), n: ladder(2)}))
-        >>> float(total([3.0, 4.0]))
-        25.0
+    >>> import sympy as sp
+    >>> from proofbook.derive.domain import Domain, indices, size, vector
+    >>> from proofbook.derive.ranges import ladder
+    >>> n, (i,), s = size(), indices("i"), vector("s")
+    >>> total = lambdify(sp.Sum(s[i]**2, (i, 1, n)), [s], Domain({s: (-1, 1), n: ladder(2)}))
+    >>> float(total([3.0, 4.0]))
+    25.0
     """
     target = _target(namespace)
 

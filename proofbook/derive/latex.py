@@ -123,9 +123,8 @@ def applied(name: str, arguments: list[str], *, primes: int = 0) -> str:
 def latex(expression: sp.Expr) -> str:
     """``expression`` as the book prints it.
 
-    Example:
-        >>> import sympy as sp
-        >>> latex(sp.log(sp.Symbol("n")))
-        '\\\\log n'
+    >>> import sympy as sp
+    >>> latex(sp.log(sp.Symbol("n")))
+    '\\\\log n'
     """
     return str(BookPrinter().doprint(expression))

@@ -63,11 +63,10 @@ class Over(sp.Expr):  # type: ignore[misc]  # SymPy is not typed
 class MaxOver(Over):
     """The largest ``body`` over an index.
 
-    Example:
-        >>> import sympy as sp
-        >>> i = sp.Symbol("i", integer=True)
-        >>> MaxOver(i * (4 - i), (i, 1, 3)).doit()
-        4
+    >>> import sympy as sp
+    >>> i = sp.Symbol("i", integer=True)
+    >>> MaxOver(i * (4 - i), (i, 1, 3)).doit()
+    4
     """
 
     reduce = sp.Max
@@ -77,11 +76,10 @@ class MaxOver(Over):
 class MinOver(Over):
     """The smallest ``body`` over an index.
 
-    Example:
-        >>> import sympy as sp
-        >>> i = sp.Symbol("i", integer=True)
-        >>> MinOver(i * (4 - i), (i, 1, 3)).doit()
-        3
+    >>> import sympy as sp
+    >>> i = sp.Symbol("i", integer=True)
+    >>> MinOver(i * (4 - i), (i, 1, 3)).doit()
+    3
     """
 
     reduce = sp.Min

@@ -117,9 +117,8 @@ def reals(
         nonzero: leave out 0.
         attack: the box in which points are drawn; without it the whole range, which must then be bounded.
 
-    Example:
-        >>> reals(above=0, at_most=1).attack, reals(at_least=0, attack=(0, 3)).high
-        ((0, 1), oo)
+    >>> reals(above=0, at_most=1).attack, reals(at_least=0, attack=(0, 3)).high
+    ((0, 1), oo)
     """
     if above is not None and at_least is not None or below is not None and at_most is not None:
         raise ValueError("a range has one lower and one upper end")

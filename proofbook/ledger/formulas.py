@@ -59,11 +59,10 @@ def said(expression: Any, *arguments: Any, domain: Domain | None = None) -> Said
         arguments: Its symbols and vectors, in the order in which their values will be given.
         domain: Needed where it has vectors.
 
-    Example:
-        >>> n = sp.Symbol("n", positive=True)
-        >>> law = said(sp.log(n) / 2, n)
-        >>> round(float(law(4)), 6)
-        0.693147
+    >>> n = sp.Symbol("n", positive=True)
+    >>> law = said(sp.log(n) / 2, n)
+    >>> round(float(law(4)), 6)
+    0.693147
     """
     return Said(sp.sympify(expression), arguments, Domain({}) if domain is None else domain)
 
@@ -81,12 +80,11 @@ def filled(text: str, formulas: Mapping[str, Any], derivations: Sequence[Derivat
         FormulaRefused: a name without a formula, or a formula that no derivation holds and whose numbers were
             not compared.
 
-    Example:
-        >>> n = sp.Symbol("n", positive=True)
-        >>> law = said(sp.log(n), n)
-        >>> _ = law(2)
-        >>> filled("The law is {{law}} for $n={{n}}$.", {"law": law, "n": 64}, [])
-        'The law is $\\\\log n$ for $n=64$.'
+    >>> n = sp.Symbol("n", positive=True)
+    >>> law = said(sp.log(n), n)
+    >>> _ = law(2)
+    >>> filled("The law is {{law}} for $n={{n}}$.", {"law": law, "n": 64}, [])
+    'The law is $\\\\log n$ for $n=64$.'
     """
 
     def printed(found: re.Match[str]) -> str:

@@ -38,9 +38,8 @@ def fill_in(**numbers: Any) -> None:
         ValueError: a name that is not of small letters, digits and underscores, or a text without a digit.
         TypeError: a number that is not whole: how many of its digits to print is for the author to say.
 
-    Example:
-        >>> rows, slope = 200, 0.24537
-        >>> fill_in(rows=rows, slope=f"{slope:.4f}")
+    >>> rows, slope = 200, 0.24537
+    >>> fill_in(rows=rows, slope=f"{slope:.4f}")
     """
     # shown and not returned: a cell that ends with it would show it a second time
     show(named(numbers))
@@ -66,12 +65,12 @@ def _checked(name: str, value: Any) -> str:
 def printed(name: str, value: Any) -> str:
     """A number as text: a whole number as it is, or the author's own digits.
 
-    >>> printed("n", 4096), printed("c", "0.2454"), printed("n", "10^6")
-    ('4096', '0.2454', '10^6')
-
     Raises:
         ValueError: a text without a digit.
         TypeError: any other value.
+
+    >>> printed("n", 4096), printed("c", "0.2454"), printed("n", "10^6")
+    ('4096', '0.2454', '10^6')
     """
     if isinstance(value, str):
         if not re.search(r"\d", value) or "\n" in value or "{{" in value:

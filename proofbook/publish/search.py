@@ -200,11 +200,10 @@ def entries(html: str, url: str, names: Mapping[str, str] | None = None) -> list
         url: Its address from the top of the site.
         names: Further words by which entries go, by their address: the titles of a chapter's source, say.
 
-    Example:
-        >>> text = '<section id="a"><h1>Entropy</h1><p>It falls.</p></section>'
-        >>> (one,) = entries(f'<article class="bd-article">{text}</article>', "book/a.html")
-        >>> one.kind, one.url, one.title, one.text
-        ('page', 'book/a.html', 'Entropy', 'It falls.')
+    >>> text = '<section id="a"><h1>Entropy</h1><p>It falls.</p></section>'
+    >>> (one,) = entries(f'<article class="bd-article">{text}</article>', "book/a.html")
+    >>> one.kind, one.url, one.title, one.text
+    ('page', 'book/a.html', 'Entropy', 'It falls.')
     """
     reader = _Reader(url)
     reader.feed(_without_drawn(html))

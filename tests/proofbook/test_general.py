@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,57 @@ def test_outside_of_a_book_a_command_says_so_in_one_line(tmp_path):
     )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr == f"there is no _toc.yml in {tmp_path}: run this at the top of a book's repository\n"
+
+
+SECTIONS = ("Args", "Returns", "Raises", "Shapes", "Source")
+
+
+def departures(code: str) -> list[str]:
+    """Where the docstrings of what is public leave the one dialect: sections by these names, in this order.
+
+    The example stands last, without a heading; every argument is named, or none.
+    """
+    found = []
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or node.name.startswith("_"):
+            continue
+        text = ast.get_docstring(node) or ""
+        headings = re.findall(r"^([A-Z]\w+):$", text, re.M)
+        if unknown := [name for name in headings if name not in SECTIONS]:
+            found.append(f"{node.name}: {unknown}")
+        elif headings != sorted(headings, key=SECTIONS.index):
+            found.append(f"{node.name}: {headings} out of order")
+        if headings and ">>> " in text and text.find(">>> ") < text.find(f"\n{headings[-1]}:"):
+            found.append(f"{node.name}: the example is not last")
+        block = re.search(r"^Args:\n((?:    .*\n?|\n)+)", text, re.M)
+        if block and isinstance(node, ast.FunctionDef):
+            named = re.findall(r"^    ((?:\*{0,2}\w+(?:, )?)+): ", block[1], re.M)
+            listed = {one.strip(" *") for names in named for one in names.split(",")}
+            taken = {one.arg for one in ast.walk(node.args) if isinstance(one, ast.arg)} - {"self", "cls"}
+            if listed != taken:
+                found.append(f"{node.name}: arguments {sorted(listed)}")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_docstrings_keep_to_one_dialect(path):
+    assert departures(path.read_text(encoding="utf-8")) == []
+
+
+ARGS, RETURNS, EXAMPLE = "Args:\n    a, b: Numbers.\n    *more: Words.", "Returns:\n    One.", ">>> f(1, 2)"
+
+
+@pytest.mark.parametrize(
+    "parts, found",
+    [
+        ((ARGS, RETURNS, EXAMPLE), []),
+        (("Example:\n    >>> f(1, 2)",), ["f: ['Example']"]),
+        ((RETURNS, ARGS), ["f: ['Returns', 'Args'] out of order"]),
+        ((EXAMPLE, RETURNS), ["f: the example is not last"]),
+        (("Args:\n    a: One.",), ["f: arguments ['a']"]),
+    ],
+    ids=["kept", "heading", "order", "example", "arguments"],
+)
+def test_a_departure_from_the_dialect_is_noticed(parts, found):
+    text = textwrap.indent("\n\n".join(["F.", *parts, ""]), "    ")
+    assert departures(f'def f(a, b, *more):\n    """\n{text}"""\n') == found
