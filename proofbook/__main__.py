@@ -77,11 +77,19 @@ def parser() -> argparse.ArgumentParser:
     commands.add_parser("permalinks", help="add the present permalinks to book/permalinks.txt")
     book = commands.add_parser("book", help="execute, check and build")
     for command in (execute, check, book):
-        command.add_argument("--jobs", type=int, help="notebooks, or proofs, at a time (default: one a core)")
+        command.add_argument(
+            "--jobs", type=_count, help="notebooks, or proofs, at a time (default: one a core)"
+        )
     commands.add_parser(
         "record", help="run every chapter's checks on a device, and record them", add_help=False
     )
     return top
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
+    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from proofbook.__main__ import main
+
 PACKAGE = Path(__file__).parents[2] / "proofbook"
 OF_ONE_BOOK = {"attnlib", "benchmarks", "experiments", "jax", "tensorflow", "torch"}
 BY_NAME = ("__import__", "import_module", "importlib.import_module")
@@ -84,6 +86,14 @@ def test_the_help_of_recording_is_the_ledgers(tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "--device" in done.stdout
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_a_number_of_jobs_is_one_or_more(jobs, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["book", f"--jobs={jobs}"])
+    assert ended.value.code == 2
+    assert f"must be a whole number from 1 on, got '{jobs}'" in capsys.readouterr().err
 
 
 def test_outside_of_a_book_a_command_says_so_in_one_line(tmp_path):
