@@ -396,7 +396,8 @@ def translation_problems(page: TranslatedPage) -> Iterator[str]:
 def _catalog(file: Path) -> Catalog:
     try:
         return read_po(BytesIO(file.read_bytes()), charset="utf-8", abort_invalid=True)
-    except (OSError, ValueError, PoFileError) as error:
+    # IndexError: what Babel before 2.17 says of a text without a translation
+    except (OSError, ValueError, IndexError, PoFileError) as error:
         raise BookError(f"{file} is no file of translations: {error}") from error
 
 
