@@ -30,7 +30,7 @@ def cite(derivation: Derivation, at: Mapping[sp.Symbol, Any] | None = None, step
 
     Raises:
         ValueError: a step that is not proved, a chain that runs up and down or goes through an approximation,
-            or a symbol that the equation does not speak of.
+            a symbol that the equation does not speak of, or other values for one that rests on an assumption.
 
     >>> import sympy as sp
     >>> from proofbook.derive import Derivation, Domain, eq
@@ -89,6 +89,11 @@ class Proved:
             assumptions |= {*assumptions_of(parts)}
             for part in [parts["below"], parts["above"]] if parts["kind"] == "approximation" else [parts]:
                 opened |= {(str(name), str(end)) for name, end in part["setting"]["open ends"]}
+        if assumptions and any(sp.sympify(value) != key for key, value in at.items()):
+            # at a point where what is assumed holds, it need not hold at another
+            raise ValueError(
+                f"{self.label} rests on assumption {sorted(assumptions)}: cite it at its own symbols"
+            )
         return Cited(
             label=self.label,
             steps=steps,

@@ -139,7 +139,26 @@ def _proved(domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr]) 
 
 def proved_mark(domain: Domain, certificate: Certificate, sides: Sequence[sp.Expr]) -> str:
     """What is printed beside a proof: for which values it is one, in few words, and what it assumes."""
-    return f"{PROVED}{_from_assumptions(certificate)} {reach_in_short(domain, sides)}".rstrip()
+    values = reach_in_short(domain, sides, _left_out(certificate))
+    where = " where defined" if values and _has_gaps(certificate) else ""
+    return f"{PROVED}{_from_assumptions(certificate)} {values}{where}".rstrip()
+
+
+def _left_out(certificate: Certificate) -> frozenset[tuple[str, str]]:
+    """The ends of ranges at which a formula has no value, so that nothing is said of them."""
+    return frozenset(
+        (name, end) for part in _parts(certificate) for name, end in part["setting"]["open ends"]
+    )
+
+
+def _has_gaps(certificate: Certificate) -> bool:
+    """Whether a formula has no value at some points of the edge of the domain, which no range names."""
+    return any(part["setting"]["only where"] for part in _parts(certificate))
+
+
+def _parts(certificate: Certificate) -> list[Certificate]:
+    """A certificate, or those of the two bounds of an approximation."""
+    return [certificate[side] for side in ("below", "above") if side in certificate] or [certificate]
 
 
 def _from_assumptions(certificate: Certificate) -> str:
@@ -155,8 +174,9 @@ def proved_for(
     fewer = ""
     if without := certificate.get("without"):
         fewer = f" without {'a lemma' if len(without) == 1 else f'{len(without)} lemmas'} of the kernel"
-    values = reach(domain, sides, typeset=typeset)
-    reached = f" for {values}" if values else ", with nothing free"
+    values = reach(domain, sides, _left_out(certificate), typeset=typeset)
+    gaps = ", wherever both sides are defined" if values and _has_gaps(certificate) else ""
+    reached = f" for {values}{gaps}" if values else ", with nothing free"
     return f"proved{assuming}{fewer}{reached}, by {certificate['rule']}"
 
 

@@ -6,6 +6,7 @@ Only what the statement speaks of is named: a domain that several statements sha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import sympy as sp
@@ -18,8 +19,14 @@ from proofbook.derive.ranges import Integers, Reals, Simplex, exact
 _NAMED = 3  # symbols that a mark can name and stay short
 
 
-def reach_in_short(domain: Domain, sides: Iterable[sp.Expr]) -> str:
-    """What a mark says: ``for every $n$``, ``for every real $x$``; empty where nothing runs free."""
+End = tuple[str, str]  # the name of a scalar or vector, and "low" or "high"
+
+
+def reach_in_short(domain: Domain, sides: Iterable[sp.Expr], left_out: AbstractSet[End] = frozenset()) -> str:
+    """What a mark says: ``for every $n$``, ``for every real $x$``; empty where nothing runs free.
+
+    The ends that are ``left_out`` are no part of their ranges.
+    """
     spoken = spoken_of(domain, sides)
     if domain.size in spoken and domain.sizes != (0,):
         least = rf"\ge{domain.least}" if domain.least > 1 else ""
@@ -27,17 +34,25 @@ def reach_in_short(domain: Domain, sides: Iterable[sp.Expr]) -> str:
     scalars = [key for key in domain.scalars if key in spoken]
     if not scalars:
         return ""
-    shared = {_bounds("?", domain.ranges[key]) for key in scalars}
+    shared = {_bounds("?", domain.ranges[key], _ends_of(key, left_out)) for key in scalars}
     if len(shared) > 1 or len(scalars) > _NAMED or _conditions(domain, spoken):
         return "on its whole domain"
-    kind, bounds = _bounds(",".join(map(latex, scalars)), domain.ranges[scalars[0]])
+    ends = _ends_of(scalars[0], left_out)
+    kind, bounds = _bounds(",".join(map(latex, scalars)), domain.ranges[scalars[0]], ends)
     return f"for {'every' if len(scalars) == 1 else 'all'} {kind}${_with_signs(bounds)}$"
 
 
-def reach(domain: Domain, sides: Iterable[sp.Expr], *, typeset: bool = False) -> str:
+def reach(
+    domain: Domain,
+    sides: Iterable[sp.Expr],
+    left_out: AbstractSet[End] = frozenset(),
+    *,
+    typeset: bool = False,
+) -> str:
     """All values for which it is claimed: ``every n >= 2, every real s``; empty if nothing is free.
 
-    It is plain text, or ``typeset``: Markdown with formulas in it.
+    The ends that are ``left_out`` are no part of their ranges. It is plain text, or ``typeset``:
+    Markdown with formulas in it.
     """
     spoken = spoken_of(domain, sides)
     name = latex if typeset else str
@@ -54,7 +69,8 @@ def reach(domain: Domain, sides: Iterable[sp.Expr], *, typeset: bool = False) ->
         if isinstance(kind, Simplex) and key in spoken:
             said.append(f"every {formula(name(key) + ' > 0')} of sum 1")
         elif key in spoken and key != domain.size:
-            word, bounds = _bounds(name(key), kind, _typeset_number if typeset else _number)
+            number = _typeset_number if typeset else _number
+            word, bounds = _bounds(name(key), kind, _ends_of(key, left_out), number)
             said.append(f"every {word}{formula(bounds)}")
     for vectors, what in ((domain.nonzero, "zero"), (domain.distinct, "equal")):
         said += [f"{formula(name(base))} not all {what}" for base in vectors if base in spoken]
@@ -96,7 +112,15 @@ def _in_words(relation: Any) -> str:
     return f"{relation.lhs} != {relation.rhs}" if isinstance(relation, sp.Ne) else str(relation)
 
 
-def _bounds(name: str, kind: Any, number: Callable[[Any], str] | None = None) -> tuple[str, str]:
+def _ends_of(key: Any, left_out: AbstractSet[End]) -> set[str]:
+    """Which ends of the range of a scalar or vector are left out."""
+    name = str(key.label if isinstance(key, sp.IndexedBase) else key)
+    return {end for named, end in left_out if named == name}
+
+
+def _bounds(
+    name: str, kind: Any, left_out: AbstractSet[str], number: Callable[[Any], str] | None = None
+) -> tuple[str, str]:
     """Of what kind the numbers of a range are, if that needs a word, and a name between the range's ends."""
     number = number or _number
     low_sign = high_sign = "<="
@@ -106,6 +130,7 @@ def _bounds(name: str, kind: Any, number: Callable[[Any], str] | None = None) ->
         high_sign = "<" if kind.high_open or kind.nonzero and high == 0 else "<="
     else:
         low, high = (kind.low, kind.high) if isinstance(kind, Integers) else kind
+        low_sign, high_sign = ("<" if end in left_out else "<=" for end in ("low", "high"))
     word = "whole " if isinstance(kind, Integers) else ""
     if low == -sp.oo and high == sp.oo:
         word, text = "real ", name

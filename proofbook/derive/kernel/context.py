@@ -128,10 +128,14 @@ class Context:
     _comparing: int = 0
 
     def interior(self) -> "Context":
-        """The same facts with every end left out that may be; a probability vector has no ends."""
+        """The same facts with every end left out that may be.
+
+        A probability vector has no ends, and those of a range of whole numbers belong to it.
+        """
         kept = self.simplex | self.exact
         scalars = {
-            a: i if a == self.size or str(a.args[0]) in kept else i.opened() for a, i in self.scalars.items()
+            a: i if a in self.whole or a == self.size or str(a.args[0]) in kept else i.opened()
+            for a, i in self.scalars.items()
         }
         entries = {b: i if b in kept else i.opened() for b, i in self.entries.items()}
         return self.variant(scalars=scalars, entries=entries)

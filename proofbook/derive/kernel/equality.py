@@ -265,14 +265,16 @@ def undefined_ends(condition: Condition, ctx: Context, setting: Setting) -> Iter
     """Closed ends of ranges at which a condition of what is typed fails for all values of the rest.
 
     There the formula has no value, whatever the other variables are, so the statement does not speak of that
-    end.
+    end. A whole number that ends a range is said to be in it, and is never left out.
     """
     if not condition.typed:
         return
     atoms = {a for a in walk(condition.value) if a.kind in ("sym", "entry")}
     for atom in sorted(atoms, key=lambda a: a.key):
         name = str(atom.args[0])
-        if name in ctx.simplex | ctx.exact or atom == ctx.size or not _stands_for_all(ctx, atom):
+        if name in ctx.simplex | ctx.exact or atom in ctx.whole or atom == ctx.size:
+            continue
+        if not _stands_for_all(ctx, atom):
             continue
         bounds = ctx.interval(atom)
         for end, at, strict in (

@@ -178,6 +178,9 @@ def power(ctx: Context, p: Poly, exponent: Fraction, typed: bool = True) -> Poly
 
     A negative power needs p != 0, a broken one p >= 0. A broken power of a product is split only over factors
     that are proved not negative, since (ab)^e = a^e b^e needs it; an even power below a root gives a modulus.
+    What is left must not be negative either. It is not, if what was taken out is positive; where a factor is
+    0 the rest may be anything, and then it has no root: so such a factor is taken out only if the rest is
+    shown not to be negative.
     """
     if exponent == 0:
         return constant(1)
@@ -207,13 +210,23 @@ def power(ctx: Context, p: Poly, exponent: Fraction, typed: bool = True) -> Poly
             result = result * base_power(base, e * exponent)
         return result
     result, unknown = number_power(abs(c), exponent), constant(1 if c > 0 else -1)
+    vanishing = []
     for base, e in parts:
-        if ctx.sign(base) <= NONNEGATIVE:
+        sign = ctx.sign(base)
+        if sign == POSITIVE:
             result = result * base_power(base, e * exponent)
-        elif e.denominator == 1 and e % 2 == 0:
-            result = result * power(ctx, absolute(ctx, base), e * exponent, typed=False)
+        elif sign <= NONNEGATIVE or e.denominator == 1 and e % 2 == 0:
+            vanishing.append((base, e))
         else:
             unknown = unknown * base_power(base, e)
+    apart = not vanishing or unknown.number is not None or ctx.sign(unknown) <= NONNEGATIVE
+    for base, e in vanishing:
+        if not apart:
+            unknown = unknown * base_power(base, e)
+        elif ctx.sign(base) <= NONNEGATIVE:
+            result = result * base_power(base, e * exponent)
+        else:
+            result = result * power(ctx, absolute(ctx, base), e * exponent, typed=False)
     if unknown.number is None:
         result = result * poly(Atom("group", unknown), exponent)
     elif unknown.number < 0:
@@ -479,7 +492,9 @@ def _pick(ctx: Context, index: Atom, high: Poly, mono: Mono, delta: Atom) -> Pol
 
 
 def in_range(ctx: Context, index: Poly, high: Poly) -> bool:
-    """Whether an index is known to be one of 1 .. high."""
+    """Whether an index is known to be one of 1 .. high, which is a whole number."""
+    if index == high:
+        return ctx.sign(high - constant(1)) <= NONNEGATIVE
     if index.number is not None:
         return index.number.denominator == 1 and index.number >= 1 and ctx.sign(high - index) <= NONNEGATIVE
     return index.atom is not None and ctx.inside.get(index.atom) == high

@@ -196,13 +196,15 @@ class Reader:
 
         if low <= 1:
             # sum from low to high of f(i) is sum from 1 to high + 1 - low of f(i - 1 + low)
-            count = high + constant(1 - low)
+            count, earlier = high + constant(1 - low), len(ctx.conditions)
             index = ctx.index(count)
             summand = inner(poly(index) + constant(low - 1))
             closed = close_sum(ctx, index, count, summand)
+            nonempty = ctx.sign(count - constant(1)) <= NONNEGATIVE
+            if not nonempty:
+                self._not_typed(earlier)
             sign = ctx.sign(summand) if len(summand.terms) > 1 else ANY
             if sign <= NONNEGATIVE or sign <= NONPOSITIVE:
-                nonempty = ctx.sign(count - constant(1)) <= NONNEGATIVE
                 ctx.signed.append((closed, sign if nonempty else sign | {0}))
                 ctx.forget()
             return closed
@@ -215,8 +217,13 @@ class Reader:
         for k in range(1, low):
             total = total - inner(constant(k))
         # at 1 .. low - 1 nothing is typed: where f has no value there, the sum may have one
-        ctx.conditions[earlier:] = [replace(c, typed=False) for c in ctx.conditions[earlier:]]
+        self._not_typed(earlier)
         return total
+
+    def _not_typed(self, earlier: int) -> None:
+        """Where a condition met since fails, there may be a value: an empty sum is 0 whatever it adds."""
+        met = self.ctx.conditions[earlier:]
+        self.ctx.conditions[earlier:] = [replace(c, typed=False) for c in met]
 
     def _product(self, e: sp.Expr, env: Environment) -> Poly:
         """A product of positive factors is e to the sum of their logarithms."""
@@ -226,8 +233,10 @@ class Reader:
         symbol, low, high = self._range(limits[0], env)
         if low != 1:
             raise NotProved("a product that does not start at 1")
-        index = self.ctx.index(high)
+        index, earlier = self.ctx.index(high), len(self.ctx.conditions)
         factor = self.read(body, {**env, symbol: poly(index)})
+        if not self.ctx.sign(high - constant(1)) <= NONNEGATIVE:
+            self._not_typed(earlier)
         logs = close_sum(self.ctx, index, high, logarithm(self.ctx, factor, typed=False))
         return exponential(self.ctx, logs)
 
@@ -243,6 +252,8 @@ class Reader:
 
     def _derivative(self, e: sp.Expr, env: Environment) -> Poly:
         body, *variables = e.args
+        if not all(k.is_Integer for _, k in variables):
+            raise NotProved("a derivative of an order that is no number")
         return self._differentiated(body, [(v, int(k)) for v, k in variables], env)
 
     def _differentiated(self, body: sp.Expr, by: list[tuple[sp.Expr, int]], env: Environment) -> Poly:
@@ -309,7 +320,9 @@ class Reader:
         return heaviside(self.ctx, x, at_zero.number)
 
     def _delta(self, e: sp.Expr, env: Environment) -> Poly:
-        return delta(self.ctx, *(self.read(a, env) for a in e.args[:2]))
+        if len(e.args) != 2:
+            raise NotProved("Kronecker's delta with a range of its own, outside of which it is 0")
+        return delta(self.ctx, *(self.read(a, env) for a in e.args))
 
     def _erf(self, e: sp.Expr, env: Environment) -> Poly:
         w = tidy(self.ctx, self.read(e.args[0], env))

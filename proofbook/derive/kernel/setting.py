@@ -21,6 +21,7 @@ from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.algebra import Atom, Poly, poly
 from proofbook.derive.kernel.context import UNBOUNDED, Context, Interval
 from proofbook.derive.kernel.errors import NotProved
+from proofbook.derive.kernel.names import check_apart
 from proofbook.derive.kernel.reading import Reader
 from proofbook.derive.kernel.satisfiability import sign_by_z3
 from proofbook.derive.ranges import Integers, Ladder, Reals, Simplex, exact
@@ -180,13 +181,15 @@ def _clearly(relation: sp.Basic, values: dict[sp.Symbol, object]) -> bool:
 
 def _check_names(domain: Domain, expressions: tuple[sp.Expr, ...]) -> None:
     """Refuse names that print alike, and declarations that the domain does not imply."""
-    named: dict[str, sp.Basic] = {}
     keys = [k.label if isinstance(k, sp.IndexedBase) else k for k in domain.ranges]
     if domain.size is not None:
         keys.append(domain.size)
+    # the kernel itself goes by the plain name
+    named: dict[str, sp.Basic] = {}
     for symbol in [*keys, *domain.each]:
         if named.setdefault(str(symbol), symbol) != symbol:
             raise NotProved(f"two different symbols are called {symbol}")
+    check_apart((*keys, *domain.each), expressions)
     labels = [k.label for k in domain.ranges if isinstance(k, sp.IndexedBase)]
     if clash := {str(label) for label in labels if keys.count(label) > 1}:
         raise NotProved(f"a vector and a number are both called {clash}")

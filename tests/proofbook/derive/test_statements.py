@@ -8,6 +8,8 @@ proves it strikes it out.
 import pytest
 from more_statements import FALSE as MORE_FALSE
 from more_statements import TRUE as MORE_TRUE
+from reviewers_statements import FALSE as REVIEWERS_FALSE
+from reviewers_statements import TRUE as REVIEWERS_TRUE
 from statements import FALSE as FIRST_FALSE
 from statements import TRUE as FIRST_TRUE
 from statements import Statement, proves
@@ -15,10 +17,12 @@ from statements import Statement, proves
 from proofbook.derive import Derivation, DerivationError, Undecided
 from proofbook.derive.derivation import Step
 
-TRUE, FALSE = [*FIRST_TRUE, *MORE_TRUE], [*FIRST_FALSE, *MORE_FALSE]
+TRUE = [*FIRST_TRUE, *MORE_TRUE, *REVIEWERS_TRUE]
+FALSE = [*FIRST_FALSE, *MORE_FALSE, *REVIEWERS_FALSE]
 
 # The kinds of which a true statement has no proof yet.
 UNDECIDED = {
+    "a derivative off the simplex",
     "a geometric series",
     "a maximum of two",
     "a mean of squares",
@@ -30,8 +34,10 @@ UNDECIDED = {
     "a rate",
     "a softplus",
     "a sum of moduli",
+    "a sum of two ramps",
     "a telescoping sum",
     "a variance and a range",
+    "a variance and a range of probabilities",
     "an integral with a kink",
     "binomials",
     "binomials, from right to left",
