@@ -55,19 +55,25 @@ Fact = tuple[Poly, str]
 def cited_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Cited]) -> list[Fact]:
     """What the cited statements say here, each a relation of a polynomial to zero.
 
+    One by one they become facts of the context. So what is cited first may show that the values of the next
+    lie in its domain: it holds everywhere here.
+
     Raises:
         NotProved: a value is not known to lie in the domain of what is cited, or a line may have no value.
     """
     earlier, found = len(ctx.conditions), []
     try:
         for cite in cites:
-            found += _facts(ctx, reader, domain, cite)
+            facts = _facts(ctx, reader, domain, cite)
             for condition in ctx.conditions[earlier:]:
                 if not ctx.sign(condition.value) <= WANTED[condition.relation]:
                     raise NotProved(
                         f"{cite.label}, as cited, may have no value: not shown {condition.value} "
                         f"{condition.relation} 0 ({condition.because})"
                     )
+            found += facts
+            ctx.hypotheses += tuple(facts)
+            ctx.forget()
     finally:
         del ctx.conditions[earlier:]
     return found

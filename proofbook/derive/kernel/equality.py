@@ -150,10 +150,9 @@ def _at_one_value(ctx: Context, excluded: Excluded) -> list[dict[str, str]]:
 def take_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Cited]) -> NotProved | None:
     """Add what is cited to the facts; or the reason why it cannot be cited here."""
     try:
-        ctx.hypotheses += tuple(cited_facts(ctx, reader, domain, cites))
+        cited_facts(ctx, reader, domain, cites)
     except NotProved as error:
         return error
-    ctx.forget()
     return None
 
 

@@ -277,3 +277,20 @@ def test_a_definition_means_its_body_at_every_argument():
     assert proved(
         total(shifted(i)), eq(n * (n + 1) / 2 + n * u, "add up"), Domain({n: ladder(1, 2), u: (0, 1)})
     )
+
+
+def test_what_is_cited_first_may_show_that_the_next_is_cited_in_its_domain():
+    """x e^(-x) lies below 1/2, so what holds below 1/2 may be cited at it; but not the other way round."""
+    below = Derivation(
+        "eq-below", x * exp(-x), lt(Rational(1, 2), "its maximum is 1/e"), domain=Domain({x: ABOVE_0})
+    )
+    half = Domain({u: reals(above=0, below=Rational(1, 2))})
+    fact = Derivation("eq-fact", 1 / (1 - u), lt(2, "below one half"), domain=half)
+    shared = cite(fact, {u: x * exp(-x)})
+    assert proved(1 / (1 - x * exp(-x)), lt(2, "cited", by=(cite(below), shared)), Domain({x: ABOVE_0}))
+    for facts in ((shared, cite(below)), (shared,)):
+        with pytest.raises(Undecided):
+            proved(1 / (1 - x * exp(-x)), lt(2, "cited", by=facts), Domain({x: ABOVE_0}))
+    with pytest.raises(DerivationError):
+        # where x may be 0 the first fact is not known, and the second is for positive numbers
+        proved(1 / (1 - x * exp(-x)), lt(2, "cited", by=(cite(below), shared)), Domain({x: FROM_0}))
