@@ -3,13 +3,14 @@
 import copy
 import json
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 from proofbook import display
 from proofbook.names import EQUATION_MIME
-from proofbook.publish import checking
+from proofbook.publish import checking, proofs
 from proofbook.publish.book import Book
 
 ROOT = Path(__file__).parents[2]
@@ -61,3 +62,21 @@ def test_every_random_change_of_an_equation_is_refused(data):
         change(changed, rng.choice(changed[EQUATION_MIME]["steps"]), rng)
         if json.dumps(changed) != json.dumps(data):
             assert list(display.faults(changed)), what
+
+
+def test_the_readme_counts_what_is_proved():
+    """A count that is typed is compared with the outputs."""
+    counted = proofs.status(Book(ROOT))
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    said = re.search(
+        r"Of the (\d+) steps it shows, a small checker proves (\d+) .*?; the other (\d+) are", text
+    )
+    steps, proved = counted["steps"], counted["proved"]
+    assert tuple(map(int, said.groups())) == (steps, proved, steps - proved)
+
+
+def test_the_page_says_how_long_the_checker_is():
+    kernel = (ROOT / "proofbook/derive/kernel").glob("*.py")
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in kernel)
+    thousands = {6: "six", 7: "seven", 8: "eight"}[lines // 1000]
+    assert f"more than {thousands} thousand of them" in (ROOT / "book/proofs.md").read_text(encoding="utf-8")
