@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copyreg
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
@@ -241,7 +242,12 @@ def unfold(expression: sp.Expr, *, derivatives: bool = True) -> sp.Expr:
     >>> cube(x).diff(x), unfold(cube(x).diff(x))
     (Derivative(cube(x), x), 3*x**2)
     """
-    expression = sp.sympify(expression)
+    return _unfolded(sp.sympify(expression), derivatives)
+
+
+@lru_cache(maxsize=512)
+def _unfolded(expression: sp.Expr, derivatives: bool) -> sp.Expr:
+    """The same, kept: a line is unfolded for every size, and again where it begins the next step."""
     while expression.has(Quantity):
         expression = expression.replace(lambda e: isinstance(e, Quantity), lambda e: type(e)._expand(*e.args))
         if derivatives:

@@ -15,7 +15,7 @@ from proofbook.derive.domain import Domain, Point
 from proofbook.derive.errors import DerivationError, Refuted, Undecided
 from proofbook.derive.kernel import LEMMAS, Cited, assumptions_of, citations_in
 from proofbook.derive.lambdify import lambdify
-from proofbook.derive.latex import latex
+from proofbook.derive.latex import latex, text
 from proofbook.derive.remainder import Within
 from proofbook.derive.statement import Writer
 from proofbook.derive.strategies import Regime, Verified
@@ -298,9 +298,9 @@ class Derivation:
             for step, verified in zip(self.steps, self.verified)
             for cites in (self._cites(step, verified),)
         ]
-        lines = [f"{step.expression}" for step in self.steps]
+        lines = [text(step.expression) for step in self.steps]
         bounds = [None if step.within is None else f"{step.within}" for step in self.steps]
-        plain = plain_text(self.label, str(self.start), rows, lines, bounds)
+        plain = plain_text(self.label, text(self.start), rows, lines, bounds)
         statement = Statement(start, domain, writer.names)
         return bundle(self.label, latex(self.start), rows, plain, statement)
 

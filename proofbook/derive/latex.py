@@ -6,12 +6,14 @@ A quantity prints itself: SymPy's printers ask an expression for ``_latex``, and
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import sympy as sp
 from sympy.core.alphabets import greeks
 from sympy.core.function import AppliedUndef
 from sympy.printing.latex import LatexPrinter
+from sympy.printing.str import StrPrinter
 
 from proofbook.derive.over import Over
 
@@ -20,7 +22,22 @@ _CAPITALS = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon"
 _COMMANDS = {*greeks, *_CAPITALS}
 
 
-class BookPrinter(LatexPrinter):  # type: ignore[misc]  # SymPy is not typed
+@lru_cache(maxsize=1024)
+def _ordered_terms(expr: sp.Expr) -> tuple[sp.Expr, ...]:
+    """The terms of a sum in SymPy's order, for which it computes every number in it, integrals included."""
+    return tuple(expr.as_ordered_terms())
+
+
+class _Ordered:
+    """Sorts the terms of a sum once, however often it is printed; a mix-in for SymPy's printers."""
+
+    def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
+        if order is None and self._settings["order"] is None:  # type: ignore[attr-defined]
+            return list(_ordered_terms(expr))
+        return list(super()._as_ordered_terms(expr, order))  # type: ignore[misc]
+
+
+class BookPrinter(_Ordered, LatexPrinter):  # type: ignore[misc]  # SymPy is not typed
     """SymPy's printer, with the book's conventions."""
 
     def __init__(self, settings: dict[str, Any] | None = None):
@@ -118,6 +135,15 @@ def applied(name: str, arguments: list[str], *, primes: int = 0) -> str:
     """A function's name, as a command where LaTeX has one, with its printed arguments behind it."""
     name = ("\\" + name if name in _COMMANDS else name) + "'" * primes
     return name + _parenthesised(", ".join(arguments)) if arguments else name
+
+
+class _TextPrinter(_Ordered, StrPrinter):  # type: ignore[misc]  # SymPy is not typed
+    """SymPy's printer of plain text."""
+
+
+def text(expression: sp.Expr) -> str:
+    """``expression`` in plain text, as ``str`` has it."""
+    return str(_TextPrinter().doprint(expression))
 
 
 def latex(expression: sp.Expr) -> str:

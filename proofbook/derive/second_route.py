@@ -20,6 +20,7 @@ from sympy.logic.boolalg import And, BooleanFalse, BooleanTrue, Not, Or
 
 from proofbook.derive.engines import flint, lacking
 from proofbook.derive.over import Over
+from proofbook.derive.tape import NotReal, Tape
 
 Point = Mapping[sp.Symbol, Any]
 
@@ -31,6 +32,7 @@ _ENCLOSED = 12  # digits that a ball must certify before its middle stands for a
 _EVALUATIONS = (
     4000  # of an integrand in balls; one with a root at a kink takes many more and is left to quadrature
 )
+_NO_NUMBER = (ZeroDivisionError, ValueError, OverflowError, mp.libmp.NoConvergence)  # as mpmath says it
 
 
 class NoValue(Exception):
@@ -201,7 +203,7 @@ class _Evaluator:
             return _CONSTANTS[e]()
         try:
             return self._operation(e, at)
-        except (ZeroDivisionError, ValueError, OverflowError, mp.libmp.NoConvergence) as error:
+        except _NO_NUMBER as error:
             raise NoValue(f"{e} has no value: {error}") from error
 
     def _operation(self, e: Any, at: dict[Any, Any]) -> Any:
@@ -296,12 +298,13 @@ class _Evaluator:
             if enclosed is not None:
                 return enclosed
 
+        moving = self._moving(body, x, at)
+
         def integrand(t: Any) -> Any:
             self.nodes += 1
             if self.nodes > _NODES:
                 raise NoValue(f"beyond the budget: {_NODES} nodes for {body}")
-            there = at | {x: t}
-            return self._integral(body, inner, there) if inner else self.of(body, there)
+            return self._integral(body, inner, at | {x: t}) if inner else moving(t)
 
         kinks = self._kinks(body, x, a, b, at)
         ends = [a, *kinks, b]
@@ -311,6 +314,22 @@ class _Evaluator:
         if error > mp.mpf(10) ** -8 * max(1, abs(total)):
             raise NoValue(f"quadrature of {body} over {x} does not settle: error {mp.nstr(error, 3)}")
         return total
+
+    def _moving(self, body: Any, x: sp.Symbol, at: dict[Any, Any]) -> Callable[[Any], Any]:
+        """``of`` as a function of one symbol, for many numbers."""
+
+        def walk(e: Any, t: Any) -> Any:
+            return self.of(e, at if t is None else at | {x: t})
+
+        tape = Tape(body, x, _FUNCTIONS, walk)
+
+        def at_number(t: Any) -> Any:
+            try:
+                return tape(t)
+            except (NotReal, *_NO_NUMBER):
+                return walk(body, t)
+
+        return at_number
 
     def _kinks(self, body: Any, x: sp.Symbol, a: Any, b: Any, at: dict[Any, Any]) -> list[Any]:
         """Where a modulus, a maximum or a case of the integrand switches: sign changes, then bisection."""

@@ -27,6 +27,10 @@ STEPS = 200_000
 MOST_ATOMS = 14
 MOST_TERMS = 80
 MOST_DEGREE = 40
+MOST_ANSWERS = 2000  # that are kept
+
+# z3 holds equal terms once, under one number, for as long as somebody holds them: so the terms are kept, too
+_answers: dict[tuple[int, ...], tuple[z3.CheckSatResult, tuple[z3.BoolRef, ...]]] = {}
 
 
 class Question:
@@ -94,10 +98,16 @@ class Question:
         return bool(self._check([*self.facts, extra]) == z3.unsat and self._check(self.facts) == z3.sat)
 
     def _check(self, assertions: list[z3.BoolRef]) -> z3.CheckSatResult:
-        solver = z3.SolverFor("QF_NRA")
-        solver.set("rlimit", STEPS)
-        solver.add(*assertions)
-        return solver.check()
+        """z3's answer, asked for once for the same assertions in the same order: settings share many."""
+        key = tuple(one.get_id() for one in assertions)
+        if key not in _answers:
+            solver = z3.SolverFor("QF_NRA")
+            solver.set("rlimit", STEPS)
+            solver.add(*assertions)
+            if len(_answers) >= MOST_ANSWERS:
+                _answers.clear()
+            _answers[key] = solver.check(), tuple(assertions)
+        return _answers[key][0]
 
 
 def _relate(term: z3.ArithRef, relation: str) -> z3.BoolRef:

@@ -1,13 +1,15 @@
 """The second route: values of formulas as they were typed, where SymPy was reported to be wrong."""
 
 import functools
+import random
 
 import mpmath as mp
 import pytest
 import sympy as sp
 from sympy_reports import REPORTS
 
-from proofbook.derive.second_route import NoValue, Value, compare, needed, value
+from proofbook.derive.second_route import NoValue, Value, _Evaluator, compare, needed, value
+from proofbook.derive.tape import Tape
 
 x = sp.Symbol("x", real=True)
 
@@ -87,3 +89,54 @@ def test_only_what_sympy_would_carry_out_needs_the_route():
     k = sp.Symbol("k", integer=True)
     assert needed(sp.Integral(x, (x, 0, 1))) and needed(sp.Sum(1 / k**2, (k, 1, sp.oo)))
     assert not needed(sp.Sum(k, (k, 1, 3)) + sp.exp(x))
+
+
+y, a = sp.symbols("y a", real=True)
+MOVING = [
+    sp.exp(-(x**2) / 2) / sp.sqrt(2 * sp.pi) * (x + y) ** 3 * sp.Abs(x),
+    sp.log(x + y) * sp.sqrt(x),  # complex at some of the numbers
+    sp.erf(x * y) * x**y + sp.sin(x) * sp.Float("0.1"),
+    sp.Max(x, y) + sp.Heaviside(x - y),
+    sp.Piecewise((x, x > y), (x**2, True)) * sp.tanh(x),
+    sp.Integral(sp.exp(-x * a), (a, 0, 1)) + sp.Integral(sp.exp(-y * x), (x, 0, 1)),
+    sp.Sum(x**a, (a, 1, 3)) / (x - 1),  # undefined at 1
+    x ** sp.Rational(-3, 2) + sp.besseli(2, x),
+    sp.I * x,
+    x,
+    y,
+]
+
+
+@pytest.mark.parametrize("expression", MOVING, ids=str)
+def test_an_integrand_on_a_tape_has_the_values_of_the_walk_to_the_last_bit(expression):
+    rng, told = random.Random(1), 0
+    for digits in (15, 20, 30):
+        evaluator = _Evaluator(digits)
+        with mp.workdps(digits):
+            at = {y: mp.mpf(rng.uniform(-2, 2)), x: mp.mpf(77)}  # an outer x, which the inner one hides
+            moving = evaluator._moving(expression, x, at)
+            for number in (*(mp.mpf(rng.uniform(-3, 3)) for _ in range(12)), mp.mpf(0), mp.mpf(1)):
+                try:
+                    walked = evaluator.of(expression, at | {x: number})
+                except NoValue as error:
+                    with pytest.raises(NoValue) as raised:
+                        moving(number)
+                    assert str(raised.value) == str(error)
+                    continue
+                assert repr(moving(number)) == repr(walked)
+                told += 1
+    assert told >= 30
+
+
+def test_what_does_not_move_is_computed_once_for_each_precision():
+    walked = []
+
+    def walk(e, number):
+        walked.append(e)
+        return _Evaluator(15).of(e, {y: mp.mpf(2), x: number})
+
+    tape = Tape(x * sp.exp(y) + sp.cos(x) * sp.exp(y), x, {}, walk)
+    for digits in (15, 15, 30):
+        with mp.workdps(digits):
+            values = {mp.nstr(tape(mp.mpf(number)), 12) for number in range(5)}
+    assert len(values) == 5 and walked == [sp.exp(y), sp.exp(y)]
