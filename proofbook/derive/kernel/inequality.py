@@ -63,7 +63,7 @@ from proofbook.derive.kernel.sampling import Point, fails_somewhere, points
 from proofbook.derive.kernel.satisfiability import Question, cleared, gather
 from proofbook.derive.kernel.setting import Setting, context_of
 from proofbook.derive.kernel.slopes import all_shown, by_slope
-from proofbook.derive.kernel.univariate import in_one_variable
+from proofbook.derive.kernel.univariate import from_infinity, in_one_variable
 
 DEEPEST = 6
 MOST_GOALS = 60
@@ -486,6 +486,20 @@ def _calculus_in_parts(search: Search, ctx: Context, p: Poly, strict: bool, dept
     return depth == 1 and in_one_variable(search, ctx, p, strict, parts=True)
 
 
+def _tail_from_infinity(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """A tail of erf, whose limit tells more than any value: it comes before the long searches."""
+    return _has_erf(p) and _from_infinity(search, ctx, p, strict, depth)
+
+
+def _from_infinity(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
+    """p >= 0 from its limit, as it stands: what was stripped off may be what makes it fall."""
+    return depth == 1 and from_infinity(search, ctx, search.whole or p, strict)
+
+
+def _has_erf(p: Poly) -> bool:
+    return any(a.kind == "fn" and a.args[0] == "erf" for a in walk(p))
+
+
 def _parts(search: Search, ctx: Context, p: Poly, strict: bool, depth: int) -> bool:
     """p = a + b with a >= 0 and b >= 0, split by which terms hold one atom."""
     if len(p.terms) < 4:
@@ -505,6 +519,7 @@ _MOVES = (
     ("exponentials", _compare_powers),
     ("products", _compare_products),
     ("isolated logarithm", _isolate_by_facts),
+    ("slope to infinity", _tail_from_infinity),
     ("calculus", _calculus),
     ("attained", _attained),
     ("a mean for the maximum", _mean_for_maximum),
@@ -513,5 +528,6 @@ _MOVES = (
     ("slope", by_slope),
     ("calculus", _calculus_in_parts),
     ("parts", _parts),
+    ("slope to infinity", _from_infinity),
 )
 SIMPLE = 3  # the first moves, which make no sums and no cases

@@ -27,6 +27,7 @@ from proofbook.derive.kernel.algebra import (
     poly,
     walk,
 )
+from proofbook.derive.kernel.at_infinity import limit_at_infinity
 from proofbook.derive.kernel.balls import VARIABLES, positive_on
 from proofbook.derive.kernel.calculus import differentiate
 from proofbook.derive.kernel.context import (
@@ -82,6 +83,32 @@ def in_one_variable(prover: Prover, ctx: Context, p: Poly, strict: bool, *, part
                     return True
             except NotProved:
                 continue
+    return False
+
+
+def from_infinity(prover: Prover, ctx: Context, p: Poly, strict: bool) -> bool:
+    """Whether ``p >= 0`` (``> 0`` if strict), since it falls with a variable to a limit that is >= 0.
+
+    Let p be continuous from x on and its slope <= 0 beyond x. By the mean value theorem p(x) >= p(y) for
+    every y > x, so p(x) is at least the limit of p(y); it is more, if the slope is negative throughout.
+    """
+    for x in _real_symbols(ctx, p):
+        known = ctx.interval(x)
+        if known.high is not None:
+            continue
+        along, goals = _with(ctx, x, known), _Goals(prover, parts=False)
+        try:
+            limit, slope = limit_at_infinity(along, p, x), _slope(along, x, p)
+            if limit is None or slope is None or not _continuous(along, p):
+                continue
+            sign = along.sign(limit)
+            inner = _with(ctx, x, known.opened())
+            steep = strict and sign != POSITIVE
+            if sign <= NONNEGATIVE and goals.on_interval(inner, x, -slope, steep, MOST_DERIVATIVES):
+                prover.trail += [*goals.trail, ("slope to infinity", p.key)]
+                return True
+        except NotProved:
+            continue
     return False
 
 

@@ -71,6 +71,22 @@ def test_an_instance_is_a_fact():
     assert verified.certificate["cites"][0]["at"] == {"x": "y"}
 
 
+def test_what_is_cited_first_may_put_a_value_into_the_range_of_the_next():
+    half = sp.Rational(1, 2)
+    few = known(y * exp(-y), lt(half, "at most 1/e"), domain=Domain({y: reals(above=0, attack=(1, 9))}))
+    falling = known(
+        exp(-x), le(1 - x / 2, "for small x"), domain=Domain({x: reals(at_least=0, at_most=half)})
+    )
+    share = y * exp(-y)
+    step = le(1 - share / 2, "as known", by=(cite(few), cite(falling, {x: share})))
+    made = derive(exp(-share), step, few.domain)
+    (verified,) = made.verified
+    check(verified.certificate, exp(-share), step.expression, few.domain, cites=step.by)
+    for by in (step.by[::-1], step.by[1:]):
+        with pytest.raises(Undecided, match="is for values below or at 1/2"):
+            derive(exp(-share), le(1 - share / 2, "the other way round", by=by), few.domain)
+
+
 def test_the_record_names_what_is_cited():
     shown = derive(log(1 + y), ge(2 * y / (2 + y), "as known", by=cite(CUBE, {x: y})), BOX)
     data = shown._repr_mimebundle_()
