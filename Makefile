@@ -9,7 +9,7 @@ JOBS ?= 2
 PORT ?= 8000
 PRESET ?= cpu
 SMOKE_TESTS := tests/attnlib/test_partition.py tests/attnlib/test_sparsity.py tests/proofbook/derive/test_shown.py \
-	tests/proofbook/ledger/test_evidence.py tests/test_packaging.py
+	tests/proofbook/ledger/test_evidence.py tests/test_packaging.py tests/experiments/test_carry_over.py
 
 # Two threads a process on busy cores can be many times slower than one.
 export OMP_NUM_THREADS := 1

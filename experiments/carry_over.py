@@ -95,7 +95,9 @@ class OlderCode:
         there = self._git("ls-tree", "--name-only", commit).decode().split()
         wanted = [name for name in ("attnlib", "experiments", "proofbook", "book") if name in there]
         with tarfile.open(fileobj=io.BytesIO(self._git("archive", commit, *wanted))) as archive:
-            archive.extractall(folder, filter="data")
+            # Debian 12's Python knows no filters; what git packs needs none
+            archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, _: member)
+            archive.extractall(folder)
         apart = (folder / "experiments").is_dir()
         self.package = "experiments" if apart else "attnlib.experiments"
         names = ("attnlib", "experiments") if apart else ("attnlib",)
