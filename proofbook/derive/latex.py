@@ -32,9 +32,9 @@ class _Ordered:
     """Sorts the terms of a sum once, however often it is printed; a mix-in for SymPy's printers."""
 
     def _as_ordered_terms(self, expr: Any, order: Any = None) -> list[Any]:
-        if order is None and self._settings["order"] is None:  # type: ignore[attr-defined]
+        if order is None and self._settings["order"] is None:  # type: ignore[attr-defined]  # the printer has them
             return list(_ordered_terms(expr))
-        return list(super()._as_ordered_terms(expr, order))  # type: ignore[misc]
+        return list(super()._as_ordered_terms(expr, order))  # type: ignore[misc]  # the printer is the next class
 
 
 class BookPrinter(_Ordered, LatexPrinter):  # type: ignore[misc]  # SymPy is not typed
