@@ -29,19 +29,27 @@ from sympy import (
 )
 
 from proofbook.derive import Domain, MaxOver, MinOver, indices, integers, ladder, simplex, size, vector
-from proofbook.derive.kernel import NotProved, prove_equality, prove_inequality
+from proofbook.derive.kernel import NotProved, check, prove
 
 
 def proves(left: Any, relation: str, right: Any, domain: Domain) -> bool:
     """Whether the kernel alone has a proof of ``left relation right``."""
     left, right = sp.sympify(left), sp.sympify(right)
     try:
-        if relation == "=":
-            prove_equality(left, right, domain)
-        else:
-            prove_inequality(relation, left, right, domain)
+        prove(relation, left, right, domain)
     except NotProved:
         return False
+    return True
+
+
+def proves_twice(left: Any, relation: str, right: Any, domain: Domain) -> bool:
+    """Whether it has one, which must then be found again from its certificate."""
+    left, right = sp.sympify(left), sp.sympify(right)
+    try:
+        certificate = prove(relation, left, right, domain)
+    except NotProved:
+        return False
+    check(certificate, left, right, domain)
     return True
 
 

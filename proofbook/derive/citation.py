@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sympy as sp
 
 from proofbook.derive.domain import Domain
-from proofbook.derive.kernel import Certificate, Cited, assumptions_of
+from proofbook.derive.kernel import Certificate, Cited, assumptions_of, parts_of
 from proofbook.derive.strategies import PROVED, Verified
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ class Proved:
         first, last = steps
         opened, assumptions = set(), set()
         for k in range(first - 1, last):
-            parts = self.certificates[k]
-            if parts is None:
+            certificate = self.certificates[k]
+            if certificate is None:
                 raise ValueError(f"{self.label}, step {k + 1}, is not proved, so nothing can rest on it")
-            assumptions |= {*assumptions_of(parts)}
-            for part in [parts["below"], parts["above"]] if parts["kind"] == "approximation" else [parts]:
+            assumptions |= {*assumptions_of(certificate)}
+            for part in parts_of(certificate):
                 opened |= {(str(name), str(end)) for name, end in part["setting"]["open ends"]}
         if assumptions and any(sp.sympify(value) != key for key, value in at.items()):
             # at a point where what is assumed holds, it need not hold at another

@@ -24,9 +24,9 @@ from proofbook.derive.kernel import (
     Cited,
     NotProved,
     assumptions_of,
+    parts_of,
+    prove,
     prove_approximation,
-    prove_equality,
-    prove_inequality,
 )
 from proofbook.derive.latex import latex
 from proofbook.derive.numeric import POINT_DIGITS, describe, distinguish
@@ -121,10 +121,7 @@ def _proof(
 ) -> tuple[str, Verified | None]:
     """A proof by the kernel, or why there is none."""
     try:
-        if relation == "=":
-            certificate = prove_equality(left, right, domain, cites, without)
-        else:
-            certificate = prove_inequality(relation, left, right, domain, cites, without)
+        certificate = prove(relation, left, right, domain, cites, without)
     except NotProved as error:
         return str(error), None
     sides = (left, right)
@@ -147,18 +144,13 @@ def proved_mark(domain: Domain, certificate: Certificate, sides: Sequence[sp.Exp
 def _left_out(certificate: Certificate) -> frozenset[tuple[str, str]]:
     """The ends of ranges at which a formula has no value, so that nothing is said of them."""
     return frozenset(
-        (name, end) for part in _parts(certificate) for name, end in part["setting"]["open ends"]
+        (name, end) for part in parts_of(certificate) for name, end in part["setting"]["open ends"]
     )
 
 
 def _has_gaps(certificate: Certificate) -> bool:
     """Whether a formula has no value at some points of the edge of the domain, which no range names."""
-    return any(part["setting"]["only where"] for part in _parts(certificate))
-
-
-def _parts(certificate: Certificate) -> list[Certificate]:
-    """A certificate, or those of the two bounds of an approximation."""
-    return [certificate[side] for side in ("below", "above") if side in certificate] or [certificate]
+    return any(part["setting"]["only where"] for part in parts_of(certificate))
 
 
 def _from_assumptions(certificate: Certificate) -> str:

@@ -13,13 +13,11 @@ import sympy as sp
 
 from proofbook.derive.definition import unfold
 from proofbook.derive.domain import Domain
+from proofbook.derive.kernel.setting import End
 from proofbook.derive.latex import latex
 from proofbook.derive.ranges import Integers, Reals, Simplex, exact
 
 _NAMED = 3  # symbols that a mark can name and stay short
-
-
-End = tuple[str, str]  # the name of a scalar or vector, and "low" or "high"
 
 
 def reach_in_short(domain: Domain, sides: Iterable[sp.Expr], left_out: AbstractSet[End] = frozenset()) -> str:

@@ -14,7 +14,7 @@ import pytest
 import sympy as sp
 
 from proofbook.derive import readback
-from proofbook.derive.kernel import NotProved, prove_approximation, prove_equality, prove_inequality
+from proofbook.derive.kernel import NotProved, prove
 from proofbook.derive.recheck import _Equation
 from proofbook.display import DEFINITION
 from proofbook.names import EQUATION_MIME
@@ -127,14 +127,10 @@ def noticed(name, body, changed, monkeypatch):
 def still_proved(equation, k):
     row, (left, right), within = equation.rows[k], equation.lines[k : k + 2], equation.within[k]
     cites = [equation._cited(text, BOOK) for text in row.by]
-    given = (equation.domain, cites, row.certificate.get("without", ()))
+    bounds = (within.below, within.above) if within else None
+    without = row.certificate.get("without", ())
     try:
-        if within:
-            prove_approximation(left, right, within.below, within.above, *given)
-        elif row.relation == "=":
-            prove_equality(left, right, *given)
-        else:
-            prove_inequality(row.relation, left, right, *given)
+        prove(row.relation, left, right, equation.domain, cites, without, bounds)
     except NotProved:
         return False
     return True

@@ -8,8 +8,8 @@ is called.
 """
 
 from proofbook.derive.kernel.approximation import prove_approximation
-from proofbook.derive.kernel.certificate import check
-from proofbook.derive.kernel.citing import Cited, assumptions_of, citations_in
+from proofbook.derive.kernel.certificate import check, prove
+from proofbook.derive.kernel.citing import Cited, assumptions_of, citations_in, parts_of
 from proofbook.derive.kernel.equality import Certificate, prove_equality
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.given import LEMMAS
@@ -23,6 +23,8 @@ __all__ = [
     "assumptions_of",
     "check",
     "citations_in",
+    "parts_of",
+    "prove",
     "prove_approximation",
     "prove_equality",
     "prove_inequality",

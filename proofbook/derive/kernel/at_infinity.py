@@ -33,15 +33,11 @@ def limit_at_infinity(ctx: Context, p: Poly, x: Atom) -> Poly | None:
 
 
 def _of_product(ctx: Context, mono: Mono, x: Atom) -> Poly | None:
-    power, decays, left = Fraction(0), False, []
-    turn, sums = 1, False
-    for atom, e in mono:
-        if atom == x:
-            power += e
-        elif not contains(atom, x):
-            left.append((atom, e))
-        elif atom.kind == "exp":
-            if _sign_of_growth(ctx, as_mono(atom.args[0]), Fraction(e), x) != -1:
+    power, left, moving = _apart(mono, x)
+    turn, decays, sums = 1, False, False
+    for atom, e in moving:
+        if atom.kind == "exp":
+            if _sign_of_growth(ctx, as_mono(atom.args[0]), e, x) != -1:
                 return None
             decays = True
         elif atom.kind == "fn" and atom.args[0] == "erf" and e.denominator == 1 and e > 0:
@@ -58,25 +54,31 @@ def _of_product(ctx: Context, mono: Mono, x: Atom) -> Poly | None:
             return None
     if decays or power < 0:
         return constant(0)
-    return None if power > 0 or sums else Poly({Mono(left): Fraction(turn)})
+    return None if power > 0 or sums else Poly({left: Fraction(turn)})
+
+
+def _apart(mono: Mono, x: Atom) -> tuple[Fraction, Mono, Mono]:
+    """The power of x in a product, what does not hold x, and what else does."""
+    rest = [pair for pair in mono if pair[0] != x]
+    fixed, moving = (Mono(p for p in rest if contains(p[0], x) is holds) for holds in (False, True))
+    return dict(mono.powers).get(x, Fraction(0)), fixed, moving
 
 
 def _degree(ctx: Context, p: Poly, x: Atom) -> Fraction | None:
     """The highest power of x in a sum of powers of x, if its coefficient has a known sign."""
     by_power: dict[Fraction, Poly] = {}
     for mono, c in p.terms.items():
-        if any(atom != x and contains(atom, x) for atom, _ in mono):
+        e, rest, moving = _apart(mono, x)
+        if moving:
             return None
-        e = dict(mono.powers).get(x, Fraction(0))
-        rest = Poly({Mono(pair for pair in mono if pair[0] != x): c})
-        by_power[e] = by_power.get(e, constant(0)) + rest
+        by_power[e] = by_power.get(e, constant(0)) + Poly({rest: c})
     highest = max(by_power)
     return highest if ctx.sign(by_power[highest]) in (POSITIVE, NEGATIVE) else None
 
 
 def _sign_of_erf(ctx: Context, atom: Atom, x: Atom) -> int | None:
     """The limit of erf of one product, 1 or -1."""
-    if len(atom.args) > 2 and any(as_tuple(atom.args[2])):
+    if any(as_tuple(atom.args[2])):
         return None  # a derivative of it
     arguments = as_tuple(atom.args[1])
     terms = as_poly(arguments[0]).terms if len(arguments) == 1 else {}
@@ -88,15 +90,8 @@ def _sign_of_erf(ctx: Context, atom: Atom, x: Atom) -> int | None:
 
 def _sign_of_growth(ctx: Context, mono: Mono, c: Fraction, x: Atom) -> int | None:
     """1 if c times a product tends to infinity, -1 if to minus infinity; None if it is not c' x^k, k > 0."""
-    power, rest = Fraction(0), []
-    for atom, e in mono:
-        if atom == x:
-            power += e
-        elif contains(atom, x):
-            return None
-        else:
-            rest.append((atom, e))
-    sign = ctx.sign(Poly({Mono(rest): c}))
-    if power <= 0 or sign not in (POSITIVE, NEGATIVE):
+    power, rest, moving = _apart(mono, x)
+    sign = ctx.sign(Poly({rest: c}))
+    if moving or power <= 0 or sign not in (POSITIVE, NEGATIVE):
         return None
     return 1 if sign == POSITIVE else -1

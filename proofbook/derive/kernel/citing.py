@@ -52,16 +52,16 @@ class Cited:
 Fact = tuple[Poly, str]
 
 
-def cited_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Cited]) -> list[Fact]:
-    """What the cited statements say here, each a relation of a polynomial to zero.
+def take_cited(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Cited]) -> None:
+    """Add to the facts what the cited statements say here, each a relation of a polynomial to zero.
 
-    One by one they become facts of the context. So what is cited first may show that the values of the next
+    They become facts one by one. So what is cited first may show that the values of the next
     lie in its domain: it holds everywhere here.
 
     Raises:
         NotProved: a value is not known to lie in the domain of what is cited, or a line may have no value.
     """
-    earlier, found = len(ctx.conditions), []
+    earlier = len(ctx.conditions)
     try:
         for cite in cites:
             facts = _facts(ctx, reader, domain, cite)
@@ -71,12 +71,10 @@ def cited_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Ci
                         f"{cite.label}, as cited, may have no value: not shown {condition.value} "
                         f"{condition.relation} 0 ({condition.because})"
                     )
-            found += facts
             ctx.hypotheses += tuple(facts)
             ctx.forget()
     finally:
         del ctx.conditions[earlier:]
-    return found
 
 
 def _facts(ctx: Context, reader: Reader, domain: Domain, cite: Cited) -> list[Fact]:
@@ -196,10 +194,14 @@ def citation_data(cites: Sequence[Cited]) -> list[dict[str, Any]]:
     ]
 
 
+def parts_of(certificate: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A certificate, or those of the two bounds of an approximation."""
+    return [certificate[side] for side in ("below", "above") if side in certificate] or [certificate]
+
+
 def citations_in(certificate: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What a proof cites, that of an approximation for either of its bounds."""
-    parts = [certificate, *(certificate[side] for side in ("below", "above") if side in certificate)]
-    return [citation for part in parts for citation in part.get("cites", [])]
+    return [citation for part in parts_of(certificate) for citation in part.get("cites", [])]
 
 
 def assumptions_of(certificate: Mapping[str, Any]) -> tuple[int, ...]:

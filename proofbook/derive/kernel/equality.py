@@ -13,7 +13,7 @@ import sympy as sp
 
 from proofbook.derive.domain import Domain
 from proofbook.derive.kernel.algebra import ONE, Atom, Mono, Poly, as_poly, constant, poly, walk
-from proofbook.derive.kernel.citing import Cited, citation_data, cited_facts
+from proofbook.derive.kernel.citing import Cited, citation_data, take_cited
 from proofbook.derive.kernel.context import WANTED, Condition, Context
 from proofbook.derive.kernel.errors import NotProved
 from proofbook.derive.kernel.forms import common, divide, exponential, is_zero, substitute, tidy
@@ -150,7 +150,7 @@ def _at_one_value(ctx: Context, excluded: Excluded) -> list[dict[str, str]]:
 def take_facts(ctx: Context, reader: Reader, domain: Domain, cites: Sequence[Cited]) -> NotProved | None:
     """Add what is cited to the facts; or the reason why it cannot be cited here."""
     try:
-        cited_facts(ctx, reader, domain, cites)
+        take_cited(ctx, reader, domain, cites)
     except NotProved as error:
         return error
     return None

@@ -26,7 +26,8 @@ from proofbook.derive import (
     size,
     vector,
 )
-from proofbook.derive.kernel import NotProved, check, prove_equality, prove_inequality
+from proofbook.derive.kernel import NotProved, check, prove_equality
+from proofbook.derive.kernel import prove as prove_stated
 from proofbook.derive.kernel.context import Context
 from proofbook.names import EQUATION_MIME
 
@@ -49,9 +50,7 @@ CUBE = known(
 
 
 def prove(start, step, domain):
-    if step.relation == "=":
-        return prove_equality(start, step.expression, domain, cites=step.by)
-    return prove_inequality(step.relation, start, step.expression, domain, cites=step.by)
+    return prove_stated(step.relation, start, step.expression, domain, cites=step.by)
 
 
 def derive(start, step, domain):
